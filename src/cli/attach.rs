@@ -1,0 +1,171 @@
+//! `attach`, and the original's form without that word.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::output::{complain, say};
+use crate::lifecycle::{self, AttachError, Options};
+use crate::model::command::Commands;
+use crate::model::error::InputError;
+use crate::model::facts::GuestId;
+use crate::model::report::{Failure, Outcome, Report};
+use crate::model::request::{AddrSpec, AttachRequest, MacAndTag};
+use crate::model::types::{Family, IfName};
+use crate::plan::Birth;
+use crate::plan::execute::Event;
+use crate::state;
+
+/// The words of an attach, as typed.
+#[derive(Clone, Debug, Args)]
+pub struct AttachArgs {
+    /// Bridge (br... is made when absent), NIC, InfiniBand interface, mac:<NIC's address>, or dummy
+    #[arg(value_name = "HOSTIF")]
+    host_if: String,
+    /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
+    #[arg(value_name = "GUEST")]
+    guest: String,
+    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6, or 0/0 for a link without an address
+    #[arg(value_name = "ADDR")]
+    addr: String,
+    /// MAC address, or U:<any string> to make one of, and @VLAN (on InfiniBand: @PKEY)
+    #[arg(value_name = "[MAC][@VLAN]")]
+    mac_and_tag: Option<String>,
+    /// Name of the interface in the guest [default: eth1; on InfiniBand ib0]
+    #[arg(short = 'i', value_name = "GUESTIF")]
+    guest_if: Option<String>,
+    /// Name of the veth pair's end on the host
+    #[arg(short = 'l', value_name = "LOCALIF")]
+    local_if: Option<String>,
+    /// Address family: 4, 6, inet, inet6; read off the address when absent
+    #[arg(short = 'a', value_name = "FAMILY")]
+    family: Option<String>,
+    /// Move the NIC itself into the guest, not a macvlan on it
+    #[arg(long)]
+    direct_phys: bool,
+    /// With --direct-phys: even a NIC that this host needs (default route, bridge port)
+    #[arg(long)]
+    force: bool,
+    /// Say each step on standard error
+    #[arg(short = 'v', long)]
+    verbose: bool,
+    /// Report as one JSON document on standard output
+    #[arg(long)]
+    json: bool,
+    /// Print what would be done as `ip` commands; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave the link /var/run/netns/PID in place
+    #[arg(long)]
+    keep_netns: bool,
+    /// Make new links on the host first, then move and rename them, as the original did
+    #[arg(long, hide = true)]
+    via_host: bool,
+}
+
+impl TryFrom<&AttachArgs> for AttachRequest {
+    type Error = InputError;
+
+    fn try_from(args: &AttachArgs) -> Result<Self, InputError> {
+        // The original takes an empty word for an absent one: scripts write "$MAC@$VLAN".
+        let name = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::parse::<IfName>).transpose();
+        let family = args.family.as_deref().filter(|t| !t.is_empty()).map(str::parse::<Family>).transpose()?;
+        let addr: AddrSpec = args.addr.parse()?;
+        addr.check_family(family)?;
+        let last: MacAndTag = args.mac_and_tag.as_deref().unwrap_or_default().parse()?;
+        Ok(Self {
+            host_if: args.host_if.parse()?,
+            guest: args.guest.parse()?,
+            guest_if: name(&args.guest_if)?,
+            local_if: name(&args.local_if)?,
+            addr,
+            mac: last.mac,
+            tag: last.tag,
+            direct_phys: args.direct_phys,
+            force: args.force,
+        })
+    }
+}
+
+/// Parse, run, print.
+pub(super) fn run(args: &AttachArgs) -> ExitCode {
+    let request = match AttachRequest::try_from(args) {
+        Ok(request) => request,
+        Err(error) => {
+            complain(&format!("pipework: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let options = Options {
+        dry_run: args.dry_run,
+        keep_netns: args.keep_netns,
+        birth: if args.via_host { Birth::Host } else { Birth::Guest },
+        run_dir: state::run_dir(),
+    };
+    let mut watch = |event: Event<'_>| {
+        if args.verbose {
+            complain(&match event {
+                Event::Doing(op) => format!("pipework: {}", op.describe()),
+                Event::Undoing(op) => format!("pipework: undo: {}", op.describe()),
+            });
+        }
+    };
+    match lifecycle::attach(&request, &options, &mut watch) {
+        Ok(attached) => {
+            print(args, &attached.report, &attached.guest);
+            if let Some(announcement) = attached.announcement {
+                announcement.in_background();
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            explain(args, &request, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(args: &AttachArgs, report: &Report, guest: &GuestId) {
+    for warning in &report.warnings {
+        complain(&format!("pipework: warning: {warning}"));
+    }
+    if args.json {
+        print_json(report);
+    } else if report.result == Outcome::Planned {
+        let commands = Commands::new(guest);
+        let steps = report.steps.iter().map(|step| step.command.clone());
+        let around = !report.steps.is_empty();
+        let all = commands.before().filter(|_| around).into_iter().chain(steps).chain(commands.after().filter(|_| around));
+        all.for_each(|line| say(&line));
+    }
+    if args.verbose {
+        let what = match report.result {
+            Outcome::Unchanged => "nothing to do: it is so already",
+            Outcome::Planned => "nothing done: this was the plan",
+            Outcome::Attached | Outcome::Failed => "done",
+        };
+        complain(&format!("pipework: {what} ({:.1} ms)", report.elapsed_us as f64 / 1000.0));
+    }
+}
+
+fn explain(args: &AttachArgs, request: &AttachRequest, error: &AttachError) {
+    let (chain, hint, undone) = (error.chain(), error.hint(), error.undone());
+    complain(&format!("pipework: attach {}: {}", request.guest, chain.join(": ")));
+    if let Some(undone) = undone.as_ref().filter(|u| u.of > 0) {
+        complain(&format!("pipework: undone: {} of {} steps", undone.undone, undone.of));
+        undone.left.iter().for_each(|left| complain(&format!("pipework: could not {left}")));
+    }
+    if let Some(hint) = &hint {
+        complain(&format!("pipework: hint: {hint}"));
+    }
+    if args.json {
+        print_json(&Failure::new(request, chain, hint, undone));
+    }
+}
+
+fn print_json(document: &impl serde::Serialize) {
+    match serde_json::to_string(document) {
+        Ok(text) => say(&text),
+        Err(error) => complain(&format!("pipework: JSON: {error}")),
+    }
+}

@@ -1,0 +1,137 @@
+//! The command line: the original's grammar and the subcommands, to requests. The only place that knows clap.
+
+mod attach;
+mod documents;
+mod output;
+mod words;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::kernel::wait;
+use crate::model::types::IfName;
+pub use attach::AttachArgs;
+use output::complain;
+
+const ABOUT: &str = "Gives containers fixed, LAN-reachable addresses, in pure netlink";
+
+const USAGE: &str = "pipework [OPTIONS] <HOSTIF> [-i GUESTIF] [-l LOCALIF] [-a FAMILY] <GUEST> <ADDR> [[MAC][@VLAN]]
+       pipework --wait [-i GUESTIF] [--timeout SECONDS]
+       pipework <COMMAND>";
+
+const EXAMPLES: &str = "Examples:
+  pipework br1 web 192.168.1.10/24                a bridge (made when absent), an address
+  pipework br1 web 192.168.1.10/24@192.168.1.1    and the default route
+  pipework br1 -i eth2 -l hostapp1 web fd00::2/64 other names, IPv6
+  pipework eth0 web 192.168.1.10/24 @10           a macvlan on VLAN 10 of a NIC
+  pipework eth0 web 192.168.1.10/24 U:web1        a MAC address made of a string
+  pipework --direct-phys mac:00:f3:15:4a:42:c8 web 0/0    the NIC itself, no address
+  pipework dummy web 192.168.21.101/24            an interface that leads nowhere
+  pipework br1 netns:lab 10.0.0.1/24              a guest without an engine
+  pipework --dry-run br1 web 192.168.1.10/24      the same as `ip` commands, nothing done
+  pipework --wait -i eth1                         in the container: until eth1 is up
+
+Guests: a name, an ID or its beginning (Docker, Podman, LXC, systemd-nspawn), docker:NAME,
+podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path.
+
+Exit status: 0 done, or already so; 1 not done, and nothing changed.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "pipework", version, about = ABOUT, override_usage = USAGE, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, max_term_width = 100)]
+struct Cli {
+    /// The original's own form is that of `attach`.
+    #[command(flatten)]
+    bare: Option<AttachArgs>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Give a guest an interface (also without the word: pipework br0 web 10.0.0.2/24)
+    Attach(AttachArgs),
+    /// Wait until an interface is up; for use inside a container (also: pipework --wait)
+    Wait(WaitArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them into a directory
+    Man {
+        /// Where to write pipework.1, pipework-attach.1, ...
+        directory: Option<std::path::PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct WaitArgs {
+    /// The interface to wait for
+    #[arg(short = 'i', value_name = "GUESTIF", default_value = "eth1")]
+    interface: String,
+    /// Give up after so many seconds, with exit status 1 [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+}
+
+/// Runs the program on its arguments, the first of which is its own name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = words::with_subcommand(args.into_iter().collect(), &Cli::command());
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, &args),
+    };
+    match cli.command {
+        Some(Command::Attach(words)) => attach::run(&words),
+        Some(Command::Wait(words)) => wait_for(&words),
+        Some(Command::Completions { shell }) => documents::completions(&mut Cli::command(), shell),
+        Some(Command::Man { directory }) => documents::man(Cli::command(), directory.as_deref()),
+        None => match cli.bare {
+            Some(words) => attach::run(&words),
+            None => {
+                complain(&format!("Usage: {USAGE}\n\nFor more information, try '--help'."));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Help and version are no failures. The grammar of the original has exit status 1 for all that are.
+fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if let Some(error) = words::guest_command(args) {
+        complain(&format!("pipework: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let _ = error.print();
+    ExitCode::FAILURE
+}
+
+fn wait_for(args: &WaitArgs) -> ExitCode {
+    let fail = |text: String| {
+        complain(&format!("pipework: wait: {text}"));
+        ExitCode::FAILURE
+    };
+    let name = match args.interface.parse::<IfName>() {
+        Ok(name) => name,
+        Err(error) => return fail(error.to_string()),
+    };
+    let timeout = match args.timeout.map(Duration::try_from_secs_f64).transpose() {
+        Ok(timeout) => timeout,
+        Err(_) => return fail("--timeout: give seconds, like 30 or 0.5".into()),
+    };
+    match wait::for_carrier(&name, timeout) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => fail(format!("{name} is not up after {} s", args.timeout.unwrap_or_default())),
+        Err(error) => fail(error.to_string()),
+    }
+}
+

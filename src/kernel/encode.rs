@@ -1,0 +1,177 @@
+//! From steps to netlink messages. Each function's message equals that of the `ip` command named with it.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, MacVlanMode, Prop};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::{
+    AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    LinkVlan, RouteMessageBuilder,
+};
+
+use crate::model::op::NewRoute;
+use crate::model::types::{IfAddr, IfName, MacAddr, Pkey, VlanId};
+
+/// Flags of a request that makes something new.
+pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// What a new link starts with, and the namespace it is born in.
+pub(super) struct Newborn<'a> {
+    pub(super) name: &'a IfName,
+    pub(super) mtu: Option<u32>,
+    pub(super) mac: Option<MacAddr>,
+    /// An open namespace file that lives until the answer has come; the socket's own namespace when absent.
+    pub(super) netns: Option<RawFd>,
+}
+
+impl Newborn<'_> {
+    fn attributes<T>(&self, mut builder: LinkMessageBuilder<T>) -> LinkMessageBuilder<T> {
+        if let Some(mtu) = self.mtu {
+            builder = builder.mtu(mtu);
+        }
+        if let Some(mac) = self.mac {
+            builder = builder.address(mac.octets().to_vec());
+        }
+        match self.netns {
+            Some(fd) => builder.setns_by_fd(fd),
+            None => builder,
+        }
+    }
+}
+
+/// `ip link add name NAME up address MAC type bridge`
+pub(super) fn add_bridge(name: &IfName, mac: MacAddr) -> RouteNetlinkMessage {
+    new_link(LinkBridge::new(name.as_str()).address(mac.octets().to_vec()).up().build())
+}
+
+/// `ip link add name HOST mtu M master BRIDGE up type veth peer name GUEST mtu M address MAC netns NS`.
+/// The peer cannot be up in it: veth_open wants both ends tied (ENOTCONN).
+pub(super) fn add_veth(host: &IfName, bridge: u32, guest: &Newborn<'_>) -> RouteNetlinkMessage {
+    let peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
+    let mut builder = LinkVeth::new(host.as_str(), guest.name.as_str()).controller(bridge).up();
+    if let Some(mtu) = guest.mtu {
+        builder = builder.mtu(mtu);
+    }
+    new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
+}
+
+/// `ip link add link PARENT name NAME mtu M type vlan id ID`
+pub(super) fn add_vlan(name: &IfName, parent: u32, id: VlanId, mtu: u32) -> RouteNetlinkMessage {
+    new_link(LinkVlan::new(name.as_str(), parent, id.get()).mtu(mtu).build())
+}
+
+/// `ip link add link PARENT name NAME ... type macvlan mode bridge`
+pub(super) fn add_macvlan(parent: u32, link: &Newborn<'_>) -> RouteNetlinkMessage {
+    new_link(link.attributes(LinkMacVlan::new(link.name.as_str(), parent, MacVlanMode::Bridge)).build())
+}
+
+/// `ip link add link PARENT name NAME type ipoib [pkey KEY]`
+pub(super) fn add_ipoib(parent: u32, pkey: Option<Pkey>, link: &Newborn<'_>) -> RouteNetlinkMessage {
+    let mut builder = LinkIpoib::new(link.name.as_str()).link(parent);
+    if let Some(pkey) = pkey {
+        builder = builder.pkey(pkey.get());
+    }
+    new_link(link.attributes(builder).build())
+}
+
+/// `ip link add name NAME ... type dummy`
+pub(super) fn add_dummy(link: &Newborn<'_>) -> RouteNetlinkMessage {
+    new_link(link.attributes(LinkDummy::new(link.name.as_str())).build())
+}
+
+fn new_link(message: LinkMessage) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::NewLink(message)
+}
+
+/// `ip link del dev NAME`
+pub(super) fn del_link(index: u32) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(index).build())
+}
+
+/// `ip link set dev NAME [name NEW] netns NS`
+pub(super) fn move_link(index: u32, netns: RawFd, name: &IfName) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).setns_by_fd(netns).name(name.as_str()).build())
+}
+
+/// `ip link set dev NAME name NEW`
+pub(super) fn rename(index: u32, name: &IfName) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).name(name.as_str()).build())
+}
+
+/// `ip link property add|del dev NAME altname OTHER`
+pub(super) fn alt_name(index: u32, name: &str, add: bool) -> RouteNetlinkMessage {
+    let list = LinkAttribute::PropList(vec![Prop::AltIfName(name.to_owned())]);
+    let message = LinkUnspec::new_with_index(index).append_extra_attribute(list).build();
+    if add { RouteNetlinkMessage::NewLinkProp(message) } else { RouteNetlinkMessage::DelLinkProp(message) }
+}
+
+/// `ip link set dev NAME address MAC`
+pub(super) fn set_mac(index: u32, mac: MacAddr) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).address(mac.octets().to_vec()).build())
+}
+
+/// `ip link set dev NAME master MASTER`
+pub(super) fn set_master(index: u32, master: u32) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).controller(master).build())
+}
+
+/// `ip link set dev NAME up|down`
+pub(super) fn set_up(index: u32, up: bool) -> RouteNetlinkMessage {
+    let builder = LinkUnspec::new_with_index(index);
+    new_link(if up { builder.up() } else { builder.down() }.build())
+}
+
+/// `ip addr add ADDR brd + dev NAME`
+pub(super) fn addr(index: u32, addr: &IfAddr) -> AddressMessage {
+    let mut message = match addr.ip() {
+        IpAddr::V4(ip) => AddressMessageBuilder::<std::net::Ipv4Addr>::new().index(index).address(ip, addr.prefix()).build(),
+        IpAddr::V6(ip) => AddressMessageBuilder::<std::net::Ipv6Addr>::new().index(index).address(ip, addr.prefix()).build(),
+    };
+    // The broadcast address is ours to say, in one place.
+    message.attributes.retain(|a| !matches!(a, AddressAttribute::Broadcast(_)));
+    message.attributes.extend(addr.broadcast().map(AddressAttribute::Broadcast));
+    message
+}
+
+/// `ip route add ROUTE`: protocol boot and table main, as `ip` has it.
+pub(super) fn route(route: &NewRoute, index: u32) -> RouteMessage {
+    let builder = RouteMessageBuilder::<IpAddr>::new().output_interface(index).protocol(RouteProtocol::Boot);
+    let (mut builder, is_ipv6) = match (route.to, route.via) {
+        (Some(to), _) => (prefix(builder, to), to.is_ipv6()),
+        (None, via) => (builder, via.is_some_and(|ip| ip.is_ipv6())),
+    };
+    builder = match route.via {
+        Some(via) => gateway(builder, via),
+        // On-link routes have the scope of the link for IPv4; IPv6 knows no scopes (RTNETLINK ignores it).
+        None if !is_ipv6 => builder.scope(RouteScope::Link),
+        None => builder,
+    };
+    let mut message = builder.build();
+    message.header.address_family =
+        if is_ipv6 { netlink_packet_route::AddressFamily::Inet6 } else { netlink_packet_route::AddressFamily::Inet };
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message
+}
+
+fn prefix(builder: RouteMessageBuilder<IpAddr>, to: IpAddr) -> RouteMessageBuilder<IpAddr> {
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    builder.clone().destination_prefix(to, bits).unwrap_or(builder)
+}
+
+fn gateway(builder: RouteMessageBuilder<IpAddr>, via: IpAddr) -> RouteMessageBuilder<IpAddr> {
+    builder.clone().gateway(via).unwrap_or(builder)
+}
+
+/// An observed route's message with another output interface.
+pub(super) fn redirected(mut message: RouteMessage, index: u32) -> RouteMessage {
+    for attribute in &mut message.attributes {
+        if let RouteAttribute::Oif(oif) = attribute {
+            *oif = index;
+        }
+    }
+    message
+}

@@ -1,0 +1,17 @@
+//! The kernel's side: netlink messages, namespaces, and what is observed through them. Nothing outside this module
+//! enters a namespace or opens a netlink socket.
+
+pub mod announce;
+mod decode;
+mod encode;
+mod fork;
+pub mod netns;
+pub mod observe;
+pub mod privilege;
+pub mod signal;
+mod sysctl;
+mod system;
+pub mod wait;
+pub mod wire;
+
+pub use system::System;

@@ -1,0 +1,107 @@
+//! Network namespaces, held by an open file.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+
+use super::wire::Netlink;
+use crate::model::error::KernelError;
+
+/// A network namespace that stays the same one as long as this is held, whatever becomes of its processes.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+    device: u64,
+    inode: u64,
+    path: PathBuf,
+}
+
+impl Namespace {
+    /// Holds the namespace behind a file: `/proc/PID/ns/net`, `/run/netns/NAME`, ...
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, KernelError> {
+        let fail = |error: std::io::Error| file_error(path, &error);
+        let file = File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        Ok(Self { file, device: metadata.dev(), inode: metadata.ino(), path: path.to_owned() })
+    }
+
+    /// Holds the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When `/proc` is not there.
+    pub fn current() -> Result<Self, KernelError> {
+        // /proc/self would be the main thread's.
+        Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+
+    /// Inode number: with the device it is the namespace's identity (namespaces(7)).
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The file it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether both are one namespace.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// The open file, for attributes of messages. It is valid while `self` lives.
+    pub fn raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Runs `work` on a thread inside the namespace. The thread ends with it: nothing else ever runs there.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or `work` fails.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, KernelError> + Send) -> Result<T, KernelError> {
+        let ended = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    self.enter()?;
+                    work()
+                })
+                .join()
+        });
+        ended.unwrap_or_else(|_| Err(KernelError::Garbled("a thread in the guest's namespace ended early".into())))
+    }
+
+    /// Opens a netlink socket inside the namespace. The socket stays there for life.
+    ///
+    /// # Errors
+    /// As [`Self::inside`].
+    pub fn netlink(&self) -> Result<Netlink, KernelError> {
+        self.inside(Netlink::open)
+    }
+
+    /// Puts the calling thread into the namespace, for good.
+    #[expect(clippy::disallowed_methods, reason = "the one place that enters a namespace")]
+    pub(super) fn enter(&self) -> Result<(), KernelError> {
+        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+            Errno::EINVAL => KernelError::Garbled(format!("{} is not a network namespace", self.path.display())),
+            errno => KernelError::Refused { errno, text: Some(format!("entering network namespace {}", self.path.display())) },
+        })
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// An error of the file system, as data.
+pub(crate) fn file_error(path: &Path, error: &std::io::Error) -> KernelError {
+    KernelError::File { path: path.display().to_string(), errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()) }
+}

@@ -1,0 +1,186 @@
+//! Looking at both sides before anything is planned: only what the request's own kind needs.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::route::{RouteHeader, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressMessage};
+
+use super::netns::Namespace;
+use super::system::{find_link, link_at, ports};
+use super::wire::{Answer, Netlink};
+use super::{decode, sysctl};
+use crate::model::error::KernelError;
+use crate::model::facts::{
+    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts,
+};
+use crate::model::request::{AttachRequest, HostIf};
+use crate::model::types::{Family, MacAddr};
+
+/// The open ends of both sides.
+pub struct Sides<'a> {
+    /// Socket of the host.
+    pub host: &'a mut Netlink,
+    /// The host's namespace.
+    pub home: &'a Namespace,
+    /// Socket of the guest.
+    pub guest: &'a mut Netlink,
+    /// The guest's namespace.
+    pub namespace: &'a Namespace,
+}
+
+/// Looks at both sides.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn facts(request: &AttachRequest, sides: &mut Sides<'_>, id: GuestId) -> Result<Facts, KernelError> {
+    let link = match &request.host_if {
+        HostIf::Name(name) => find_link(sides.host, name.as_str())?,
+        HostIf::Mac(mac) => link_by_mac(sides.host, *mac)?,
+    };
+    let guest_if = match (&request.guest_if, &link) {
+        (None, Some(link)) if link.layer == Layer::Infiniband => "ib0".to_owned(),
+        _ => facts::guest_if(request).to_string(),
+    };
+    let names = Names::of(&id);
+    let guest = guest_facts(request, sides, id, &guest_if)?;
+    let mut host = host_facts(request, sides.host, link, &names)?;
+    host.peer = peer(sides.host, guest.link.as_ref())?;
+    Ok(Facts { host, guest, fresh_mac: fresh_mac() })
+}
+
+fn host_facts(request: &AttachRequest, host: &mut Netlink, link: Option<LinkFacts>, names: &Names) -> Result<HostFacts, KernelError> {
+    let mut facts = HostFacts::default();
+    let Some(nic) = &link else {
+        facts.local_link = find_link(host, names.host_end(request).as_str())?;
+        facts.owns_gateway = owns_gateway(request, host)?;
+        return Ok(facts);
+    };
+    if nic.kind == LinkKind::Bridge {
+        facts.local_link = find_link(host, names.host_end(request).as_str())?;
+        facts.ports = ports(host, nic.index)?;
+    } else {
+        if let Some(vlan) = request.tag.as_ref().and_then(|tag| tag.vlan().ok()) {
+            facts.vlan_link = find_link(host, &format!("{}.{vlan}", nic.name))?;
+        }
+        let parent = if request.tag.is_some() { facts.vlan_link.as_ref() } else { Some(nic) };
+        if let Some(master) = parent.and_then(|p| p.master) {
+            facts.master = link_at(host, master)?;
+        }
+        if let (true, Some(parent)) = (request.direct_phys, parent) {
+            facts.nic = nic_state(host, parent)?;
+        }
+    }
+    facts.link = link;
+    Ok(facts)
+}
+
+fn owns_gateway(request: &AttachRequest, host: &mut Netlink) -> Result<bool, KernelError> {
+    let Some(gateway) = request.addr.gateway else { return Ok(false) };
+    Ok(addrs(host, Family::of(gateway))?.iter().any(|a| a.addr.ip() == gateway))
+}
+
+fn guest_facts(request: &AttachRequest, sides: &mut Sides<'_>, id: GuestId, guest_if: &str) -> Result<GuestFacts, KernelError> {
+    let link = find_link(sides.guest, guest_if)?;
+    let mut guest = GuestFacts {
+        id,
+        shares_host: sides.namespace.is(sides.home),
+        link,
+        addrs: Vec::new(),
+        default_routes: Vec::new(),
+        ipv6_disabled: false,
+    };
+    if let Some(wanted) = request.addr.addr {
+        guest.addrs = addrs(sides.guest, wanted.family())?;
+        for taken in guest.addrs.iter_mut().filter(|a| a.addr.ip() == wanted.ip() && a.dev.is_none()) {
+            taken.dev = link_at(sides.guest, taken.index)?.map(|l| l.name);
+        }
+    }
+    if let Some(gateway) = request.addr.gateway {
+        guest.default_routes = default_routes(sides.guest, gateway)?;
+    }
+    if request.addr.family() == Some(Family::Inet6) {
+        guest.ipv6_disabled = sysctl::ipv6_disabled(sides.namespace)?;
+    }
+    Ok(guest)
+}
+
+/// The host's end of the guest's veth: each says that the other is its peer.
+fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
+    let Some(link) = link.filter(|l| l.kind == LinkKind::Veth) else { return Ok(None) };
+    let Some(index) = link.link else { return Ok(None) };
+    let peer = link_at(host, index)?;
+    Ok(peer.filter(|p| p.kind == LinkKind::Veth && p.link == Some(link.index)))
+}
+
+/// The NIC of an address. VLANs and macvlans on it may bear the same one: the NIC itself is meant.
+fn link_by_mac(host: &mut Netlink, mac: MacAddr) -> Result<Option<LinkFacts>, KernelError> {
+    let answers = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let mut links: Vec<LinkFacts> = answers.iter().filter_map(decode::link).filter(|l| l.mac == Some(mac)).collect();
+    links.sort_by_key(|l| (l.kind != LinkKind::Device, l.link.is_some(), l.name.clone()));
+    Ok(links.into_iter().next())
+}
+
+fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelError> {
+    let mut state = NicState::default();
+    for family in [Family::Inet, Family::Inet6] {
+        state.addrs.extend(addrs(host, family)?.into_iter().filter(|a| a.index == nic.index));
+        let through = |route: &RouteFacts| route.index == Some(nic.index);
+        state.routes.extend(routes(host, family, |message| !decode::is_kernels_own(message))?.into_iter().filter(through));
+    }
+    // A gateway is taken only when the route to it is there.
+    state.routes.sort_by_key(|r| r.gateway.is_some());
+    Ok(state)
+}
+
+fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+    let mut message = AddressMessage::default();
+    message.header.family = address_family(family);
+    let answers = socket.dump(&RouteNetlinkMessage::GetAddress(message))?;
+    Ok(answers.iter().filter_map(decode::addr).collect())
+}
+
+fn default_routes(guest: &mut Netlink, gateway: IpAddr) -> Result<Vec<RouteFacts>, KernelError> {
+    let main = |message: &RouteMessage| message.header.table == RouteHeader::RT_TABLE_MAIN;
+    let mut routes = routes(guest, Family::of(gateway), main)?;
+    routes.retain(|r| r.is_default);
+    Ok(routes)
+}
+
+fn routes(socket: &mut Netlink, family: Family, wanted: impl Fn(&RouteMessage) -> bool) -> Result<Vec<RouteFacts>, KernelError> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = address_family(family);
+    let answers = socket.dump(&RouteNetlinkMessage::GetRoute(message))?;
+    let is_wanted = |answer: &&Answer| matches!(&answer.message, RouteNetlinkMessage::NewRoute(m) if wanted(m));
+    let answers: Vec<&Answer> = answers.iter().filter(is_wanted).collect();
+    let mut name = |index| match link_at(socket, index) {
+        Ok(Some(link)) => link.name,
+        _ => format!("if{index}"),
+    };
+    Ok(answers.into_iter().filter_map(|answer| decode::route(answer, &mut name)).collect())
+}
+
+fn address_family(family: Family) -> AddressFamily {
+    match family {
+        Family::Inet => AddressFamily::Inet,
+        Family::Inet6 => AddressFamily::Inet6,
+    }
+}
+
+/// A random address for a bridge. Should the kernel have no random bytes, the clock must do.
+fn fresh_mac() -> MacAddr {
+    let mut bytes = [0u8; 6];
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        bytes.copy_from_slice(&now.as_nanos().to_ne_bytes()[..6]);
+    }
+    MacAddr::local_from(bytes)
+}
+
+/// Whether the guest's interface has the address and may send from it: duplicate address detection is over.
+pub(super) fn is_usable(guest: &mut Netlink, index: u32, ip: std::net::Ipv6Addr) -> Result<bool, KernelError> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    let answers = guest.dump(&RouteNetlinkMessage::GetAddress(message))?;
+    Ok(answers.iter().any(|answer| decode::has_usable(answer, index, ip)))
+}

@@ -1,0 +1,48 @@
+//! Signals that ask to stop, held back while things are half done and looked at between steps.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::model::error::KernelError;
+
+/// SIGINT, SIGTERM and SIGHUP, blocked as long as this lives.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+    before: SigSet,
+    came: Option<&'static str>,
+}
+
+impl Signals {
+    /// Blocks the signals for the calling thread and those it starts.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn hold() -> Result<Self, KernelError> {
+        let refused = |errno| KernelError::Refused { errno, text: Some("holding signals".into()) };
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).map_err(refused)?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(refused)?;
+        Ok(Self { fd, before, came: None })
+    }
+
+    /// The signal that has come, if any. Once one has, it stays so.
+    pub fn pending(&mut self) -> Option<&'static str> {
+        if self.came.is_none() {
+            let info = self.fd.read_signal().ok().flatten()?;
+            let signal = i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok());
+            self.came = Some(signal.map_or("a signal", Signal::as_str));
+        }
+        self.came
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! Settings under /proc/sys/net, which are those of the calling thread's namespace.
+
+use std::path::PathBuf;
+
+use super::netns::{Namespace, file_error};
+use crate::model::error::KernelError;
+use crate::model::types::IfName;
+
+fn disable_ipv6(conf: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"))
+}
+
+/// Whether links that come to be in the namespace have IPv6 switched off.
+pub(super) fn ipv6_disabled(namespace: &Namespace) -> Result<bool, KernelError> {
+    namespace.inside(|| match std::fs::read_to_string(disable_ipv6("default")) {
+        Ok(value) => Ok(value.trim() == "1"),
+        // No IPv6 in this kernel: the address itself will be refused, with the reason.
+        Err(_) => Ok(false),
+    })
+}
+
+/// Switches IPv6 on for one link.
+pub(super) fn enable_ipv6(namespace: &Namespace, link: &IfName) -> Result<(), KernelError> {
+    let path = disable_ipv6(link.as_str());
+    namespace.inside(|| std::fs::write(&path, "0").map_err(|error| file_error(&path, &error)))
+}

@@ -1,0 +1,248 @@
+//! Carrying steps out: one message after another on the host's socket and the guest's.
+
+use std::collections::HashMap;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::route::RouteMessage;
+use nix::errno::Errno;
+use rtnetlink::packet_core::Parseable;
+
+use super::encode::{self, NEW, Newborn};
+use super::netns::Namespace;
+use super::signal::Signals;
+use super::wire::Netlink;
+use super::{decode, sysctl};
+use crate::model::error::KernelError;
+use crate::model::facts::LinkFacts;
+use crate::model::op::{NewLink, Op};
+use crate::model::types::{IfAddr, IfName, LinkRef, Side};
+use crate::plan::execute::Kernel;
+
+// linux/rtnetlink.h
+const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+
+/// The two sides of one attachment, open.
+pub struct System<'a> {
+    host: &'a mut Netlink,
+    guest: &'a mut Netlink,
+    home: &'a Namespace,
+    namespace: &'a Namespace,
+    signals: Option<&'a mut Signals>,
+    /// Says whether nobody else is about to use a bridge: asked before one is removed.
+    unused: Box<dyn FnMut(&IfName) -> bool + 'a>,
+    /// Indexes looked up so far. Names change only by our own steps, which forget them.
+    indexes: HashMap<LinkRef, u32>,
+}
+
+impl<'a> System<'a> {
+    /// Sockets of the host (`home`) and of a guest's namespace.
+    pub fn new(host: &'a mut Netlink, home: &'a Namespace, guest: &'a mut Netlink, namespace: &'a Namespace) -> Self {
+        Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: HashMap::new() }
+    }
+
+    /// Stops between steps when one of the signals comes.
+    #[must_use]
+    pub fn with_signals(mut self, signals: &'a mut Signals) -> Self {
+        self.signals = Some(signals);
+        self
+    }
+
+    /// Removes a bridge only when `unused` says so.
+    #[must_use]
+    pub fn with_bridge_check(mut self, unused: impl FnMut(&IfName) -> bool + 'a) -> Self {
+        self.unused = Box::new(unused);
+        self
+    }
+
+    fn socket(&mut self, side: Side) -> &mut Netlink {
+        match side {
+            Side::Host => self.host,
+            Side::Guest => self.guest,
+        }
+    }
+
+    fn send(&mut self, side: Side, message: &RouteNetlinkMessage, flags: u16) -> Result<(), KernelError> {
+        self.socket(side).request(message, flags).map(|_| ())
+    }
+
+    fn index(&mut self, link: &LinkRef) -> Result<u32, KernelError> {
+        if let Some(index) = self.indexes.get(link) {
+            return Ok(*index);
+        }
+        let found = find_link(self.socket(link.side), link.name.as_str())?;
+        let index = found.ok_or_else(|| KernelError::NoLink(link.to_string()))?.index;
+        self.indexes.insert(link.clone(), index);
+        Ok(index)
+    }
+
+    fn host_index(&mut self, name: &IfName) -> Result<u32, KernelError> {
+        self.index(&LinkRef::host(name))
+    }
+
+    fn newborn<'b>(&self, link: &'b NewLink) -> Newborn<'b> {
+        let netns = (link.at.side == Side::Guest).then(|| self.namespace.raw_fd());
+        Newborn { name: &link.at.name, mtu: link.mtu, mac: link.mac, netns }
+    }
+
+    /// Changes a link that is there.
+    fn change(&mut self, link: &LinkRef, message: impl FnOnce(u32) -> RouteNetlinkMessage) -> Result<(), KernelError> {
+        let index = self.index(link)?;
+        self.send(link.side, &message(index), 0)
+    }
+
+    fn move_link(&mut self, from: &LinkRef, to: &LinkRef) -> Result<(), KernelError> {
+        let target = match to.side {
+            Side::Host => self.home.raw_fd(),
+            Side::Guest => self.namespace.raw_fd(),
+        };
+        self.change(from, |index| encode::move_link(index, target, &to.name))?;
+        self.indexes.remove(from);
+        Ok(())
+    }
+
+    fn del_link(&mut self, link: &LinkRef) -> Result<(), KernelError> {
+        let done = self.change(link, encode::del_link);
+        self.indexes.remove(link);
+        done
+    }
+
+    /// Removes a bridge unless it has ports or is wanted by another run. Leaving it is no failure.
+    fn del_unused_bridge(&mut self, name: &IfName) -> Result<(), KernelError> {
+        let index = self.host_index(name)?;
+        if !(self.unused)(name) || ports(self.host, index)? > 0 {
+            return Ok(());
+        }
+        self.del_link(&LinkRef::host(name))
+    }
+
+    fn del_addr(&mut self, link: &LinkRef, addr: &IfAddr) -> Result<(), KernelError> {
+        let index = self.index(link)?;
+        self.send(link.side, &RouteNetlinkMessage::DelAddress(encode::addr(index, addr)), 0)
+    }
+
+    fn restore_addr(&mut self, link: &LinkRef, raw: &[u8]) -> Result<(), KernelError> {
+        let index = self.index(link)?;
+        let mut payload = raw.to_vec();
+        // struct ifaddrmsg: the index is the second word (linux/if_addr.h).
+        if let Some(field) = payload.get_mut(4..8) {
+            field.copy_from_slice(&index.to_ne_bytes());
+        }
+        self.socket(link.side).request_raw(RTM_NEWADDR, NEW, &payload).map(|_| ())
+    }
+
+    fn restore_route(&mut self, side: Side, raw: &[u8], link: Option<&LinkRef>) -> Result<(), KernelError> {
+        let Some(link) = link else {
+            return self.socket(side).request_raw(RTM_NEWROUTE, NEW, raw).map(|_| ());
+        };
+        let index = self.index(link)?;
+        let message = RouteMessage::parse(raw).map_err(|e| KernelError::Garbled(e.to_string()))?;
+        self.send(side, &RouteNetlinkMessage::NewRoute(encode::redirected(message, index)), NEW)
+    }
+
+    /// Makes a link. Its name may have been looked up in vain, or have been another's.
+    fn add(&mut self, message: &RouteNetlinkMessage, at: &[LinkRef]) -> Result<(), KernelError> {
+        for link in at {
+            self.indexes.remove(link);
+        }
+        self.send(Side::Host, message, NEW)
+    }
+}
+
+impl Kernel for System<'_> {
+    fn apply(&mut self, op: &Op) -> Result<(), KernelError> {
+        match op {
+            Op::AddBridge { name, mac } => self.add(&encode::add_bridge(name, *mac), &[LinkRef::host(name)]),
+            Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
+            Op::AddVeth { host, bridge, guest } => {
+                let bridge = self.host_index(bridge)?;
+                let message = encode::add_veth(host, bridge, &self.newborn(guest));
+                self.add(&message, &[LinkRef::host(host), guest.at.clone()])
+            }
+            Op::AddVlan { name, parent, id, mtu } => {
+                let parent = self.host_index(parent)?;
+                self.add(&encode::add_vlan(name, parent, *id, *mtu), &[LinkRef::host(name)])
+            }
+            Op::AddMacvlan { parent, link } => {
+                let parent = self.host_index(parent)?;
+                self.add(&encode::add_macvlan(parent, &self.newborn(link)), std::slice::from_ref(&link.at))
+            }
+            Op::AddIpoib { parent, pkey, link } => {
+                let parent = self.host_index(parent)?;
+                self.add(&encode::add_ipoib(parent, *pkey, &self.newborn(link)), std::slice::from_ref(&link.at))
+            }
+            Op::AddDummy { link } => self.add(&encode::add_dummy(&self.newborn(link)), std::slice::from_ref(&link.at)),
+            Op::DelLink { link } => self.del_link(link),
+            Op::MoveLink { from, to, .. } => self.move_link(from, to),
+            Op::RenameLink { link, name } => {
+                self.change(link, |index| encode::rename(index, name))?;
+                self.indexes.remove(link);
+                Ok(())
+            }
+            Op::AddAltName { link, name } => {
+                let index = self.index(link)?;
+                self.send(link.side, &encode::alt_name(index, name, true), NEW)
+            }
+            Op::DelAltName { link, name } => self.change(link, |index| encode::alt_name(index, name, false)),
+            Op::SetMac { link, mac, .. } => self.change(link, |index| encode::set_mac(index, *mac)),
+            Op::SetMaster { link, master } => self.change(link, |index| encode::set_master(index, *master)),
+            Op::SetUp { link } => self.change(link, |index| encode::set_up(index, true)),
+            Op::SetDown { link } => self.change(link, |index| encode::set_up(index, false)),
+            Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),
+            Op::AddAddr { link, addr } => {
+                let index = self.index(link)?;
+                self.send(link.side, &RouteNetlinkMessage::NewAddress(encode::addr(index, addr)), NEW)
+            }
+            Op::DelAddr { link, addr } => self.del_addr(link, addr),
+            Op::RestoreAddr { link, addr } => self.restore_addr(link, &addr.raw),
+            Op::AddRoute { route } => {
+                let index = self.index(&LinkRef::guest(&route.dev))?;
+                self.send(Side::Guest, &RouteNetlinkMessage::NewRoute(encode::route(route, index)), NEW)
+            }
+            Op::DelNewRoute { route } => {
+                let index = self.index(&LinkRef::guest(&route.dev))?;
+                self.send(Side::Guest, &RouteNetlinkMessage::DelRoute(encode::route(route, index)), 0)
+            }
+            Op::DelRoute { side, route } => self.socket(*side).request_raw(RTM_DELROUTE, 0, &route.raw).map(|_| ()),
+            Op::RestoreRoute { side, route, link } => self.restore_route(*side, &route.raw, link.as_ref()),
+        }
+    }
+
+    fn interrupted(&mut self) -> Option<&'static str> {
+        self.signals.as_mut().and_then(|signals| signals.pending())
+    }
+}
+
+/// The link of a name, on the socket's side.
+pub(super) fn find_link(socket: &mut Netlink, name: &str) -> Result<Option<LinkFacts>, KernelError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    get_link(socket, message)
+}
+
+/// The link of an index, on the socket's side.
+pub(super) fn link_at(socket: &mut Netlink, index: u32) -> Result<Option<LinkFacts>, KernelError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    get_link(socket, message)
+}
+
+fn get_link(socket: &mut Netlink, message: LinkMessage) -> Result<Option<LinkFacts>, KernelError> {
+    match socket.request(&RouteNetlinkMessage::GetLink(message), 0) {
+        Ok(answers) => Ok(answers.iter().find_map(decode::link)),
+        Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many ports a bridge has.
+pub(super) fn ports(socket: &mut Netlink, bridge: u32) -> Result<usize, KernelError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Controller(bridge));
+    message.attributes.push(LinkAttribute::ExtMask(vec![netlink_packet_route::link::LinkExtentMask::SkipStats]));
+    let answers = socket.dump(&RouteNetlinkMessage::GetLink(message))?;
+    // Kernels without strict checking send every link.
+    Ok(answers.iter().filter_map(decode::link).filter(|l| l.master == Some(bridge)).count())
+}

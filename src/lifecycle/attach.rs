@@ -1,0 +1,145 @@
+//! Giving a guest an interface.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::AttachError;
+use crate::guest::{self, Held};
+use crate::kernel::announce::Announcement;
+use crate::kernel::netns::Namespace;
+use crate::kernel::observe::{self, Sides};
+use crate::kernel::signal::Signals;
+use crate::kernel::wire::Netlink;
+use crate::kernel::{System, privilege};
+use crate::model::command::Commands;
+use crate::model::facts::{Facts, GuestId};
+use crate::model::op::Op;
+use crate::model::report::{Outcome, Report, SCHEMA, Step};
+use crate::model::request::AttachRequest;
+use crate::plan::execute::{Event, ExecuteError, execute};
+use crate::plan::{Birth, Plan, plan};
+use crate::state::{NetnsLink, SharedLock};
+
+/// How to go about it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Plan only.
+    pub dry_run: bool,
+    /// Leave the link in /var/run/netns.
+    pub keep_netns: bool,
+    /// Where new links are made first.
+    pub birth: Birth,
+    /// Where locks are kept ([`crate::state::run_dir`]).
+    pub run_dir: PathBuf,
+}
+
+/// An attach that went well.
+pub struct Attached {
+    /// What was done.
+    pub report: Report,
+    /// The guest.
+    pub guest: GuestId,
+    /// What is still to be told to the neighbours. It takes its time and cannot fail.
+    pub announcement: Option<Announcement>,
+}
+
+/// Gives a guest an interface: look, plan, do, or undo.
+///
+/// # Errors
+/// See [`AttachError`]. Whatever had been done is undone by then.
+pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(Event<'_>)) -> Result<Attached, AttachError> {
+    let start = Instant::now();
+    let mut warnings = check_privileges()?;
+    let lock = SharedLock::take(&options.run_dir, &lock_name(request));
+    let held = guest::hold(&request.guest)?;
+    let home = Namespace::current().map_err(AttachError::Observe)?;
+    let mut host = Netlink::open().map_err(AttachError::Observe)?;
+    let mut guest = held.namespace.netlink().map_err(AttachError::Observe)?;
+    let mut sides = Sides { host: &mut host, home: &home, guest: &mut guest, namespace: &held.namespace };
+    let facts = observe::facts(request, &mut sides, held.id.clone()).map_err(AttachError::Observe)?;
+    let planned = plan(request, &facts, options.birth)?;
+    warnings.extend(planned.warnings().iter().cloned());
+
+    if options.dry_run || planned.ops().is_empty() {
+        let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
+        let report = report(request, &held.id, &planned, outcome, warnings, start);
+        return Ok(Attached { report, guest: held.id, announcement: None });
+    }
+
+    let run = Run { request, options, facts: &facts, lock: lock.as_ref().ok() };
+    let done = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
+    let report = report(request, &held.id, &done, Outcome::Attached, warnings, start);
+    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(request, &done, held) })
+}
+
+/// Without the first two nothing can be done; without the last, only the neighbours are not told.
+fn check_privileges() -> Result<Vec<String>, AttachError> {
+    let missing = privilege::missing();
+    if let Some(m) = missing.iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
+        return Err(AttachError::Privilege { name: m.name, what_for: m.what_for });
+    }
+    let raw = missing.iter().filter(|m| m.name == "CAP_NET_RAW");
+    Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
+}
+
+/// One lock for each host interface: who holds it may be about to use a bridge that another run made and takes back.
+fn lock_name(request: &AttachRequest) -> String {
+    let home = Namespace::current().map_or(0, |n| n.inode());
+    format!("{}-{home}.lock", request.host_if)
+}
+
+struct Run<'a> {
+    request: &'a AttachRequest,
+    options: &'a Options,
+    facts: &'a Facts,
+    lock: Option<&'a SharedLock>,
+}
+
+impl Run<'_> {
+    /// Carries the plan out with signals held back and the namespace link in place.
+    fn carry_out(&self, planned: Plan, sides: &mut Sides<'_>, warnings: &mut Vec<String>, watch: &mut dyn FnMut(Event<'_>)) -> Result<Plan, AttachError> {
+        let mut signals = Signals::hold().map_err(AttachError::Observe)?;
+        let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(&self.options.run_dir, pid, self.options.keep_netns));
+        if let Some(Err(error)) = &link {
+            warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
+        }
+        match self.execute(&planned, sides, &mut signals, watch) {
+            Ok(()) => Ok(planned),
+            Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
+                // The kernel would not make the link where it belongs; the original's way is left.
+                let fallback = plan(self.request, self.facts, Birth::Host)?;
+                self.execute(&fallback, sides, &mut signals, watch)?;
+                Ok(fallback)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn execute(&self, planned: &Plan, sides: &mut Sides<'_>, signals: &mut Signals, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), ExecuteError> {
+        let unused = |_: &_| self.lock.is_none_or(SharedLock::is_last);
+        let mut system = System::new(sides.host, sides.home, sides.guest, sides.namespace).with_signals(signals).with_bridge_check(unused);
+        execute(planned, &mut system, watch).map(|_| ())
+    }
+}
+
+fn announcement(request: &AttachRequest, planned: &Plan, held: Held) -> Option<Announcement> {
+    let what = planned.announce()?.clone();
+    Some(Announcement::new(held.namespace, what, request.addr.addr?, held.process))
+}
+
+fn report(request: &AttachRequest, id: &GuestId, planned: &Plan, result: Outcome, warnings: Vec<String>, start: Instant) -> Report {
+    let commands = Commands::new(id);
+    let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+    Report {
+        schema: SCHEMA,
+        result,
+        guest: id.into(),
+        interface: planned.guest_if().clone(),
+        address: request.addr.addr,
+        gateway: request.addr.gateway,
+        host_interface: planned.host_if().to_owned(),
+        steps: planned.ops().iter().map(step).collect(),
+        warnings,
+        elapsed_us: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
+}

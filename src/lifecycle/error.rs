@@ -1,0 +1,76 @@
+//! What can become of a use case, as one chain with a hint.
+
+use thiserror::Error;
+
+use crate::guest::GuestError;
+use crate::kernel::privilege;
+use crate::model::error::KernelError;
+use crate::model::report;
+use crate::plan::execute::{ExecuteError, Undone};
+use crate::plan::{PlanError, hint};
+
+/// Why an attach failed.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// A capability is missing.
+    #[error("{name} is missing: without it pipework cannot do what {what_for} (as root, all are there)")]
+    Privilege {
+        /// The capability.
+        name: &'static str,
+        /// What it does.
+        what_for: &'static str,
+    },
+    /// No guest to work on.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// The two sides could not be looked at.
+    #[error("looking at the interfaces")]
+    Observe(#[source] KernelError),
+    /// It cannot be done, and nothing was.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// It failed half way, and was undone.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+}
+
+impl AttachError {
+    /// What to type, or what is missing.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Privilege { .. } => Some("run it with sudo".into()),
+            Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
+            Self::Observe(_) => None,
+            Self::Plan(error) => error.hint(),
+            Self::Execute(error) => hint(&error.op, &error.cause),
+        }
+    }
+
+    /// How much was taken back, when something had been done.
+    pub fn undone(&self) -> Option<report::Undone> {
+        let Self::Execute(ExecuteError { undone: Undone { of, undone, left }, .. }) = self else { return None };
+        let left = left.iter().map(|(op, error)| format!("{}: {error}", op.describe())).collect();
+        Some(report::Undone { undone: *undone, of: *of, left })
+    }
+
+    /// The chain of reasons, outermost first.
+    pub fn chain(&self) -> Vec<String> {
+        let mut chain = vec![self.to_string()];
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            chain.push(error.to_string());
+            next = error.source();
+        }
+        chain
+    }
+}
+
+/// A namespace that may not be opened or entered, and the capability that would do it.
+fn missing_for(error: &GuestError) -> Option<String> {
+    let GuestError::Namespace { source, .. } = error else { return None };
+    if !matches!(source.errno(), Some(nix::errno::Errno::EACCES | nix::errno::Errno::EPERM)) {
+        return None;
+    }
+    let missing = privilege::missing().into_iter().find(|m| m.name == "CAP_SYS_PTRACE")?;
+    Some(format!("{} is missing: it {}", missing.name, missing.what_for))
+}

@@ -1,0 +1,141 @@
+//! Steps as the `ip` commands that do the same: what `--dry-run` prints. They can be pasted into a root shell.
+
+use super::facts::GuestId;
+use super::op::{NewLink, NewRoute, Op};
+use super::types::{IfAddr, LinkRef, Side};
+
+/// Prints steps for one guest.
+pub struct Commands<'a> {
+    guest: &'a GuestId,
+}
+
+impl<'a> Commands<'a> {
+    /// Commands for a guest.
+    pub fn new(guest: &'a GuestId) -> Self {
+        Self { guest }
+    }
+
+    /// What makes the guest's namespace known to `ip -n`, before the steps.
+    pub fn before(&self) -> Option<String> {
+        let pid = self.guest.pid?;
+        Some(format!("mkdir -p /var/run/netns && ln -sfn /proc/{pid}/ns/net /var/run/netns/{pid}"))
+    }
+
+    /// What takes that back.
+    pub fn after(&self) -> Option<String> {
+        self.guest.pid.map(|pid| format!("rm -f /var/run/netns/{pid}"))
+    }
+
+    /// The namespace as an argument of `netns`.
+    fn netns(&self) -> String {
+        match self.guest.pid {
+            Some(pid) => pid.to_string(),
+            None => quoted(&self.guest.path),
+        }
+    }
+
+    /// `ip` on one side.
+    fn ip(&self, side: Side) -> String {
+        match (side, self.guest.pid) {
+            (Side::Host, _) => "ip".to_owned(),
+            (Side::Guest, Some(pid)) => format!("ip -n {pid}"),
+            (Side::Guest, None) => format!("nsenter --net={} ip", quoted(&self.guest.path)),
+        }
+    }
+
+    /// `name eth1 mtu 1500 address 02:... netns 4711`
+    fn new_link(&self, link: &NewLink) -> String {
+        let mut text = format!("name {}", name(&link.at));
+        if let Some(mtu) = link.mtu {
+            text += &format!(" mtu {mtu}");
+        }
+        if let Some(mac) = link.mac {
+            text += &format!(" address {mac}");
+        }
+        if link.at.side == Side::Guest {
+            text += &format!(" netns {}", self.netns());
+        }
+        text
+    }
+
+    fn addr(&self, verb: &str, link: &LinkRef, addr: &IfAddr) -> String {
+        let brd = addr.broadcast().filter(|_| verb == "add").map(|brd| format!(" brd {brd}")).unwrap_or_default();
+        format!("{} addr {verb} {addr}{brd} dev {}", self.ip(link.side), name(link))
+    }
+
+    fn route(&self, verb: &str, route: &NewRoute) -> String {
+        let family = if route.to.or(route.via).is_some_and(|ip| ip.is_ipv6()) { " -6" } else { "" };
+        let dev = quoted(route.dev.as_str());
+        let to = route.to.map_or("default".to_owned(), |ip| ip.to_string());
+        let via = route.via.map(|ip| format!(" via {ip}")).unwrap_or_default();
+        format!("{}{family} route {verb} {to}{via} dev {dev}", self.ip(Side::Guest))
+    }
+
+    /// One step.
+    pub fn print(&self, op: &Op) -> String {
+        match op {
+            Op::AddBridge { name, mac } => format!("ip link add name {} up address {mac} type bridge", quoted(name.as_str())),
+            Op::DelUnusedBridge { name } => format!("ip link del {}", quoted(name.as_str())),
+            Op::AddVeth { host, bridge, guest } => {
+                let mtu = guest.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+                let (host, bridge) = (quoted(host.as_str()), quoted(bridge.as_str()));
+                format!("ip link add name {host}{mtu} master {bridge} up type veth peer {}", self.new_link(guest))
+            }
+            Op::AddVlan { name, parent, id, mtu } => {
+                format!("ip link add link {} name {} mtu {mtu} type vlan id {id}", quoted(parent.as_str()), quoted(name.as_str()))
+            }
+            Op::AddMacvlan { parent, link } => {
+                format!("ip link add link {} {} type macvlan mode bridge", quoted(parent.as_str()), self.new_link(link))
+            }
+            Op::AddIpoib { parent, pkey, link } => {
+                let pkey = pkey.map(|key| format!(" pkey 0x{key}")).unwrap_or_default();
+                format!("ip link add link {} {} type ipoib{pkey}", quoted(parent.as_str()), self.new_link(link))
+            }
+            Op::AddDummy { link } => format!("ip link add {} type dummy", self.new_link(link)),
+            Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
+            Op::MoveLink { from, to, .. } => {
+                let netns = match to.side {
+                    Side::Guest => self.netns(),
+                    Side::Host => "1".to_owned(),
+                };
+                let new = if from.name == to.name { String::new() } else { format!(" name {}", name(to)) };
+                format!("{} link set dev {}{new} netns {netns}", self.ip(from.side), name(from))
+            }
+            Op::RenameLink { link, name: new } => format!("{} link set dev {} name {}", self.ip(link.side), name(link), quoted(new.as_str())),
+            Op::AddAltName { link, name: alt } => format!("{} link property add dev {} altname {}", self.ip(link.side), name(link), quoted(alt)),
+            Op::DelAltName { link, name: alt } => format!("{} link property del dev {} altname {}", self.ip(link.side), name(link), quoted(alt)),
+            Op::SetMac { link, mac, .. } => format!("{} link set dev {} address {mac}", self.ip(link.side), name(link)),
+            Op::SetMaster { link, master } => format!("{} link set dev {} master if{master}", self.ip(link.side), name(link)),
+            Op::SetUp { link } => format!("{} link set dev {} up", self.ip(link.side), name(link)),
+            Op::SetDown { link } => format!("{} link set dev {} down", self.ip(link.side), name(link)),
+            Op::EnableIpv6 { name } => {
+                let setting = quoted(&format!("net/ipv6/conf/{name}/disable_ipv6=0"));
+                format!("nsenter --net={} sysctl -qw {setting}", quoted(&self.guest.path))
+            }
+            Op::AddAddr { link, addr } => self.addr("add", link, addr),
+            Op::DelAddr { link, addr } => self.addr("del", link, addr),
+            Op::RestoreAddr { link, addr } => self.addr("add", link, &addr.addr),
+            Op::AddRoute { route } => self.route("add", route),
+            Op::DelNewRoute { route } => self.route("del", route),
+            Op::DelRoute { side, route } => format!("{} {}route del {}", self.ip(*side), family(&route.text), route.text),
+            Op::RestoreRoute { side, route, .. } => format!("{} {}route add {}", self.ip(*side), family(&route.text), route.text),
+        }
+    }
+}
+
+fn family(route: &str) -> &'static str {
+    if route.contains("::") { "-6 " } else { "" }
+}
+
+fn name(link: &LinkRef) -> String {
+    quoted(link.name.as_str())
+}
+
+/// The text as one word of a POSIX shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '/' | ':' | ',' | '+' | '=');
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

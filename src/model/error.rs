@@ -1,0 +1,150 @@
+//! What can be wrong with what is asked, and with what the kernel answers.
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::types::Family;
+
+/// A word of the request that cannot be taken; nothing has been looked at or changed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum InputError {
+    /// Not an interface name.
+    #[error("interface name {name:?}: {why}")]
+    IfName {
+        /// What was given.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Not a MAC address.
+    #[error("MAC address {text:?}: {why}")]
+    Mac {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Not a VLAN.
+    #[error("VLAN {text:?}: on Ethernet a number from 1 to 4094 like @10, on InfiniBand a partition key in hexadecimal like @8001")]
+    Vlan {
+        /// What was given.
+        text: String,
+    },
+    /// Not a partition key.
+    #[error("partition key {text:?}: four hexadecimal digits like @8001, neither 0 nor 8000")]
+    Pkey {
+        /// What was given.
+        text: String,
+    },
+    /// Not an address family.
+    #[error("address family {text:?}: give 4, 6, inet or inet6")]
+    Family {
+        /// What was given.
+        text: String,
+    },
+    /// `-a` and the address disagree.
+    #[error("-a asks for {asked}, but the address is {is}")]
+    FamilyMismatch {
+        /// What `-a` said.
+        asked: Family,
+        /// What the address is.
+        is: Family,
+    },
+    /// An address without its prefix length: the original's own words.
+    #[error("The IP address should include a netmask. Maybe you meant {text}/{guess} ?")]
+    NoPrefix {
+        /// What was given.
+        text: String,
+        /// A usual prefix length for the family.
+        guess: u8,
+    },
+    /// Not an address.
+    #[error("address {text:?}: {why}")]
+    Address {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Not a gateway.
+    #[error("gateway {text:?}: {why}")]
+    Gateway {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Not a guest.
+    #[error("guest {text:?}: {why}")]
+    Guest {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A part of the original's grammar that this version does not do.
+    #[error("{what} is not available in this version: {instead}")]
+    NotYet {
+        /// What was asked.
+        what: String,
+        /// What to do meanwhile.
+        instead: String,
+    },
+}
+
+/// Why a step, or a question to the kernel, failed. The number stays data.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum KernelError {
+    /// The kernel's answer, with its own explanation where it has one (extended ACK, linux/netlink.h).
+    #[error("{}", refused_text(*.errno, .text.as_deref()))]
+    Refused {
+        /// The error number.
+        errno: Errno,
+        /// The text of the extended ACK.
+        text: Option<String>,
+    },
+    /// No answer came in time: whether it was done is not known.
+    #[error("the kernel did not answer within {0} ms")]
+    Unanswered(u64),
+    /// A link is not there.
+    #[error("there is no interface {0}")]
+    NoLink(String),
+    /// The answer made no sense.
+    #[error("the kernel's answer cannot be read: {0}")]
+    Garbled(String),
+    /// A signal asked to stop.
+    #[error("interrupted by {0}")]
+    Interrupted(&'static str),
+    /// A file of the system.
+    #[error("{path}: {}", .errno.desc())]
+    File {
+        /// Which.
+        path: String,
+        /// The error number.
+        errno: Errno,
+    },
+}
+
+fn refused_text(errno: Errno, text: Option<&str>) -> String {
+    match text {
+        Some(text) => format!("{}: {text}", errno.desc()),
+        None => errno.desc().to_owned(),
+    }
+}
+
+impl KernelError {
+    /// The error number, where there is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused { errno, .. } | Self::File { errno, .. } => Some(*errno),
+            Self::NoLink(_) => Some(Errno::ENODEV),
+            _ => None,
+        }
+    }
+
+    /// Whether the step may have taken effect although it failed.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::Unanswered(_) | Self::Garbled(_))
+            || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
+    }
+}

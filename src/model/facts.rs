@@ -1,0 +1,283 @@
+//! What the two sides look like when a plan is made: observed, plain data.
+
+use std::net::IpAddr;
+
+use super::request::{AttachRequest, HostIf};
+use super::types::{IfAddr, IfName, MacAddr};
+
+/// Everything that planning an attach has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The host's side.
+    pub host: HostFacts,
+    /// The guest's side.
+    pub guest: GuestFacts,
+    /// A random address, for a bridge that is to be made.
+    pub fresh_mac: MacAddr,
+}
+
+/// The host's side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The host interface of the request.
+    pub link: Option<LinkFacts>,
+    /// The link called `<nic>.<vlan>`.
+    pub vlan_link: Option<LinkFacts>,
+    /// The link that has the name our veth's host end is to have.
+    pub local_link: Option<LinkFacts>,
+    /// The bridge, bond or VRF that the NIC is a port of.
+    pub master: Option<LinkFacts>,
+    /// The link of the host that is the other end of the guest's interface.
+    pub peer: Option<LinkFacts>,
+    /// How many ports the bridge has.
+    pub ports: usize,
+    /// Whether the gateway asked for is one of the host's own addresses.
+    pub owns_gateway: bool,
+    /// What goes with a NIC when it is moved away.
+    pub nic: NicState,
+}
+
+/// What a NIC loses when it leaves the host: recorded to be put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NicState {
+    /// Its addresses.
+    pub addrs: Vec<AddrFacts>,
+    /// Routes through it, in the order in which they can be added again.
+    pub routes: Vec<RouteFacts>,
+}
+
+impl NicState {
+    /// Whether the host's default route goes through the NIC.
+    pub fn carries_default(&self) -> bool {
+        self.routes.iter().any(|r| r.is_default)
+    }
+}
+
+/// The guest's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestFacts {
+    /// Who it is.
+    pub id: GuestId,
+    /// Whether its network namespace is the host's own.
+    pub shares_host: bool,
+    /// The link that has the wanted name already.
+    pub link: Option<LinkFacts>,
+    /// All its addresses of the request's family.
+    pub addrs: Vec<AddrFacts>,
+    /// Its default routes in table main, of the gateway's family, in the kernel's order.
+    pub default_routes: Vec<RouteFacts>,
+    /// Whether new links have IPv6 switched off (net.ipv6.conf.default.disable_ipv6).
+    pub ipv6_disabled: bool,
+}
+
+/// Who a guest is: for messages, made names and printed commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestId {
+    /// As the user named it.
+    pub name: String,
+    /// How it was found: `docker`, `podman`, `lxc`, `pid`, `netns`.
+    pub engine: &'static str,
+    /// The engine's own identifier.
+    pub container: Option<String>,
+    /// A process in its namespace, where there is one.
+    pub pid: Option<u32>,
+    /// The namespace file, as one would give it to nsenter(1).
+    pub path: String,
+    /// The inode number of the namespace.
+    pub netns: u64,
+}
+
+impl GuestId {
+    /// What stands in made interface names for the guest: the PID as in the original, else the namespace.
+    pub fn number(&self) -> u64 {
+        self.pid.map_or(self.netns, u64::from)
+    }
+}
+
+/// A link as observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// Interface index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Other names (IFLA_PROP_LIST).
+    pub alt_names: Vec<String>,
+    /// What it is.
+    pub kind: LinkKind,
+    /// What it carries.
+    pub layer: Layer,
+    /// IFF_UP.
+    pub up: bool,
+    /// IFLA_CARRIER.
+    pub carrier: bool,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Ethernet address.
+    pub mac: Option<MacAddr>,
+    /// Index of the bridge, bond, ... that it is a port of.
+    pub master: Option<u32>,
+    /// IFLA_LINK: the parent, or a veth's other end.
+    pub link: Option<u32>,
+    /// Whether a port of a Linux bridge forwards; `None` when it is no such port.
+    pub forwarding: Option<bool>,
+}
+
+/// What kind of link it is (IFLA_INFO_KIND).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// None: a NIC.
+    Device,
+    /// `bridge`
+    Bridge,
+    /// `openvswitch`: a bridge's own port.
+    OpenVswitch,
+    /// `veth`
+    Veth,
+    /// `macvlan`, and whether it is in bridge mode.
+    Macvlan {
+        /// MACVLAN_MODE_BRIDGE.
+        bridge_mode: bool,
+    },
+    /// `vlan` with its identifier; `None` when it is not 802.1Q (802.1ad).
+    Vlan {
+        /// The VLAN identifier.
+        id: Option<u16>,
+    },
+    /// `dummy`
+    Dummy,
+    /// `ipoib` with its partition key.
+    Ipoib {
+        /// The partition key.
+        pkey: Option<u16>,
+    },
+    /// Any other, by name.
+    Other(String),
+}
+
+impl LinkKind {
+    /// The name that `ip link ... type` has for it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Device => "physical",
+            Self::Bridge => "bridge",
+            Self::OpenVswitch => "openvswitch",
+            Self::Veth => "veth",
+            Self::Macvlan { .. } => "macvlan",
+            Self::Vlan { .. } => "vlan",
+            Self::Dummy => "dummy",
+            Self::Ipoib { .. } => "ipoib",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// The link layer (ARPHRD_*, linux/if_arp.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// ARPHRD_ETHER
+    Ethernet,
+    /// ARPHRD_INFINIBAND
+    Infiniband,
+    /// Any other.
+    Other,
+}
+
+/// An address as observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddrFacts {
+    /// Index of its link.
+    pub index: u32,
+    /// Name of its link, where it was looked up.
+    pub dev: Option<String>,
+    /// The address.
+    pub addr: IfAddr,
+    /// Whether the kernel makes it by itself (link-local, or from a router advertisement).
+    pub automatic: bool,
+    /// The kernel's own message, from which it is made again.
+    pub raw: Vec<u8>,
+}
+
+/// A route as observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// As `ip route` prints it.
+    pub text: String,
+    /// Whether it is a default route.
+    pub is_default: bool,
+    /// Gateway.
+    pub gateway: Option<IpAddr>,
+    /// Index of the link it goes through.
+    pub index: Option<u32>,
+    /// Priority; 0 is the first for IPv4.
+    pub metric: u32,
+    /// The kernel's own message, from which it is deleted or made again.
+    pub raw: Vec<u8>,
+}
+
+/// The names that a request leads to, before anything is known of the system but the guest's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Number of the guest: PID or namespace.
+    number: u64,
+}
+
+impl Names {
+    /// Names for a guest.
+    pub fn of(guest: &GuestId) -> Self {
+        Self { number: guest.number() }
+    }
+
+    /// `-l`, else the original's name of a veth's host end, `v<guestif>pl<pid>`.
+    pub fn host_end(&self, request: &AttachRequest) -> IfName {
+        request.local_if.clone().unwrap_or_else(|| {
+            let guest_if = guest_if(request);
+            self.made(&format!("v{guest_if}pl{}", self.number))
+        })
+    }
+
+    /// A temporary name on the host for a link that is to be the guest's.
+    pub fn passing(&self, prefix: &str, guest_if: &IfName) -> IfName {
+        self.made(&format!("{prefix}{}{guest_if}", self.number))
+    }
+
+    /// A name to set an old link of the name `name` aside under.
+    pub fn aside(&self, name: &IfName) -> IfName {
+        self.made(&format!("old-{name}-{}", self.number))
+    }
+
+    /// `text` when it is short enough for an interface name, else a short name that is as unique.
+    pub fn made(&self, text: &str) -> IfName {
+        use md5::{Digest, Md5};
+        text.parse().unwrap_or_else(|_| {
+            let digest = Md5::digest(text.as_bytes());
+            let hex: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+            IfName::made(&format!("pw{hex}"))
+        })
+    }
+}
+
+/// The guest interface's name on Ethernet: `-i`, else `eth1`.
+pub fn guest_if(request: &AttachRequest) -> IfName {
+    request.guest_if.clone().unwrap_or_else(|| IfName::made("eth1"))
+}
+
+/// The alternative name that a NIC bears in a guest, from which its name on the host is known again.
+pub fn origin_name(host_if: &str) -> String {
+    format!("pipework.from.{host_if}")
+}
+
+impl LinkFacts {
+    /// Whether this is the NIC that the request means, moved into the guest before.
+    pub fn came_from(&self, host_if: &HostIf) -> bool {
+        match host_if {
+            HostIf::Name(name) => self.alt_names.contains(&origin_name(name.as_str())),
+            HostIf::Mac(mac) => self.mac == Some(*mac) && self.alt_names.iter().any(|n| n.starts_with(&origin_name(""))),
+        }
+    }
+
+    /// The side-neutral one-line description of a link, for messages.
+    pub fn describe(&self) -> String {
+        format!("{} ({}, mtu {}{})", self.name, self.kind.name(), self.mtu, if self.up { ", up" } else { ", down" })
+    }
+}

@@ -1,0 +1,355 @@
+//! One step of a plan. Every step prints as the `ip` command that does the same, and knows its undo.
+
+use std::net::IpAddr;
+
+use nix::errno::Errno;
+
+use super::facts::{AddrFacts, NicState, RouteFacts};
+use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side, VlanId};
+
+/// A link that is to be made: where, how it is called, and what it starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewLink {
+    /// Side and name.
+    pub at: LinkRef,
+    /// MTU in bytes; the kernel's default when absent.
+    pub mtu: Option<u32>,
+    /// MAC address; random, or the kind's own, when absent.
+    pub mac: Option<MacAddr>,
+}
+
+/// A change of the system. At most one thing of one object, so that it can be undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Makes a bridge, up, with a pinned MAC address.
+    AddBridge {
+        /// Its name.
+        name: IfName,
+        /// Its address, which then does not follow its ports'.
+        mac: MacAddr,
+    },
+    /// Removes a bridge that has no ports and that nobody is about to use.
+    DelUnusedBridge {
+        /// Its name.
+        name: IfName,
+    },
+    /// Makes a veth pair; the host's end is a port of `bridge` and up.
+    AddVeth {
+        /// The host's end.
+        host: IfName,
+        /// The bridge.
+        bridge: IfName,
+        /// The guest's end.
+        guest: NewLink,
+    },
+    /// Makes an 802.1Q child of a NIC, on the host.
+    AddVlan {
+        /// Its name.
+        name: IfName,
+        /// The NIC.
+        parent: IfName,
+        /// The VLAN.
+        id: VlanId,
+        /// MTU in bytes.
+        mtu: u32,
+    },
+    /// Makes a macvlan in bridge mode.
+    AddMacvlan {
+        /// The NIC, on the host.
+        parent: IfName,
+        /// The new link.
+        link: NewLink,
+    },
+    /// Makes an IPoIB child.
+    AddIpoib {
+        /// The InfiniBand interface, on the host.
+        parent: IfName,
+        /// The partition; the parent's when absent.
+        pkey: Option<Pkey>,
+        /// The new link.
+        link: NewLink,
+    },
+    /// Makes a dummy link.
+    AddDummy {
+        /// The new link.
+        link: NewLink,
+    },
+    /// Deletes a link that we made.
+    DelLink {
+        /// Which.
+        link: LinkRef,
+    },
+    /// Moves a link to the other side, under a new name there if that differs.
+    MoveLink {
+        /// Where it is.
+        from: LinkRef,
+        /// Where it goes.
+        to: LinkRef,
+        /// What a NIC that existed before had on the host, to be put back.
+        before: Option<NicBefore>,
+    },
+    /// Renames a link.
+    RenameLink {
+        /// Which.
+        link: LinkRef,
+        /// Its new name.
+        name: IfName,
+    },
+    /// Gives a link another alternative name.
+    AddAltName {
+        /// Which link.
+        link: LinkRef,
+        /// The name.
+        name: String,
+    },
+    /// Takes an alternative name away.
+    DelAltName {
+        /// Which link.
+        link: LinkRef,
+        /// The name.
+        name: String,
+    },
+    /// Sets a link's MAC address.
+    SetMac {
+        /// Which link.
+        link: LinkRef,
+        /// The address.
+        mac: MacAddr,
+        /// What it had before.
+        before: Option<MacAddr>,
+    },
+    /// Makes a link a port of a bridge or bond.
+    SetMaster {
+        /// Which link.
+        link: LinkRef,
+        /// Index of the master.
+        master: u32,
+    },
+    /// Sets a link up.
+    SetUp {
+        /// Which link.
+        link: LinkRef,
+    },
+    /// Sets a link down.
+    SetDown {
+        /// Which link.
+        link: LinkRef,
+    },
+    /// Switches IPv6 on for one link of the guest (net.ipv6.conf.IF.disable_ipv6 = 0).
+    EnableIpv6 {
+        /// Which link of the guest.
+        name: IfName,
+    },
+    /// Adds an address.
+    AddAddr {
+        /// To which link.
+        link: LinkRef,
+        /// The address.
+        addr: IfAddr,
+    },
+    /// Deletes an address.
+    DelAddr {
+        /// Of which link.
+        link: LinkRef,
+        /// The address.
+        addr: IfAddr,
+    },
+    /// Puts an address back as it was observed.
+    RestoreAddr {
+        /// To which link.
+        link: LinkRef,
+        /// The address.
+        addr: AddrFacts,
+    },
+    /// Adds a route.
+    AddRoute {
+        /// The route.
+        route: NewRoute,
+    },
+    /// Deletes a route that an op added.
+    DelNewRoute {
+        /// The route.
+        route: NewRoute,
+    },
+    /// Deletes a route as it was observed.
+    DelRoute {
+        /// On which side.
+        side: Side,
+        /// The route.
+        route: RouteFacts,
+    },
+    /// Puts a route back as it was observed.
+    RestoreRoute {
+        /// On which side.
+        side: Side,
+        /// The route.
+        route: RouteFacts,
+        /// The link it goes through, when that may have another index now.
+        link: Option<LinkRef>,
+    },
+}
+
+/// What a NIC had before it was moved into a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicBefore {
+    /// Whether it was up.
+    pub up: bool,
+    /// The bridge or bond that it was a port of.
+    pub master: Option<u32>,
+    /// Addresses and routes.
+    pub state: NicState,
+}
+
+/// A route that is to be made, through a link of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRoute {
+    /// A single host, or everything.
+    pub to: Option<IpAddr>,
+    /// The gateway; none for an on-link route.
+    pub via: Option<IpAddr>,
+    /// The guest's link.
+    pub dev: IfName,
+}
+
+impl Op {
+    /// What takes this step back, in order. Empty when there is nothing to take back.
+    pub fn undo(&self) -> Vec<Self> {
+        match self {
+            Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
+            Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
+            Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
+            Self::AddMacvlan { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => vec![Self::DelLink { link: link.at.clone() }],
+            Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
+            Self::RenameLink { link, name } => {
+                vec![Self::RenameLink { link: LinkRef { side: link.side, name: name.clone() }, name: link.name.clone() }]
+            }
+            Self::AddAltName { link, name } => vec![Self::DelAltName { link: link.clone(), name: name.clone() }],
+            Self::SetMac { link, before, .. } => {
+                before.iter().map(|mac| Self::SetMac { link: link.clone(), mac: *mac, before: None }).collect()
+            }
+            Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
+            Self::AddAddr { link, addr } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
+            Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
+            Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), link: None }],
+            // A sysctl of a link that goes with the link, and the steps that only undoing has.
+            Self::EnableIpv6 { .. }
+            | Self::DelUnusedBridge { .. }
+            | Self::DelLink { .. }
+            | Self::DelAltName { .. }
+            | Self::SetMaster { .. }
+            | Self::SetDown { .. }
+            | Self::DelAddr { .. }
+            | Self::RestoreAddr { .. }
+            | Self::DelNewRoute { .. }
+            | Self::RestoreRoute { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether the error means that what the step is for is already so.
+    pub fn tolerates(&self, errno: Errno) -> bool {
+        match self {
+            // Somebody else made the bridge, or the same on-link route, in the meantime.
+            Self::AddBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
+            Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
+            Self::DelRoute { .. } | Self::DelNewRoute { .. } => matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
+            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::SetDown { .. } => errno == Errno::ENODEV,
+            Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
+            // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
+            Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
+            Self::DelAltName { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Which side the step changes.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
+            Self::AddMacvlan { .. } | Self::AddIpoib { .. } => Side::Host,
+            Self::AddDummy { link } => link.at.side,
+            Self::MoveLink { from: link, .. }
+            | Self::DelLink { link }
+            | Self::RenameLink { link, .. }
+            | Self::AddAltName { link, .. }
+            | Self::DelAltName { link, .. }
+            | Self::SetMac { link, .. }
+            | Self::SetMaster { link, .. }
+            | Self::SetUp { link }
+            | Self::SetDown { link }
+            | Self::AddAddr { link, .. }
+            | Self::DelAddr { link, .. }
+            | Self::RestoreAddr { link, .. } => link.side,
+            Self::EnableIpv6 { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
+            Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,
+        }
+    }
+
+    /// The step in words, for `-v` and for errors: `add address 10.1.1.5/24 to eth1 in the guest`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::AddBridge { name, .. } => format!("make bridge {name}"),
+            Self::DelUnusedBridge { name } => format!("remove bridge {name}"),
+            Self::AddVeth { host, bridge, guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddVlan { name, parent, id, .. } => format!("make {name}, VLAN {id} of {parent}"),
+            Self::AddMacvlan { parent, link } => format!("make macvlan {} on {parent}", link.at),
+            Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
+            Self::AddDummy { link } => format!("make dummy {}", link.at),
+            Self::DelLink { link } => format!("delete {link}"),
+            Self::MoveLink { from, to, .. } => match to.side {
+                Side::Guest => format!("move {from} into the guest as {}", to.name),
+                Side::Host => format!("move {from} back to the host as {}", to.name),
+            },
+            Self::RenameLink { link, name } => format!("rename {link} to {name}"),
+            Self::AddAltName { link, name } => format!("give {link} the other name {name}"),
+            Self::DelAltName { link, name } => format!("take the other name {name} from {link}"),
+            Self::SetMac { link, mac, .. } => format!("set the address of {link} to {mac}"),
+            Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
+            Self::SetUp { link } => format!("set {link} up"),
+            Self::SetDown { link } => format!("set {link} down"),
+            Self::EnableIpv6 { name } => format!("switch IPv6 on for {name} in the guest"),
+            Self::AddAddr { link, addr } => format!("add address {addr} to {link}"),
+            Self::DelAddr { link, addr } => format!("delete address {addr} from {link}"),
+            Self::RestoreAddr { link, addr } => format!("put address {} back on {link}", addr.addr),
+            Self::AddRoute { route } => format!("add route {route} in the guest"),
+            Self::DelNewRoute { route } => format!("delete route {route} in the guest"),
+            Self::DelRoute { side, route } => format!("delete route {} {}", route.text, on(*side)),
+            Self::RestoreRoute { side, route, .. } => format!("put route {} back {}", route.text, on(*side)),
+        }
+    }
+}
+
+fn on(side: Side) -> &'static str {
+    match side {
+        Side::Host => "on the host",
+        Side::Guest => "in the guest",
+    }
+}
+
+/// Back to the host under its name; then what the move took away, in the order that the kernel wants.
+fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op> {
+    let mut ops = vec![Op::MoveLink { from: to.clone(), to: from.clone(), before: None }];
+    let Some(before) = before else { return ops };
+    let link = || from.clone();
+    ops.extend(before.master.map(|master| Op::SetMaster { link: link(), master }));
+    let restored = before.state.addrs.iter().filter(|a| !a.automatic);
+    ops.extend(restored.map(|addr| Op::RestoreAddr { link: link(), addr: addr.clone() }));
+    if before.up {
+        ops.push(Op::SetUp { link: link() });
+    }
+    let routes = before.state.routes.iter();
+    ops.extend(routes.map(|route| Op::RestoreRoute { side: from.side, route: route.clone(), link: Some(link()) }));
+    ops
+}
+
+impl std::fmt::Display for NewRoute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.to {
+            Some(host) => write!(f, "{host}")?,
+            None => f.write_str("default")?,
+        }
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {}", self.dev)
+    }
+}

@@ -1,0 +1,117 @@
+//! What came of a request: the document that `--json` prints.
+
+use serde::Serialize;
+
+use super::facts::GuestId;
+use super::request::AttachRequest;
+use super::types::{IfAddr, IfName, Side};
+use std::net::IpAddr;
+
+/// Version of the JSON document. Fields are only ever added within one version.
+pub const SCHEMA: u32 = 1;
+
+/// What an attach did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// `attached`, `unchanged` or `planned`; `failed` stands in [`Failure`].
+    pub result: Outcome,
+    /// The guest.
+    pub guest: GuestReport,
+    /// The interface in the guest.
+    pub interface: IfName,
+    /// Its address; absent for `0/0`.
+    pub address: Option<IfAddr>,
+    /// The guest's default gateway, when one was asked for.
+    pub gateway: Option<IpAddr>,
+    /// The host interface of the request, as it is called on this host.
+    pub host_interface: String,
+    /// What was done, step by step; what would be done with `planned`.
+    pub steps: Vec<Step>,
+    /// What the user should know although it went well.
+    pub warnings: Vec<String>,
+    /// Time from start to end in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The interface was made.
+    Attached,
+    /// It was there already, just as asked.
+    Unchanged,
+    /// `--dry-run`: this would be done.
+    Planned,
+    /// Nothing is left of it.
+    Failed,
+}
+
+/// Who the guest is.
+#[derive(Clone, Debug, Serialize)]
+pub struct GuestReport {
+    /// As the user named it.
+    pub name: String,
+    /// `docker`, `podman`, `lxc`, `pid` or `netns`.
+    pub engine: &'static str,
+    /// The engine's identifier of the container.
+    pub id: Option<String>,
+    /// A process of it.
+    pub pid: Option<u32>,
+    /// Inode number of its network namespace.
+    pub netns: u64,
+}
+
+impl From<&GuestId> for GuestReport {
+    fn from(id: &GuestId) -> Self {
+        Self { name: id.name.clone(), engine: id.engine, id: id.container.clone(), pid: id.pid, netns: id.netns }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// On which side.
+    pub side: Side,
+    /// In words.
+    pub text: String,
+    /// As a command.
+    pub command: String,
+}
+
+/// A failed request as JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// Always `failed`.
+    pub result: Outcome,
+    /// The guest as the user named it.
+    pub guest: String,
+    /// The errors, outermost first.
+    pub error: Vec<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// How many steps were done and taken back.
+    pub undone: Option<Undone>,
+}
+
+/// How much of a failed plan was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undone {
+    /// Steps taken back.
+    pub undone: usize,
+    /// Steps that had been done.
+    pub of: usize,
+    /// What could not be taken back, and why.
+    pub left: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of a request.
+    pub fn new(request: &AttachRequest, error: Vec<String>, hint: Option<String>, undone: Option<Undone>) -> Self {
+        Self { schema: SCHEMA, result: Outcome::Failed, guest: request.guest.to_string(), error, hint, undone }
+    }
+}

@@ -1,0 +1,234 @@
+//! What is asked: the words of a command line, checked, with nothing of the system in them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::error::InputError;
+use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast};
+
+/// A request to give a guest an interface: the original's
+/// `<hostif> [-i <guestif>] [-l <localif>] <guest> <addr> [<mac>][@<vlan>]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// Bridge, NIC, InfiniBand parent or `dummy`.
+    pub host_if: HostIf,
+    /// Whose interface it becomes.
+    pub guest: GuestRef,
+    /// `-i`; when absent `eth1`, or `ib0` on InfiniBand.
+    pub guest_if: Option<IfName>,
+    /// `-l`: the name of the veth's host end.
+    pub local_if: Option<IfName>,
+    /// The address, or none.
+    pub addr: AddrSpec,
+    /// The MAC address of the guest's interface.
+    pub mac: Option<MacAddr>,
+    /// VLAN or partition key.
+    pub tag: Option<Tag>,
+    /// `--direct-phys`: the NIC itself, not a macvlan on it.
+    pub direct_phys: bool,
+    /// `--force`: take a NIC that this host itself needs.
+    pub force: bool,
+}
+
+/// The first word: a host interface by name, or a NIC by its MAC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostIf {
+    /// By name.
+    Name(IfName),
+    /// `mac:<address>`.
+    Mac(MacAddr),
+}
+
+impl FromStr for HostIf {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        match text.strip_prefix("mac:") {
+            Some(mac) => mac.parse().map(Self::Mac),
+            None => text.parse().map(Self::Name),
+        }
+    }
+}
+
+impl fmt::Display for HostIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Mac(mac) => write!(f, "mac:{mac}"),
+        }
+    }
+}
+
+/// The address word: `<ip>/<prefix>[@<gateway>]` or `0/0[@<gateway>]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddrSpec {
+    /// The interface address; none for `0/0`.
+    pub addr: Option<IfAddr>,
+    /// The guest's new default gateway.
+    pub gateway: Option<IpAddr>,
+}
+
+impl AddrSpec {
+    /// The family that the words imply, if any.
+    pub fn family(&self) -> Option<Family> {
+        self.addr.map(|a| a.family()).or(self.gateway.map(Family::of))
+    }
+
+    /// Refuses a `-a` that contradicts the address.
+    pub fn check_family(&self, asked: Option<Family>) -> Result<(), InputError> {
+        match (asked, self.family()) {
+            (Some(asked), Some(is)) if asked != is => Err(InputError::FamilyMismatch { asked, is }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The words that ask for DHCP in the original's grammar.
+const DHCP_WORDS: [&str; 6] = ["dhcp", "udhcpc", "udhcpc-f", "dhclient", "dhclient-f", "dhcpcd"];
+
+impl FromStr for AddrSpec {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let word = text.split(':').next().unwrap_or_default();
+        if DHCP_WORDS.contains(&word) {
+            return Err(InputError::NotYet {
+                what: format!("{word} as an address"),
+                instead: "give a static address like 192.168.1.10/24, or 0/0 and run a DHCP client in the container".into(),
+            });
+        }
+        let mut parts = text.split('@');
+        let ip = parts.next().unwrap_or_default();
+        // As in the original an empty gateway is none: scripts write "$IP@$GATEWAY".
+        let gateway = parts.next().filter(|g| !g.is_empty()).map(parse_gateway).transpose()?;
+        if parts.next().is_some() {
+            return Err(InputError::Address { text: text.to_owned(), why: "it has more than one gateway".into() });
+        }
+        let addr = match ip {
+            "0/0" | "0.0.0.0/0" | "::/0" => None,
+            _ => Some(ip.parse::<IfAddr>()?),
+        };
+        if let (Some(addr), Some(gateway)) = (addr, gateway) {
+            let refuse = |why: &str| Err(InputError::Gateway { text: gateway.to_string(), why: why.to_owned() });
+            if Family::of(gateway) != addr.family() {
+                return refuse("it is not of the address's family");
+            }
+            if gateway == addr.ip() {
+                return refuse("it is the address itself");
+            }
+            if addr.broadcast().is_some_and(|brd| IpAddr::V4(brd) == gateway) {
+                return refuse("it is the broadcast address of the subnet");
+            }
+        }
+        Ok(Self { addr, gateway })
+    }
+}
+
+fn parse_gateway(text: &str) -> Result<IpAddr, InputError> {
+    let refuse = |why: &str| InputError::Gateway { text: text.to_owned(), why: why.to_owned() };
+    let ip: IpAddr = text.parse().map_err(|_| refuse("it is not an IPv4 or IPv6 address"))?;
+    check_unicast(ip).map_err(refuse)?;
+    Ok(ip)
+}
+
+impl fmt::Display for AddrSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.addr {
+            Some(addr) => write!(f, "{addr}")?,
+            None => f.write_str("0/0")?,
+        }
+        self.gateway.map_or(Ok(()), |gateway| write!(f, "@{gateway}"))
+    }
+}
+
+/// The last word: `[<mac>][@<vlan>]`, the MAC written out or made of `U:<string>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MacAndTag {
+    /// The MAC address.
+    pub mac: Option<MacAddr>,
+    /// VLAN or partition key.
+    pub tag: Option<Tag>,
+}
+
+impl FromStr for MacAndTag {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let (mac, tag) = text.split_once('@').unwrap_or((text, ""));
+        let mac = match (mac, mac.strip_prefix("U:")) {
+            ("", _) => None,
+            (_, Some(unique)) => Some(MacAddr::from_unique(unique)?),
+            (plain, None) => Some(plain.parse()?),
+        };
+        let tag = if tag.is_empty() { None } else { Some(tag.parse()?) };
+        Ok(Self { mac, tag })
+    }
+}
+
+/// Who is meant by the guest word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuestRef {
+    /// A name or ID, looked for in Docker, Podman and the cgroups.
+    Any(String),
+    /// `docker:`: only in the Docker engine.
+    Docker(String),
+    /// `podman:`: only in Podman.
+    Podman(String),
+    /// `lxc:`: only in the cgroups (LXC, systemd-nspawn and the like).
+    Lxc(String),
+    /// `pid:`: the namespace of a process.
+    Pid(u32),
+    /// `netns:NAME`: a namespace under /run/netns (ip-netns(8)).
+    NetnsName(String),
+    /// `netns:/path`: a namespace file.
+    NetnsPath(PathBuf),
+}
+
+impl FromStr for GuestRef {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let refuse = |why: &str| InputError::Guest { text: text.to_owned(), why: why.to_owned() };
+        let name = |rest: &str| -> Result<String, InputError> {
+            let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
+            match rest {
+                "" => Err(refuse("it names nobody")),
+                "." | ".." => Err(refuse("it is a directory")),
+                _ if rest.len() > 255 => Err(refuse("it is longer than 255 bytes")),
+                _ if rest.starts_with('-') => Err(refuse("a name does not start with a dash; options go before or after it whole")),
+                _ if !rest.chars().all(good) => Err(refuse("a container's name has letters, digits, '_', '.', '-' only; other guests are pid:N, netns:NAME, netns:/path")),
+                _ => Ok(rest.to_owned()),
+            }
+        };
+        let Some((engine, rest)) = text.split_once(':') else {
+            // Docker prints names with a slash in front, and takes them so.
+            return name(text.strip_prefix('/').unwrap_or(text)).map(Self::Any);
+        };
+        match engine {
+            "docker" => name(rest.strip_prefix('/').unwrap_or(rest)).map(Self::Docker),
+            "podman" => name(rest).map(Self::Podman),
+            "lxc" => name(rest).map(Self::Lxc),
+            "pid" => rest.parse().ok().filter(|pid| *pid > 0 && *pid <= 1 << 22).map(Self::Pid).ok_or_else(|| refuse("a process ID is a number from 1 to 4194304")),
+            "netns" if rest.contains('\0') => Err(refuse("a path has no NUL in it")),
+            "netns" if rest.starts_with('/') => Ok(Self::NetnsPath(rest.into())),
+            "netns" => name(rest).map(Self::NetnsName),
+            _ => Err(refuse("the word before ':' is one of docker, podman, lxc, pid, netns")),
+        }
+    }
+}
+
+impl fmt::Display for GuestRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any(name) => f.write_str(name),
+            Self::Docker(name) => write!(f, "docker:{name}"),
+            Self::Podman(name) => write!(f, "podman:{name}"),
+            Self::Lxc(name) => write!(f, "lxc:{name}"),
+            Self::Pid(pid) => write!(f, "pid:{pid}"),
+            Self::NetnsName(name) => write!(f, "netns:{name}"),
+            Self::NetnsPath(path) => write!(f, "netns:{}", path.display()),
+        }
+    }
+}

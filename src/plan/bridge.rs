@@ -1,0 +1,53 @@
+//! A veth pair with its host end on a Linux bridge, which is made when it is not there.
+
+use super::{Birth, Job, PlanError};
+use crate::model::op::Op;
+use crate::model::types::LinkRef;
+
+/// What a new bridge has (ETH_DATA_LEN, linux/if_ether.h).
+const DEFAULT_MTU: u32 = 1500;
+
+/// Ports 1 to 1023: `BR_PORT_BITS` is 10 and port number 0 is reserved (net/bridge/br_if.c, find_portno).
+pub(super) const MAX_PORTS: usize = 1023;
+
+/// The last op, when it deletes a link, belongs at the end of the whole plan.
+pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
+    let bridge = job.host_if()?;
+    let host = job.names.host_end(job.request);
+    let mut ops = Vec::new();
+    let mtu = match &job.facts.host.link {
+        Some(link) => link.mtu,
+        None => {
+            ops.push(Op::AddBridge { name: bridge.clone(), mac: job.facts.fresh_mac });
+            DEFAULT_MTU
+        }
+    };
+    if job.facts.host.ports >= MAX_PORTS {
+        return Err(PlanError::BridgeFull { name: bridge.to_string(), ports: job.facts.host.ports });
+    }
+    if host == bridge {
+        return Err(PlanError::HostLinkInUse { name: host.to_string(), state: "the bridge itself".into() });
+    }
+    let stale = set_aside(job)?;
+    ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
+    // Born on the host, a veth's other end has a name of its own there: the original's v<guestif>pg<pid>.
+    let (guest, moves) = job.newborn("vg", Some(mtu), job.request.mac);
+    debug_assert!(job.birth == Birth::Guest || !moves.is_empty());
+    ops.push(Op::AddVeth { host, bridge, guest });
+    ops.extend(moves);
+    ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));
+    Ok(ops)
+}
+
+/// The host link that has our name. Down, it is what a dead attach left, and makes room: renamed now, so that
+/// it can be put back, and deleted when everything else is done. Up, it is in use.
+fn set_aside(job: &Job<'_>) -> Result<Option<crate::model::types::IfName>, PlanError> {
+    let Some(link) = &job.facts.host.local_link else { return Ok(None) };
+    let name = job.names.host_end(job.request);
+    let state = match (&link.kind, link.up) {
+        (crate::model::facts::LinkKind::Veth, false) => return Ok(Some(job.names.aside(&name))),
+        (crate::model::facts::LinkKind::Veth, true) => "up".to_owned(),
+        (kind, _) => format!("not a veth pair's end but {}", kind.name()),
+    };
+    Err(PlanError::HostLinkInUse { name: name.to_string(), state })
+}

@@ -1,0 +1,156 @@
+//! Why a request cannot be planned. Each message names the fact; the hint says what to type.
+
+use thiserror::Error;
+
+use crate::model::error::InputError;
+
+/// A reason known before anything is changed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// A word that only now turned out wrong, such as a VLAN on InfiniBand.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The first word names nothing that can be attached to. The original's words.
+    #[error("I do not know how to setup interface {name}.")]
+    UnknownInterface {
+        /// The word.
+        name: String,
+    },
+    /// No NIC has the MAC address. The original's words.
+    #[error("Mac address {} specified for interface but no host interface matched.", .text.trim_start_matches("mac:"))]
+    NoSuchMac {
+        /// The word.
+        text: String,
+    },
+    /// The guest runs in the host's own namespace.
+    #[error("{guest} has no network namespace of its own: it shares the host's")]
+    GuestIsHost {
+        /// The guest.
+        guest: String,
+    },
+    /// The guest's interface exists and is not what was asked.
+    #[error("{interface} exists in the guest and is not as asked: {}", list(.differences))]
+    GuestLinkDiffers {
+        /// Its name.
+        interface: String,
+        /// Field by field.
+        differences: Vec<Difference>,
+    },
+    /// Another interface of the guest has the address.
+    #[error("the guest has {addr} already, on {dev}")]
+    GuestHasAddress {
+        /// The address.
+        addr: String,
+        /// The other interface.
+        dev: String,
+    },
+    /// The name of the veth's host end is taken.
+    #[error("Link {name} exists and is {state}")]
+    HostLinkInUse {
+        /// The name.
+        name: String,
+        /// What it is.
+        state: String,
+    },
+    /// `<nic>.<vlan>` is something else.
+    #[error("{name} already exists but is not a VLAN device for tag {vlan} on {parent}: it is {is}")]
+    ForeignVlanLink {
+        /// The name.
+        name: String,
+        /// The VLAN wanted.
+        vlan: u16,
+        /// The NIC wanted.
+        parent: String,
+        /// What it is.
+        is: String,
+    },
+    /// A NIC that belongs to a bridge or bond.
+    #[error("{nic} is a port of {master}: {why}")]
+    NicIsPort {
+        /// The NIC.
+        nic: String,
+        /// The bridge or bond.
+        master: String,
+        /// What that makes impossible or dangerous.
+        why: &'static str,
+    },
+    /// The NIC that this host is reached by.
+    #[error("{nic} carries this host's default route: inside the guest it would cut the host off")]
+    NicCarriesDefault {
+        /// The NIC.
+        nic: String,
+    },
+    /// The bridge has no room.
+    #[error("bridge {name} is full: it has {ports} ports, the most that the kernel allows")]
+    BridgeFull {
+        /// The bridge.
+        name: String,
+        /// Its ports.
+        ports: usize,
+    },
+    /// Neither a macvlan nor a veth fits.
+    #[error("{name} is not an Ethernet interface: no guest can be attached to it")]
+    NotEthernet {
+        /// The interface.
+        name: String,
+    },
+    /// MAC on InfiniBand. The original's words.
+    #[error("MACADDR configuration unsupported for IPoIB interfaces.")]
+    IpoibMac,
+    /// VLAN on a dummy.
+    #[error("a dummy interface has no VLAN")]
+    DummyVlan,
+}
+
+/// One field that is not as asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field.
+    pub what: &'static str,
+    /// What it is.
+    pub is: String,
+    /// What was asked.
+    pub wanted: String,
+}
+
+fn list(differences: &[Difference]) -> String {
+    let parts: Vec<String> = differences.iter().map(|d| format!("{} is {}, wanted {}", d.what, d.is, d.wanted)).collect();
+    parts.join("; ")
+}
+
+impl PlanError {
+    pub(super) fn not_yet(what: &str, instead: &str) -> Self {
+        Self::Input(InputError::NotYet { what: what.to_owned(), instead: instead.to_owned() })
+    }
+
+    pub(super) fn open_vswitch(bridge: &str) -> Self {
+        Self::not_yet(&format!("Open vSwitch ({bridge})"), "use a Linux bridge, whose name starts with br, or attach with ovs-docker")
+    }
+
+    pub(super) fn guest_command(word: &str) -> Self {
+        Self::not_yet(&format!("{word} in a guest"), "run ip or tc itself in the guest's namespace: nsenter -t PID -n ip route ...")
+    }
+
+    /// What to type instead.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownInterface { name } => format!(
+                "there is no interface {name} here; a name that starts with br makes a bridge, the word dummy a dummy interface. `ip link` lists what there is"
+            ),
+            Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
+            Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
+            Self::GuestLinkDiffers { interface, .. } => format!(
+                "choose another name with -i, or take {interface} away first (a later version changes it in place with --replace)"
+            ),
+            Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
+            Self::HostLinkInUse { name, .. } => format!("choose another name with -l, or remove it: ip link del {name}"),
+            Self::ForeignVlanLink { name, .. } => format!("rename or remove {name}, or choose another VLAN"),
+            Self::NicIsPort { nic, master, .. } => format!("attach to {master} itself if it is a bridge; with --direct-phys, --force takes {nic} all the same"),
+            Self::NicCarriesDefault { .. } => "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into(),
+            Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
+            Self::IpoibMac => "leave the MAC address out".into(),
+            Self::DummyVlan => "leave the VLAN out".into(),
+            Self::NotEthernet { .. } | Self::Input(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! Running a plan: one step after another, and everything back in reverse when one fails.
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::Plan;
+use crate::model::error::KernelError;
+use crate::model::op::Op;
+use crate::model::types::Side;
+
+/// What carries steps out.
+pub trait Kernel {
+    /// Carries out one step.
+    ///
+    /// # Errors
+    /// Why it was not done, or that it is not known whether it was.
+    fn apply(&mut self, op: &Op) -> Result<(), KernelError>;
+
+    /// The signal that asks to stop, if one has come.
+    fn interrupted(&mut self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What happens while a plan runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The step is about to be done.
+    Doing(&'a Op),
+    /// The step is about to be taken back.
+    Undoing(&'a Op),
+}
+
+/// A plan that was carried out, and can be taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    ops: Vec<Op>,
+}
+
+/// A step failed; what had been done is taken back.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{}", .op.describe())]
+pub struct ExecuteError {
+    /// The step.
+    pub op: Op,
+    /// Why.
+    #[source]
+    pub cause: KernelError,
+    /// How much was taken back.
+    pub undone: Undone,
+}
+
+/// What taking back came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// Steps that had been done, or may have been.
+    pub of: usize,
+    /// Steps taken back.
+    pub undone: usize,
+    /// What could not be.
+    pub left: Vec<(Op, KernelError)>,
+}
+
+impl ExecuteError {
+    /// Whether the kernel would not make the link in the guest, and making it on the host may do.
+    pub fn birth_refused(&self) -> bool {
+        let newborn = match &self.op {
+            Op::AddVeth { guest: link, .. } | Op::AddMacvlan { link, .. } | Op::AddIpoib { link, .. } | Op::AddDummy { link } => &link.at,
+            Op::MoveLink { to, .. } => to,
+            _ => return false,
+        };
+        newborn.side == Side::Guest && matches!(self.cause.errno(), Some(Errno::EEXIST | Errno::EINVAL))
+    }
+}
+
+/// Carries a plan out. Stops at the first step that fails, or before the next when a signal has come, and takes back
+/// what was done.
+///
+/// # Errors
+/// The step that failed, with what undoing came to.
+pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event<'_>)) -> Result<Done, ExecuteError> {
+    let mut done = Done::default();
+    for op in plan.ops() {
+        watch(Event::Doing(op));
+        if let Err(cause) = step(op, kernel, &mut done) {
+            return Err(ExecuteError { op: op.clone(), cause, undone: done.undo(kernel, watch) });
+        }
+    }
+    // A signal during the last step asks for the same as one before it: leave nothing.
+    match (kernel.interrupted(), plan.ops().last()) {
+        (Some(signal), Some(op)) => {
+            Err(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone: done.undo(kernel, watch) })
+        }
+        _ => Ok(done),
+    }
+}
+
+fn step(op: &Op, kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), KernelError> {
+    if let Some(signal) = kernel.interrupted() {
+        return Err(KernelError::Interrupted(signal));
+    }
+    match kernel.apply(op) {
+        Ok(()) => done.ops.push(op.clone()),
+        // Already so, by somebody else's hand: not ours to take back.
+        Err(error) if error.errno().is_some_and(|errno| op.tolerates(errno)) => {}
+        Err(error) => {
+            if error.outcome_unknown() {
+                done.ops.push(op.clone());
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+impl Done {
+    /// The steps that took effect.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Takes everything back in reverse. Never stops at an error: what is left is told.
+    pub fn undo(self, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event<'_>)) -> Undone {
+        let mut undone = Undone { of: self.ops.len(), ..Undone::default() };
+        for op in self.ops.iter().rev() {
+            let mut failed = false;
+            for back in op.undo() {
+                watch(Event::Undoing(&back));
+                match kernel.apply(&back) {
+                    Ok(()) => {}
+                    Err(error) if error.errno().is_some_and(|errno| back.tolerates(errno)) => {}
+                    Err(error) => {
+                        failed = true;
+                        undone.left.push((back, error));
+                    }
+                }
+            }
+            undone.undone += usize::from(!failed);
+        }
+        undone
+    }
+}

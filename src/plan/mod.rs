@@ -1,0 +1,247 @@
+//! Planning: from what is asked and what is there to an ordered list of steps, or the reason why not. Pure.
+
+mod addressing;
+mod bridge;
+mod error;
+pub mod execute;
+mod hints;
+mod link;
+mod nic;
+mod same;
+
+pub use error::{Difference, PlanError};
+pub use hints::hint;
+
+use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
+use crate::model::op::{NewLink, Op};
+use crate::model::request::{AttachRequest, HostIf};
+use crate::model::types::{IfName, LinkRef, MacAddr};
+
+/// Where a new link is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Birth {
+    /// In the guest, under its final name: one message, nothing to see on the host.
+    #[default]
+    Guest,
+    /// On the host under a temporary name, then moved and renamed: the original's way, for kernels that cannot do better.
+    Host,
+}
+
+/// An ordered list of steps that fits what was observed. Only [`plan`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    ops: Vec<Op>,
+    warnings: Vec<String>,
+    guest_if: IfName,
+    host_if: String,
+    announce: Option<Announce>,
+}
+
+/// What is to be told to the neighbours once the link is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// The guest's interface.
+    pub guest_if: IfName,
+    /// The port on the host that has to forward first; none when there is no bridge.
+    pub port: Option<IfName>,
+}
+
+impl Plan {
+    /// The steps; none when everything is already as asked.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// What the user should know although it can be done.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The interface in the guest.
+    pub fn guest_if(&self) -> &IfName {
+        &self.guest_if
+    }
+
+    /// The host interface, as it is called on this host.
+    pub fn host_if(&self) -> &str {
+        &self.host_if
+    }
+
+    /// Whom to tell, if anybody.
+    pub fn announce(&self) -> Option<&Announce> {
+        self.announce.as_ref()
+    }
+}
+
+/// What the first word of a request turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A Linux bridge, or the name of one to be made.
+    Bridge,
+    /// A NIC: macvlan on it, or itself.
+    Nic,
+    /// An InfiniBand interface.
+    Ipoib,
+    /// The word dummy.
+    Dummy,
+}
+
+/// Plans an attach.
+///
+/// # Errors
+/// Whatever would make the attach fail and can be known beforehand; see [`PlanError`].
+pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan, PlanError> {
+    if facts.guest.shares_host {
+        return Err(PlanError::GuestIsHost { guest: facts.guest.id.name.clone() });
+    }
+    if let Some(moved) = same::moved_before(request, facts) {
+        return same::unchanged(request, facts, moved, Kind::Nic);
+    }
+    let kind = kind_of(request, facts)?;
+    let job = Job { request, facts, birth, names: Names::of(&facts.guest.id), guest_if: guest_if(request, kind) };
+    job.check_options(kind)?;
+    if let Some(existing) = &facts.guest.link {
+        return same::unchanged(request, facts, existing, kind);
+    }
+    addressing::check(&job)?;
+    let mut ops = match kind {
+        Kind::Bridge => bridge::ops(&job)?,
+        Kind::Nic => nic::ops(&job)?,
+        Kind::Ipoib => link::ipoib(&job)?,
+        Kind::Dummy => link::dummy(&job)?,
+    };
+    let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
+    ops.extend(addressing::ops(&job));
+    ops.extend(last);
+    Ok(Plan {
+        ops,
+        warnings: job.warnings(kind),
+        host_if: job.host_name(),
+        announce: job.announce(kind),
+        guest_if: job.guest_if,
+    })
+}
+
+/// What the first word is: what the host has of that name decides, then how the name begins.
+fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
+    let unknown = || PlanError::UnknownInterface { name: request.host_if.to_string() };
+    if let Some(link) = &facts.host.link {
+        return match (&link.kind, link.layer) {
+            (LinkKind::Bridge, _) => Ok(Kind::Bridge),
+            (LinkKind::OpenVswitch, _) => Err(PlanError::open_vswitch(&link.name)),
+            (_, Layer::Infiniband) => Ok(Kind::Ipoib),
+            _ if link.name == "lo" => Err(PlanError::NotEthernet { name: link.name.clone() }),
+            (_, Layer::Other) if !request.direct_phys => Err(PlanError::NotEthernet { name: link.name.clone() }),
+            _ => Ok(Kind::Nic),
+        };
+    }
+    let HostIf::Name(name) = &request.host_if else {
+        return Err(PlanError::NoSuchMac { text: request.host_if.to_string() });
+    };
+    let begins = |prefix| name.as_str().starts_with(prefix);
+    if begins("br") {
+        Ok(Kind::Bridge)
+    } else if begins("ovs") {
+        Err(PlanError::open_vswitch(name.as_str()))
+    } else if begins("route") || begins("rule") || begins("tc") {
+        Err(PlanError::guest_command(name.as_str()))
+    } else if begins("dummy") {
+        Ok(Kind::Dummy)
+    } else {
+        Err(unknown())
+    }
+}
+
+fn guest_if(request: &AttachRequest, kind: Kind) -> IfName {
+    match (&request.guest_if, kind) {
+        (None, Kind::Ipoib) => IfName::made("ib0"),
+        _ => facts::guest_if(request),
+    }
+}
+
+/// One planning job: the arguments that every part of it needs.
+struct Job<'a> {
+    request: &'a AttachRequest,
+    facts: &'a Facts,
+    birth: Birth,
+    names: Names,
+    guest_if: IfName,
+}
+
+impl Job<'_> {
+    /// The host interface's name on this host.
+    fn host_name(&self) -> String {
+        match &self.facts.host.link {
+            Some(link) => link.name.clone(),
+            None => self.request.host_if.to_string(),
+        }
+    }
+
+    /// The host interface's name as a checked one.
+    fn host_if(&self) -> Result<IfName, PlanError> {
+        Ok(self.host_name().parse::<IfName>()?)
+    }
+
+    /// The guest's new link where it is born, with the steps that then bring it to its place.
+    fn newborn(&self, prefix: &str, mtu: Option<u32>, mac: Option<MacAddr>) -> (NewLink, Vec<Op>) {
+        let place = LinkRef::guest(&self.guest_if);
+        if self.birth == Birth::Guest {
+            return (NewLink { at: place, mtu, mac }, Vec::new());
+        }
+        let passing = self.names.passing(prefix, &self.guest_if);
+        let moves = vec![
+            Op::MoveLink { from: LinkRef::host(&passing), to: LinkRef::guest(&passing), before: None },
+            Op::RenameLink { link: LinkRef::guest(&passing), name: self.guest_if.clone() },
+        ];
+        (NewLink { at: LinkRef::host(&passing), mtu, mac }, moves)
+    }
+
+    /// Options that contradict the kind.
+    fn check_options(&self, kind: Kind) -> Result<(), PlanError> {
+        match kind {
+            Kind::Bridge if self.request.tag.is_some() => Err(PlanError::not_yet(
+                "a VLAN on a Linux bridge",
+                "give the VLAN to a NIC (pipework eth0 ... @10), or attach to a bridge made on the NIC's VLAN interface",
+            )),
+            Kind::Ipoib if self.request.mac.is_some() => Err(PlanError::IpoibMac),
+            Kind::Dummy if self.request.tag.is_some() => Err(PlanError::DummyVlan),
+            _ => Ok(()),
+        }
+    }
+
+    fn warnings(&self, kind: Kind) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let host_if = self.host_name();
+        if kind != Kind::Bridge && self.request.local_if.is_some() {
+            warnings.push(format!("-l has no effect: {host_if} is no bridge, so there is no host end to name"));
+        }
+        if kind != Kind::Nic && self.request.direct_phys {
+            warnings.push(format!("--direct-phys has no effect: {host_if} is not a NIC"));
+        }
+        if kind == Kind::Bridge {
+            warnings.extend(self.bridge_warning(&host_if));
+        }
+        warnings
+    }
+
+    fn bridge_warning(&self, bridge: &str) -> Option<String> {
+        match (&self.facts.host.link, self.request.addr.gateway) {
+            (Some(link), _) if !link.up => Some(format!("bridge {bridge} is down: nothing passes until you type: ip link set {bridge} up")),
+            (None, Some(gateway)) if !self.facts.host.owns_gateway => Some(format!(
+                "bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ip link set NIC master {bridge}) or the address (ip addr add {gateway}/{} dev {bridge})",
+                self.request.addr.addr.map_or_else(|| crate::model::types::Family::of(gateway).host_prefix(), |a| a.prefix()),
+            )),
+            _ => None,
+        }
+    }
+
+    /// Nothing is announced without an address, on InfiniBand, or on a link that leads nowhere.
+    fn announce(&self, kind: Kind) -> Option<Announce> {
+        self.request.addr.addr?;
+        match kind {
+            Kind::Bridge => Some(Announce { guest_if: self.guest_if.clone(), port: Some(self.names.host_end(self.request)) }),
+            Kind::Nic => Some(Announce { guest_if: self.guest_if.clone(), port: None }),
+            Kind::Ipoib | Kind::Dummy => None,
+        }
+    }
+}

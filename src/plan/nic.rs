@@ -1,0 +1,106 @@
+//! A NIC, or its VLAN child: shared through a macvlan, or moved into the guest whole (`--direct-phys`).
+
+use super::{Birth, Job, PlanError};
+use crate::model::facts::{LinkFacts, LinkKind, NicState, origin_name};
+use crate::model::op::{NicBefore, Op};
+use crate::model::types::{IfName, LinkRef, VlanId};
+
+/// What the guest's link is made of: the NIC itself or a VLAN child, which may have to be made.
+struct Parent<'a> {
+    name: IfName,
+    link: Option<&'a LinkFacts>,
+    mtu: u32,
+}
+
+pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
+    let nic = job.facts.host.link.as_ref().ok_or_else(|| PlanError::UnknownInterface { name: job.host_name() })?;
+    let mut ops = Vec::new();
+    let parent = match &job.request.tag {
+        Some(tag) => vlan(job, nic, tag.vlan()?, &mut ops)?,
+        None => Parent { name: job.host_if()?, link: Some(nic), mtu: nic.mtu },
+    };
+    if job.request.direct_phys {
+        ops.extend(direct(job, &parent)?);
+    } else {
+        ops.extend(macvlan(job, &parent)?);
+    }
+    Ok(ops)
+}
+
+/// The VLAN child, made when absent. A VLAN passes only while its NIC is up.
+fn vlan<'a>(job: &Job<'a>, nic: &LinkFacts, id: VlanId, ops: &mut Vec<Op>) -> Result<Parent<'a>, PlanError> {
+    let nic_name = job.host_if()?;
+    let name: IfName = format!("{nic_name}.{id}").parse()?;
+    let link = job.facts.host.vlan_link.as_ref();
+    match link {
+        None => ops.push(Op::AddVlan { name: name.clone(), parent: nic_name.clone(), id, mtu: nic.mtu }),
+        Some(link) if is_vlan_of(link, nic, id) => {}
+        Some(link) => {
+            return Err(PlanError::ForeignVlanLink { name: name.to_string(), vlan: id.get(), parent: nic_name.to_string(), is: link.describe() });
+        }
+    }
+    if !nic.up {
+        ops.push(Op::SetUp { link: LinkRef::host(&nic_name) });
+    }
+    Ok(Parent { name, link, mtu: link.map_or(nic.mtu, |l| l.mtu) })
+}
+
+/// Whether a link is the NIC's child for that VLAN.
+pub(super) fn is_vlan_of(link: &LinkFacts, nic: &LinkFacts, id: VlanId) -> bool {
+    link.kind == LinkKind::Vlan { id: Some(id.get()) } && link.link == Some(nic.index)
+}
+
+fn macvlan(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
+    if let Some(master) = master_in_the_way(job, parent) {
+        return Err(PlanError::NicIsPort { nic: parent.name.to_string(), master, why: "a macvlan cannot share it" });
+    }
+    let mut ops = Vec::new();
+    if !parent.link.is_some_and(|l| l.up) {
+        ops.push(Op::SetUp { link: LinkRef::host(&parent.name) });
+    }
+    let (link, moves) = job.newborn("ph", Some(parent.mtu), job.request.mac);
+    ops.push(Op::AddMacvlan { parent: parent.name.clone(), link });
+    ops.extend(moves);
+    Ok(ops)
+}
+
+/// The name of the bridge or bond that takes the parent's frames. A VRF takes none.
+fn master_in_the_way(job: &Job<'_>, parent: &Parent<'_>) -> Option<String> {
+    parent.link?.master?;
+    match &job.facts.host.master {
+        Some(master) if master.kind == LinkKind::Other("vrf".into()) => None,
+        Some(master) => Some(master.name.clone()),
+        None => Some("another interface".into()),
+    }
+}
+
+fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
+    let nic = parent.name.to_string();
+    if !job.request.force {
+        if job.facts.host.nic.carries_default() {
+            return Err(PlanError::NicCarriesDefault { nic });
+        }
+        if let Some(master) = master_in_the_way(job, parent) {
+            return Err(PlanError::NicIsPort { nic, master, why: "moving it would take it from there" });
+        }
+    }
+    let before = match parent.link {
+        Some(link) => NicBefore { up: link.up, master: link.master, state: job.facts.host.nic.clone() },
+        None => NicBefore { up: false, master: None, state: NicState::default() },
+    };
+    let place = LinkRef::guest(&job.guest_if);
+    let from = LinkRef::host(&parent.name);
+    let mut ops = Vec::new();
+    if job.birth == Birth::Guest || parent.name == job.guest_if {
+        ops.push(Op::MoveLink { from, to: place.clone(), before: Some(before) });
+    } else {
+        ops.push(Op::MoveLink { from, to: LinkRef::guest(&parent.name), before: Some(before) });
+        ops.push(Op::RenameLink { link: LinkRef::guest(&parent.name), name: job.guest_if.clone() });
+    }
+    ops.push(Op::AddAltName { link: place.clone(), name: origin_name(&job.host_name()) });
+    let old = parent.link.and_then(|l| l.mac);
+    if let Some(mac) = job.request.mac.filter(|mac| old != Some(*mac)) {
+        ops.push(Op::SetMac { link: place, mac, before: old });
+    }
+    Ok(ops)
+}

@@ -1,0 +1,129 @@
+//! The guest has an interface of that name: is it already what was asked?
+
+use super::nic::is_vlan_of;
+use super::{Difference, Kind, Plan, PlanError, guest_if};
+use crate::model::facts::{Facts, LinkFacts, LinkKind};
+use crate::model::request::AttachRequest;
+
+/// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
+pub(super) fn moved_before<'a>(request: &AttachRequest, facts: &'a Facts) -> Option<&'a LinkFacts> {
+    let link = facts.guest.link.as_ref()?;
+    let gone = facts.host.link.is_none() || request.tag.is_some();
+    (request.direct_phys && gone && link.came_from(&request.host_if)).then_some(link)
+}
+
+/// An empty plan when nothing differs, else all that differs.
+pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts, kind: Kind) -> Result<Plan, PlanError> {
+    let mut differences = Differences(Vec::new());
+    match kind {
+        Kind::Bridge => bridge(request, facts, link, &mut differences),
+        Kind::Nic if request.direct_phys => direct(request, facts, link, &mut differences),
+        Kind::Nic => macvlan(request, facts, link, &mut differences)?,
+        Kind::Ipoib => ipoib(request, facts, link, &mut differences)?,
+        Kind::Dummy => differences.kind(link, link.kind == LinkKind::Dummy, "dummy"),
+    }
+    common(request, facts, link, &mut differences);
+    if differences.0.is_empty() {
+        let host_if = facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |l| l.name.clone());
+        return Ok(Plan { ops: Vec::new(), warnings: Vec::new(), guest_if: guest_if(request, kind), host_if, announce: None });
+    }
+    Err(PlanError::GuestLinkDiffers { interface: link.name.clone(), differences: differences.0 })
+}
+
+struct Differences(Vec<Difference>);
+
+impl Differences {
+    fn check(&mut self, what: &'static str, same: bool, is: impl ToString, wanted: impl ToString) {
+        if !same {
+            self.0.push(Difference { what, is: is.to_string(), wanted: wanted.to_string() });
+        }
+    }
+
+    fn kind(&mut self, link: &LinkFacts, same: bool, wanted: &str) {
+        self.check("kind", same, link.kind.name(), wanted);
+    }
+}
+
+fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
+    differences.kind(link, link.kind == LinkKind::Veth, "veth");
+    if link.kind != LinkKind::Veth {
+        return;
+    }
+    let bridge = request.host_if.to_string();
+    let Some(peer) = &facts.host.peer else {
+        differences.check("the other end", false, "not on this host", format!("on {bridge}"));
+        return;
+    };
+    let on_bridge = facts.host.link.as_ref().is_some_and(|b| peer.master == Some(b.index));
+    differences.check("the host end", on_bridge, format!("{} on {}", peer.name, peer.master.map_or("nothing".into(), |m| format!("interface {m}"))), format!("on {bridge}"));
+    differences.check("the host end", peer.up, format!("{} down", peer.name), "up");
+    if let Some(wanted) = &request.local_if {
+        differences.check("the host end's name", wanted.as_str() == peer.name, &peer.name, wanted);
+    }
+    if let Some(bridge) = &facts.host.link {
+        differences.check("MTU", link.mtu == bridge.mtu, link.mtu, bridge.mtu);
+    }
+}
+
+fn direct(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
+    let is = link.came_from(&request.host_if) && (facts.host.link.is_none() || request.tag.is_some());
+    differences.check("the link", is, link.describe(), format!("the NIC {}", request.host_if));
+}
+
+fn macvlan(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
+    let Some(nic) = &facts.host.link else { return Ok(()) };
+    let same_kind = matches!(link.kind, LinkKind::Macvlan { bridge_mode: true });
+    let is = if matches!(link.kind, LinkKind::Macvlan { .. }) { "macvlan in another mode" } else { link.kind.name() };
+    differences.check("kind", same_kind, is, "macvlan in bridge mode");
+    if !same_kind {
+        return Ok(());
+    }
+    let (parent, wanted) = match &request.tag {
+        None => (Some(nic), nic.name.clone()),
+        Some(tag) => {
+            let id = tag.vlan()?;
+            (facts.host.vlan_link.as_ref().filter(|l| is_vlan_of(l, nic, id)), format!("{}.{id}", nic.name))
+        }
+    };
+    let on_parent = parent.is_some_and(|p| link.link == Some(p.index));
+    differences.check("the parent", on_parent, link.link.map_or("unknown".into(), |i| format!("interface {i}")), wanted);
+    if let Some(parent) = parent {
+        differences.check("MTU", link.mtu == parent.mtu, link.mtu, parent.mtu);
+    }
+    Ok(())
+}
+
+fn ipoib(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
+    let LinkKind::Ipoib { pkey } = link.kind else {
+        differences.kind(link, false, "ipoib");
+        return Ok(());
+    };
+    let parent = facts.host.link.as_ref();
+    differences.check("the parent", parent.is_some_and(|p| link.link == Some(p.index)), format!("interface {}", link.link.unwrap_or(0)), &request.host_if);
+    if let Some(tag) = &request.tag {
+        let wanted = tag.pkey()?.get();
+        // The driver sets the membership bit of every child's key (0x8000).
+        let same = pkey.is_some_and(|is| is | 0x8000 == wanted | 0x8000);
+        differences.check("partition key", same, format!("{:x}", pkey.unwrap_or(0)), tag);
+    }
+    Ok(())
+}
+
+fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
+    differences.check("state", link.up, "down", "up");
+    if let Some(mac) = request.mac {
+        differences.check("MAC address", link.mac == Some(mac), link.mac.map_or("unknown".into(), |m| m.to_string()), mac);
+    }
+    let guest = &facts.guest;
+    let mine: Vec<String> = guest.addrs.iter().filter(|a| a.index == link.index && !a.automatic).map(|a| a.addr.to_string()).collect();
+    if let Some(addr) = request.addr.addr {
+        let has = guest.addrs.iter().any(|a| a.index == link.index && a.addr == addr);
+        let is = if mine.is_empty() { "none".to_owned() } else { mine.join(", ") };
+        differences.check("address", has, is, addr);
+    }
+    if let Some(gateway) = request.addr.gateway {
+        let first = guest.default_routes.first();
+        let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(link.index));
+        differences.check("default route", same, first.map_or("none", |r| r.text.as_str()), format!("default via {gateway} dev {}", link.name));
+    }
+}

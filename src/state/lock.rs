@@ -1,0 +1,107 @@
+//! A file that several runs hold at once, and whose last holder knows that it is the last.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// A shared lock (flock(2)) on a file that goes away with its last holder. A few words can be left in it for the others.
+#[derive(Debug)]
+pub struct SharedLock {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+impl SharedLock {
+    /// Takes the lock; waits only while a last holder tidies up.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be made.
+    pub fn take(directory: &Path, name: &str) -> std::io::Result<Self> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        let path = directory.join(name);
+        loop {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            let file = lock(file)?;
+            // The one that was opened may have been removed by its last holder before the lock came.
+            if std::fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|mine| mine.ino() == now.ino())) {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+
+    /// Whether nobody else holds it. If so nobody else gets it until this is dropped. If not, it is no longer held here
+    /// either: a lock cannot be tried for without giving up the shared one (flock(2)). Of several runs that end at the
+    /// same time, at least the one that asks last is told yes.
+    pub fn is_last(&self) -> bool {
+        self.file.relock(FlockArg::LockExclusiveNonblock).is_ok()
+    }
+
+    /// What is written in the file.
+    pub fn note(&mut self) -> String {
+        let mut text = String::new();
+        let read = self.file.rewind().and_then(|()| self.file.read_to_string(&mut text));
+        read.map(|_| text).unwrap_or_default()
+    }
+
+    /// Writes words into the file.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn set_note(&mut self, text: &str) -> std::io::Result<()> {
+        self.file.rewind()?;
+        self.file.set_len(0)?;
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for SharedLock {
+    fn drop(&mut self) {
+        if self.is_last() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn lock(mut file: File) -> std::io::Result<Flock<File>> {
+    loop {
+        match Flock::lock(file, FlockArg::LockShared) {
+            Ok(locked) => return Ok(locked),
+            Err((back, Errno::EINTR)) => file = back,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_the_last_holder_is_last_and_the_file_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let one = SharedLock::take(directory.path(), "x").unwrap();
+        let two = SharedLock::take(directory.path(), "x").unwrap();
+        assert!(!one.is_last());
+        drop(one);
+        assert!(directory.path().join("x").exists());
+        assert!(two.is_last());
+        drop(two);
+        assert!(!directory.path().join("x").exists());
+    }
+
+    #[test]
+    fn a_note_is_read_by_the_next_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut one = SharedLock::take(directory.path(), "x").unwrap();
+        let mut two = SharedLock::take(directory.path(), "x").unwrap();
+        one.set_note("made by us").unwrap();
+        assert_eq!(two.note(), "made by us");
+        two.set_note("").unwrap();
+        assert_eq!(one.note(), "");
+    }
+}

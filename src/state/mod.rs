@@ -1,0 +1,14 @@
+//! What outlives a single step: files that runs of this program share.
+
+mod lock;
+mod netns_link;
+
+pub use lock::SharedLock;
+pub use netns_link::NetnsLink;
+
+use std::path::PathBuf;
+
+/// Where locks are kept: `PIPEWORK_RUN_DIR`, else /run/pipework.
+pub fn run_dir() -> PathBuf {
+    std::env::var_os("PIPEWORK_RUN_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/run/pipework"), PathBuf::from)
+}
