@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, MacVlanMode, Prop};
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::{
     AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    LinkVlan, RouteMessageBuilder,
+    LinkVlan,
 };
 
 use crate::model::op::NewRoute;
-use crate::model::types::{IfAddr, IfName, MacAddr, Pkey, VlanId};
+use crate::model::types::{Family, IfAddr, IfName, MacAddr, Pkey, VlanId};
 
 /// Flags of a request that makes something new.
 pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -137,33 +137,23 @@ pub(super) fn addr(index: u32, addr: &IfAddr) -> AddressMessage {
     message
 }
 
-/// `ip route add ROUTE`: protocol boot and table main, as `ip` has it.
+/// `ip route add ROUTE`: protocol boot and table main, as `ip` has it; on-link IPv4 routes have the scope of the link
+/// (IPv6 knows no scopes).
 pub(super) fn route(route: &NewRoute, index: u32) -> RouteMessage {
-    let builder = RouteMessageBuilder::<IpAddr>::new().output_interface(index).protocol(RouteProtocol::Boot);
-    let (mut builder, is_ipv6) = match (route.to, route.via) {
-        (Some(to), _) => (prefix(builder, to), to.is_ipv6()),
-        (None, via) => (builder, via.is_some_and(|ip| ip.is_ipv6())),
-    };
-    builder = match route.via {
-        Some(via) => gateway(builder, via),
-        // On-link routes have the scope of the link for IPv4; IPv6 knows no scopes (RTNETLINK ignores it).
-        None if !is_ipv6 => builder.scope(RouteScope::Link),
-        None => builder,
-    };
-    let mut message = builder.build();
-    message.header.address_family =
-        if is_ipv6 { netlink_packet_route::AddressFamily::Inet6 } else { netlink_packet_route::AddressFamily::Inet };
+    let is_ipv6 = route.to.or(route.via).is_some_and(|ip| ip.is_ipv6());
+    let mut message = RouteMessage::default();
+    message.header.address_family = if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.kind = RouteType::Unicast;
+    message.header.scope = if route.via.is_none() && !is_ipv6 { RouteScope::Link } else { RouteScope::Universe };
+    if let Some(to) = route.to {
+        message.header.destination_prefix_length = Family::of(to).host_prefix();
+        message.attributes.push(RouteAttribute::Destination(to.into()));
+    }
+    message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    message.attributes.push(RouteAttribute::Oif(index));
     message
-}
-
-fn prefix(builder: RouteMessageBuilder<IpAddr>, to: IpAddr) -> RouteMessageBuilder<IpAddr> {
-    let bits = if to.is_ipv4() { 32 } else { 128 };
-    builder.clone().destination_prefix(to, bits).unwrap_or(builder)
-}
-
-fn gateway(builder: RouteMessageBuilder<IpAddr>, via: IpAddr) -> RouteMessageBuilder<IpAddr> {
-    builder.clone().gateway(via).unwrap_or(builder)
 }
 
 /// An observed route's message with another output interface.

@@ -1,0 +1,245 @@
+//! A private world for a test: a host and guests, each a network namespace held by a process, judged by iproute2.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Says why a test cannot run here. With PIPEWORK_TEST_STRICT=1 that is a failure.
+#[must_use]
+pub fn skip(why: &str) -> bool {
+    assert!(std::env::var("PIPEWORK_TEST_STRICT").as_deref() != Ok("1"), "cannot run here: {why}");
+    eprintln!("SKIP: {why}");
+    true
+}
+
+/// Whether the test has to be skipped for want of root.
+#[must_use]
+pub fn no_root() -> bool {
+    !nix::unistd::geteuid().is_root() && skip("needs root")
+}
+
+/// A network namespace with a process in it: a host or a guest.
+pub struct Space {
+    child: Child,
+}
+
+impl Space {
+    pub fn new() -> Self {
+        let mut child = Command::new("unshare")
+            .args(["--net", "--", "sh", "-c", "ip link set lo up && echo ready && exec sleep 100000"])
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("unshare (util-linux)");
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self { child }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Runs a command inside; its environment is the test's.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args([&format!("--net=/proc/{}/ns/net", self.pid()), "--", program]);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a shell line inside, which has to succeed, and returns what it printed.
+    pub fn sh(&self, line: &str) -> String {
+        let output = self.command("sh").args(["-ec", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Whether a shell line inside succeeds.
+    pub fn try_sh(&self, line: &str) -> bool {
+        self.command("sh").args(["-ec", line]).output().unwrap().status.success()
+    }
+
+    /// `ip -j -d ...` inside.
+    pub fn ip(&self, arguments: &str) -> Value {
+        let text = self.sh(&format!("ip -j -d {arguments}"));
+        if text.trim().is_empty() { Value::Array(Vec::new()) } else { serde_json::from_str(&text).unwrap() }
+    }
+
+    /// The one link of that name, or null.
+    pub fn link(&self, name: &str) -> Value {
+        let links = self.ip("link show");
+        let found = links.as_array().unwrap().iter().find(|l| l["ifname"] == name);
+        found.cloned().unwrap_or(Value::Null)
+    }
+
+    /// Addresses of a link that somebody gave it, as `10.0.0.1/24`.
+    pub fn addrs(&self, name: &str) -> Vec<String> {
+        let links = self.ip("addr show");
+        let mut all = Vec::new();
+        for link in links.as_array().unwrap().iter().filter(|l| l["ifname"] == name) {
+            for addr in link["addr_info"].as_array().unwrap() {
+                if addr["scope"] != "link" {
+                    all.push(format!("{}/{}", addr["local"].as_str().unwrap(), addr["prefixlen"]));
+                }
+            }
+        }
+        all
+    }
+
+    /// Routes as `ip route` prints them, without those of table local.
+    pub fn routes(&self) -> Vec<String> {
+        let both = self.sh("ip route show; ip -6 route show");
+        both.lines().map(|l| l.trim().to_owned()).filter(|l| !l.starts_with("fe80::/64")).collect()
+    }
+
+    /// Everything that a test may want to find as it was before, a line each: links, addresses, routes. What the kernel
+    /// changes by itself and in its own time is left out: operational state, counters, timers, link-local addresses.
+    pub fn state(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for link in self.ip("addr show").as_array().unwrap() {
+            let up = link["flags"].as_array().unwrap().iter().any(|f| f == "UP");
+            let kind = &link["linkinfo"]["info_kind"];
+            let data = ["mode", "id", "pkey"].map(|field| link["linkinfo"]["info_data"][field].to_string());
+            let name = &link["ifname"];
+            lines.push(format!(
+                "link {name} kind {kind} {data:?} mtu {} mac {} master {} up {up} alt {} index {}",
+                link["mtu"], link["address"], link["master"], link["altnames"], link["ifindex"]
+            ));
+            for addr in link["addr_info"].as_array().unwrap().iter().filter(|a| a["scope"] != "link") {
+                lines.push(format!("addr {name} {}/{} brd {} scope {}", addr["local"], addr["prefixlen"], addr["broadcast"], addr["scope"]));
+            }
+        }
+        for family in ["-4", "-6"] {
+            for route in self.sh(&format!("ip {family} route show table all")).lines() {
+                if !route.contains("fe80::") && !route.contains("ff00::") {
+                    lines.push(format!("route {}", route.trim().replace(" linkdown", "")));
+                }
+            }
+        }
+        lines.sort();
+        lines
+    }
+}
+
+/// Fails with what is missing and what is new, when the two are not the same.
+#[track_caller]
+pub fn assert_same(before: &[String], after: &[String], what: &str) {
+    let only = |a: &[String], b: &[String], sign: &str| -> Vec<String> {
+        a.iter().filter(|line| !b.contains(line)).map(|line| format!("{sign} {line}")).collect()
+    };
+    let mut differences = only(before, after, "-");
+    differences.extend(only(after, before, "+"));
+    assert!(differences.is_empty(), "{what}:\n{}", differences.join("\n"));
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// A host with guests.
+pub struct Lab {
+    pub host: Space,
+    pub dir: tempfile::TempDir,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        Self { host: Space::new(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn guest(&self) -> Space {
+        Space::new()
+    }
+
+    /// The program under test, on this host. No engine is there unless the test gives one.
+    pub fn program(&self) -> Command {
+        let mut command = self.host.command(env!("CARGO_BIN_EXE_pipework"));
+        command.env("PIPEWORK_RUN_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
+        command
+    }
+
+    /// Runs the program with the words of a line (split at spaces).
+    pub fn run(&self, line: &str) -> Ran {
+        self.program().args(line.split_whitespace()).output().unwrap().into()
+    }
+
+    /// Runs it and expects silence and success.
+    pub fn ok(&self, line: &str) {
+        let ran = self.run(line);
+        assert_eq!(ran.code, Some(0), "{line}: {}", ran.err);
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""), "{line}");
+    }
+
+    /// Runs it and expects exit status 1 and an error that contains `wanted`; returns the error.
+    pub fn fails(&self, line: &str, wanted: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, Some(1), "{line}: {} {}", ran.out, ran.err);
+        assert!(ran.err.contains(wanted), "{line}: {:?} is not in {}", wanted, ran.err);
+        ran.err
+    }
+
+    /// A NIC of the host: one end of a veth pair whose other end is a switch in a namespace of its own.
+    pub fn nic(&self, name: &str) -> Space {
+        let switch = Space::new();
+        self.host.sh(&format!("ip link add {name} type veth peer name port0 netns {}", switch.pid()));
+        switch.sh("ip link set port0 up");
+        switch
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Waits until something is so, for at most five seconds.
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether this machine's kernel has a kind of link. Asked in a namespace that goes away.
+pub fn has_kind(kind: &str) -> bool {
+    let lab = Space::new();
+    match kind {
+        "vlan" => lab.try_sh("ip link add v0 type veth peer name v1 && ip link add link v0 name v0.5 type vlan id 5"),
+        kind => lab.try_sh(&format!("ip link add x0 type {kind}")),
+    }
+}
+
+/// Whether a link in the netns directory is left of a guest.
+pub fn has_netns_link(pid: u32) -> bool {
+    std::fs::symlink_metadata(format!("/var/run/netns/{pid}")).is_ok()
+}
