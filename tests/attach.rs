@@ -78,9 +78,17 @@ fn the_same_request_again_changes_nothing_and_another_is_refused_with_the_differ
     let guest = lab.guest();
     let pid = guest.pid();
     for (line, other, difference) in [
-        (format!("br0 pid:{pid} 10.1.1.2/24@10.1.1.1"), format!("br0 pid:{pid} 10.1.1.3/24@10.1.1.1"), "address is 10.1.1.2/24, wanted 10.1.1.3/24"),
+        (
+            format!("br0 pid:{pid} 10.1.1.2/24@10.1.1.1"),
+            format!("br0 pid:{pid} 10.1.1.3/24@10.1.1.1"),
+            "address is 10.1.1.2/24, wanted 10.1.1.3/24",
+        ),
         (format!("nic0 -i eth5 pid:{pid} 10.5.1.2/24"), format!("br0 -i eth5 pid:{pid} 10.5.1.2/24"), "kind is macvlan, wanted veth"),
-        (format!("br0 -i eth6 pid:{pid} 0/0 02:00:00:00:00:01"), format!("br0 -i eth6 pid:{pid} 0/0 02:00:00:00:00:02"), "MAC address is 02:00:00:00:00:01"),
+        (
+            format!("br0 -i eth6 pid:{pid} 0/0 02:00:00:00:00:01"),
+            format!("br0 -i eth6 pid:{pid} 0/0 02:00:00:00:00:02"),
+            "MAC address is 02:00:00:00:00:01",
+        ),
         (format!("br0 -i eth7 pid:{pid} fd00::7/64"), format!("br0 -i eth7 -l other pid:{pid} fd00::7/64"), "the host end's name"),
     ] {
         lab.ok(&line);
@@ -100,7 +108,8 @@ fn the_host_interfaces_mtu_is_on_both_ends() {
     }
     let lab = Lab::new();
     let guest = lab.guest();
-    lab.host.sh("ip link add br0 mtu 1400 up type bridge; ip link add keep mtu 1400 type veth peer name keep1; ip link set keep master br0");
+    lab.host
+        .sh("ip link add br0 mtu 1400 up type bridge; ip link add keep mtu 1400 type veth peer name keep1; ip link set keep master br0");
     lab.ok(&format!("br0 -l far pid:{} 0/0", guest.pid()));
     assert_eq!((lab.host.link("far")["mtu"].as_u64(), guest.link("eth1")["mtu"].as_u64()), (Some(1400), Some(1400)));
 }
@@ -170,7 +179,10 @@ fn what_cannot_be_is_said_before_anything_changes() {
     let before = both(&lab, &guest);
     for (line, message) in [
         (format!("eth77 pid:{pid} 0/0"), "I do not know how to setup interface eth77."),
-        (format!("mac:02:00:00:00:00:77 pid:{pid} 0/0"), "Mac address 02:00:00:00:00:77 specified for interface but no host interface matched."),
+        (
+            format!("mac:02:00:00:00:00:77 pid:{pid} 0/0"),
+            "Mac address 02:00:00:00:00:77 specified for interface but no host interface matched.",
+        ),
         (format!("br0 pid:{pid} 10.1.1.1"), "Maybe you meant 10.1.1.1/24 ?"),
         (format!("br0 -i sixteen-bytes-16 pid:{pid} 0/0"), "the kernel takes at most 15"),
         (format!("br0 -l inuse pid:{pid} 0/0"), "Link inuse exists and is up"),

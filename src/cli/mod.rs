@@ -134,4 +134,3 @@ fn wait_for(args: &WaitArgs) -> ExitCode {
         Err(error) => fail(error.to_string()),
     }
 }
-

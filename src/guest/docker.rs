@@ -285,7 +285,8 @@ pub(super) fn why_absent(name: &str, container: &Container) -> Option<GuestError
     if !is_elsewhere {
         return None;
     }
-    let what = if is_swarm { "a Swarm manager that answers for its nodes".to_owned() } else { format!("its host is {theirs}, this is {mine}") };
+    let what =
+        if is_swarm { "a Swarm manager that answers for its nodes".to_owned() } else { format!("its host is {theirs}, this is {mine}") };
     Some(GuestError::Elsewhere { name: name.to_owned(), engine: format!("{}: {what}", container.engine.describe()) })
 }
 

@@ -53,7 +53,8 @@ impl Environment {
         let text = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let path = |name: &str| text(name).map(PathBuf::from);
         let mut runtime: Vec<PathBuf> = path("XDG_RUNTIME_DIR").into_iter().collect();
-        runtime.extend(text("SUDO_UID").filter(|uid| uid.bytes().all(|b| b.is_ascii_digit())).map(|uid| PathBuf::from("/run/user").join(uid)));
+        runtime
+            .extend(text("SUDO_UID").filter(|uid| uid.bytes().all(|b| b.is_ascii_digit())).map(|uid| PathBuf::from("/run/user").join(uid)));
         Self {
             docker_host: text("DOCKER_HOST"),
             docker_context: text("DOCKER_CONTEXT"),
@@ -99,7 +100,10 @@ impl Environment {
                 return Ok(Endpoint { address: address.to_owned(), certificates: Some(tls).filter(|t| t.is_dir()), chosen: true });
             }
         }
-        Err(GuestError::Engine { engine: format!("docker context {name:?}"), why: "there is no such context with a docker endpoint".into() })
+        Err(GuestError::Engine {
+            engine: format!("docker context {name:?}"),
+            why: "there is no such context with a docker endpoint".into(),
+        })
     }
 
     /// Podman's sockets: CONTAINER_HOST, else root's and the user's.
@@ -119,7 +123,8 @@ mod tests {
 
     #[test]
     fn docker_host_wins_over_a_context() {
-        let env = Environment { docker_host: Some("tcp://10.0.0.1:2375".into()), docker_context: Some("x".into()), ..Environment::default() };
+        let env =
+            Environment { docker_host: Some("tcp://10.0.0.1:2375".into()), docker_context: Some("x".into()), ..Environment::default() };
         assert_eq!(env.docker().unwrap().address, "tcp://10.0.0.1:2375");
     }
 

@@ -91,7 +91,9 @@ impl GuestError {
             Self::Elsewhere { .. } => "run pipework on that machine: a process ID of another machine means nothing here".into(),
             Self::Engine { .. } => "is it running, and is DOCKER_HOST or the docker context right? `docker info` tells".into(),
             Self::Namespace { source, .. } => match source {
-                KernelError::File { errno: nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH, .. } => "`ip netns` lists the named ones, `ps` the processes".into(),
+                KernelError::File { errno: nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH, .. } => {
+                    "`ip netns` lists the named ones, `ps` the processes".into()
+                }
                 _ => return None,
             },
         })
@@ -152,7 +154,10 @@ fn one(name: &str, mut groups: Vec<cgroup::Match>) -> Result<cgroup::Match, Gues
         let matches = groups.iter().map(|g| format!("pid:{} ({})", g.pid, g.path.display())).collect();
         return Err(GuestError::Several { name: name.to_owned(), matches });
     }
-    groups.pop().ok_or_else(|| GuestError::NotFound { name: name.to_owned(), looked: vec!["no cgroup of that name has a process with a network of its own".into()] })
+    groups.pop().ok_or_else(|| GuestError::NotFound {
+        name: name.to_owned(),
+        looked: vec!["no cgroup of that name has a process with a network of its own".into()],
+    })
 }
 
 fn hold_path(name: String, path: &Path) -> Result<Held, GuestError> {
@@ -167,7 +172,14 @@ fn hold_cgroup(name: &str, group: cgroup::Match) -> Result<Held, GuestError> {
     if !cgroup::is_in(group.pid, &group.path) || process::has_ended(&process) {
         return Err(gone());
     }
-    let id = GuestId { name: name.to_owned(), engine: "lxc", container: None, pid: Some(group.pid), path: ns_path(group.pid), netns: namespace.inode() };
+    let id = GuestId {
+        name: name.to_owned(),
+        engine: "lxc",
+        container: None,
+        pid: Some(group.pid),
+        path: ns_path(group.pid),
+        netns: namespace.inode(),
+    };
     Ok(Held { id, namespace, process: Some(process) })
 }
 

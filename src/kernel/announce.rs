@@ -72,14 +72,16 @@ impl Announcement {
         let mut host = Netlink::open()?;
         let mut guest = self.namespace.netlink()?;
         let name = self.what.guest_if.as_str();
-        let (index, mac) = self.until(FORWARDING_DEADLINE, || {
-            let port = match &self.what.port {
-                Some(port) => find_link(&mut host, port.as_str())?.is_some_and(|p| p.carrier && p.forwarding != Some(false)),
-                None => true,
-            };
-            let link = find_link(&mut guest, name)?.ok_or_else(|| KernelError::NoLink(name.to_owned()))?;
-            Ok((port && link.carrier).then_some(link.mac.map(|mac| (link.index, mac))))
-        })?.ok_or_else(|| KernelError::Garbled(format!("{name} has no Ethernet address")))?;
+        let (index, mac) = self
+            .until(FORWARDING_DEADLINE, || {
+                let port = match &self.what.port {
+                    Some(port) => find_link(&mut host, port.as_str())?.is_some_and(|p| p.carrier && p.forwarding != Some(false)),
+                    None => true,
+                };
+                let link = find_link(&mut guest, name)?.ok_or_else(|| KernelError::NoLink(name.to_owned()))?;
+                Ok((port && link.carrier).then_some(link.mac.map(|mac| (link.index, mac))))
+            })?
+            .ok_or_else(|| KernelError::Garbled(format!("{name} has no Ethernet address")))?;
         match self.addr.ip() {
             std::net::IpAddr::V4(ip) => self.namespace.inside(|| send_arp(index, mac, ip, early)),
             std::net::IpAddr::V6(ip) => {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    BridgePortState, InfoBridgePort, InfoData, InfoIpoib, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, LinkAttribute,
-    LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, Prop, VlanProtocol,
+    BridgePortState, InfoBridgePort, InfoData, InfoIpoib, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, Prop, VlanProtocol,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 
@@ -155,7 +155,12 @@ pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Opti
         Some(to) => format!("{to}/{}", message.header.destination_prefix_length),
         None => "default".to_owned(),
     };
-    for (word, value) in [("via", gateway.map(|g| g.to_string())), ("dev", index.map(dev)), ("src", source.map(|s| s.to_string())), ("metric", metric.filter(|m| *m != 0).map(|m| m.to_string()))] {
+    for (word, value) in [
+        ("via", gateway.map(|g| g.to_string())),
+        ("dev", index.map(dev)),
+        ("src", source.map(|s| s.to_string())),
+        ("metric", metric.filter(|m| *m != 0).map(|m| m.to_string())),
+    ] {
         if let Some(value) = value {
             text += &format!(" {word} {value}");
         }

@@ -3,15 +3,12 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, MacVlanMode, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::{
-    AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    LinkVlan,
-};
+use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
 use crate::model::op::NewRoute;
 use crate::model::types::{Family, IfAddr, IfName, MacAddr, Pkey, VlanId};

@@ -9,9 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, NetlinkAddr, SockaddrStorage, recvfrom, sendto, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable,
-};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::model::error::KernelError;

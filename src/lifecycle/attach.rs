@@ -97,7 +97,13 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Carries the plan out with signals held back and the namespace link in place.
-    fn carry_out(&self, planned: Plan, sides: &mut Sides<'_>, warnings: &mut Vec<String>, watch: &mut dyn FnMut(Event<'_>)) -> Result<Plan, AttachError> {
+    fn carry_out(
+        &self,
+        planned: Plan,
+        sides: &mut Sides<'_>,
+        warnings: &mut Vec<String>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Plan, AttachError> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
         let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(&self.options.run_dir, pid, self.options.keep_netns));
         if let Some(Err(error)) = &link {
@@ -115,7 +121,13 @@ impl Run<'_> {
         }
     }
 
-    fn execute(&self, planned: &Plan, sides: &mut Sides<'_>, signals: &mut Signals, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), ExecuteError> {
+    fn execute(
+        &self,
+        planned: &Plan,
+        sides: &mut Sides<'_>,
+        signals: &mut Signals,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), Box<ExecuteError>> {
         let unused = |_: &_| self.lock.is_none_or(SharedLock::is_last);
         let mut system = System::new(sides.host, sides.home, sides.guest, sides.namespace).with_signals(signals).with_bridge_check(unused);
         execute(planned, &mut system, watch).map(|_| ())

@@ -31,7 +31,7 @@ pub enum AttachError {
     Plan(#[from] PlanError),
     /// It failed half way, and was undone.
     #[error(transparent)]
-    Execute(#[from] ExecuteError),
+    Execute(#[from] Box<ExecuteError>),
 }
 
 impl AttachError {
@@ -48,7 +48,8 @@ impl AttachError {
 
     /// How much was taken back, when something had been done.
     pub fn undone(&self) -> Option<report::Undone> {
-        let Self::Execute(ExecuteError { undone: Undone { of, undone, left }, .. }) = self else { return None };
+        let Self::Execute(error) = self else { return None };
+        let Undone { of, undone, left } = &error.undone;
         let left = left.iter().map(|(op, error)| format!("{}: {error}", op.describe())).collect();
         Some(report::Undone { undone: *undone, of: *of, left })
     }

@@ -101,9 +101,15 @@ impl<'a> Commands<'a> {
                 let new = if from.name == to.name { String::new() } else { format!(" name {}", name(to)) };
                 format!("{} link set dev {}{new} netns {netns}", self.ip(from.side), name(from))
             }
-            Op::RenameLink { link, name: new } => format!("{} link set dev {} name {}", self.ip(link.side), name(link), quoted(new.as_str())),
-            Op::AddAltName { link, name: alt } => format!("{} link property add dev {} altname {}", self.ip(link.side), name(link), quoted(alt)),
-            Op::DelAltName { link, name: alt } => format!("{} link property del dev {} altname {}", self.ip(link.side), name(link), quoted(alt)),
+            Op::RenameLink { link, name: new } => {
+                format!("{} link set dev {} name {}", self.ip(link.side), name(link), quoted(new.as_str()))
+            }
+            Op::AddAltName { link, name: alt } => {
+                format!("{} link property add dev {} altname {}", self.ip(link.side), name(link), quoted(alt))
+            }
+            Op::DelAltName { link, name: alt } => {
+                format!("{} link property del dev {} altname {}", self.ip(link.side), name(link), quoted(alt))
+            }
             Op::SetMac { link, mac, .. } => format!("{} link set dev {} address {mac}", self.ip(link.side), name(link)),
             Op::SetMaster { link, master } => format!("{} link set dev {} master if{master}", self.ip(link.side), name(link)),
             Op::SetUp { link } => format!("{} link set dev {} up", self.ip(link.side), name(link)),

@@ -144,7 +144,6 @@ impl KernelError {
 
     /// Whether the step may have taken effect although it failed.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Unanswered(_) | Self::Garbled(_))
-            || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
+        matches!(self, Self::Unanswered(_) | Self::Garbled(_)) || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
     }
 }

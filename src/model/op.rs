@@ -218,7 +218,9 @@ impl Op {
             Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
             Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
-            Self::AddMacvlan { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => vec![Self::DelLink { link: link.at.clone() }],
+            Self::AddMacvlan { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
+                vec![Self::DelLink { link: link.at.clone() }]
+            }
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
             Self::RenameLink { link, name } => {
                 vec![Self::RenameLink { link: LinkRef { side: link.side, name: name.clone() }, name: link.name.clone() }]

@@ -198,7 +198,9 @@ impl FromStr for GuestRef {
                 "." | ".." => Err(refuse("it is a directory")),
                 _ if rest.len() > 255 => Err(refuse("it is longer than 255 bytes")),
                 _ if rest.starts_with('-') => Err(refuse("a name does not start with a dash; options go before or after it whole")),
-                _ if !rest.chars().all(good) => Err(refuse("a container's name has letters, digits, '_', '.', '-' only; other guests are pid:N, netns:NAME, netns:/path")),
+                _ if !rest.chars().all(good) => Err(refuse(
+                    "a container's name has letters, digits, '_', '.', '-' only; other guests are pid:N, netns:NAME, netns:/path",
+                )),
                 _ => Ok(rest.to_owned()),
             }
         };
@@ -210,7 +212,12 @@ impl FromStr for GuestRef {
             "docker" => name(rest.strip_prefix('/').unwrap_or(rest)).map(Self::Docker),
             "podman" => name(rest).map(Self::Podman),
             "lxc" => name(rest).map(Self::Lxc),
-            "pid" => rest.parse().ok().filter(|pid| *pid > 0 && *pid <= 1 << 22).map(Self::Pid).ok_or_else(|| refuse("a process ID is a number from 1 to 4194304")),
+            "pid" => rest
+                .parse()
+                .ok()
+                .filter(|pid| *pid > 0 && *pid <= 1 << 22)
+                .map(Self::Pid)
+                .ok_or_else(|| refuse("a process ID is a number from 1 to 4194304")),
             "netns" if rest.contains('\0') => Err(refuse("a path has no NUL in it")),
             "netns" if rest.starts_with('/') => Ok(Self::NetnsPath(rest.into())),
             "netns" => name(rest).map(Self::NetnsName),

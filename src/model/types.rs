@@ -284,7 +284,9 @@ impl FromStr for IfAddr {
         };
         let address: IpAddr = ip.parse().map_err(|_| refuse(format!("{ip:?} is not an IPv4 or IPv6 address")))?;
         // A leading zero is octal to `ip` and a plus sign an accident: neither is guessed at.
-        let plain = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit() || b == b'.') && (prefix.len() == 1 || !prefix.starts_with('0'));
+        let plain = !prefix.is_empty()
+            && prefix.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            && (prefix.len() == 1 || !prefix.starts_with('0'));
         let network = match (address, plain) {
             (IpAddr::V4(_), true) => Ipv4Network::from_str(text).ok().map(IpNetwork::V4),
             (IpAddr::V6(_), true) => Ipv6Network::from_str(text).ok().map(IpNetwork::V6),

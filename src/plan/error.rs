@@ -139,13 +139,15 @@ impl PlanError {
             ),
             Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
             Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
-            Self::GuestLinkDiffers { interface, .. } => format!(
-                "choose another name with -i, or take {interface} away first (a later version changes it in place with --replace)"
-            ),
+            Self::GuestLinkDiffers { interface, .. } => {
+                format!("choose another name with -i, or take {interface} away first (a later version changes it in place with --replace)")
+            }
             Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
             Self::HostLinkInUse { name, .. } => format!("choose another name with -l, or remove it: ip link del {name}"),
             Self::ForeignVlanLink { name, .. } => format!("rename or remove {name}, or choose another VLAN"),
-            Self::NicIsPort { nic, master, .. } => format!("attach to {master} itself if it is a bridge; with --direct-phys, --force takes {nic} all the same"),
+            Self::NicIsPort { nic, master, .. } => {
+                format!("attach to {master} itself if it is a bridge; with --direct-phys, --force takes {nic} all the same")
+            }
             Self::NicCarriesDefault { .. } => "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into(),
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
             Self::IpoibMac => "leave the MAC address out".into(),

@@ -78,18 +78,18 @@ impl ExecuteError {
 ///
 /// # Errors
 /// The step that failed, with what undoing came to.
-pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event<'_>)) -> Result<Done, ExecuteError> {
+pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event<'_>)) -> Result<Done, Box<ExecuteError>> {
     let mut done = Done::default();
     for op in plan.ops() {
         watch(Event::Doing(op));
         if let Err(cause) = step(op, kernel, &mut done) {
-            return Err(ExecuteError { op: op.clone(), cause, undone: done.undo(kernel, watch) });
+            return Err(Box::new(ExecuteError { op: op.clone(), cause, undone: done.undo(kernel, watch) }));
         }
     }
     // A signal during the last step asks for the same as one before it: leave nothing.
     match (kernel.interrupted(), plan.ops().last()) {
         (Some(signal), Some(op)) => {
-            Err(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone: done.undo(kernel, watch) })
+            Err(Box::new(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone: done.undo(kernel, watch) }))
         }
         _ => Ok(done),
     }

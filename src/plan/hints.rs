@@ -12,15 +12,27 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
     }
     match (op, error.errno()?) {
         (_, Errno::EPERM) => Some("run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the host's user namespace".into()),
-        (Op::AddVeth { bridge, .. }, Errno::EXFULL) => Some(format!("bridge {bridge} has 1023 ports, the most that the kernel allows: make another one")),
-        (Op::AddVeth { bridge, .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => Some(format!("is {bridge} still a bridge? `ip -d link show {bridge}` says")),
+        (Op::AddVeth { bridge, .. }, Errno::EXFULL) => {
+            Some(format!("bridge {bridge} has 1023 ports, the most that the kernel allows: make another one"))
+        }
+        (Op::AddVeth { bridge, .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => {
+            Some(format!("is {bridge} still a bridge? `ip -d link show {bridge}` says"))
+        }
         (Op::AddMacvlan { parent, .. }, Errno::EBUSY) => Some(format!("{parent} belongs to a bridge or bond: attach to that instead")),
         (Op::AddIpoib { .. }, Errno::ENOTUNIQ | Errno::EEXIST) => Some("the partition key is in use on this parent already".into()),
-        (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!("the driver of {from} does not let it leave its namespace (Wi-Fi interfaces move with their phy, which this version does not do)")),
+        (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!(
+            "the driver of {from} does not let it leave its namespace (Wi-Fi interfaces move with their phy, which this version does not do)"
+        )),
         (Op::AddAddr { .. }, Errno::EACCES) => Some("IPv6 is switched off in the guest: sysctl net.ipv6.conf.all.disable_ipv6".into()),
-        (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into()),
-        (Op::EnableIpv6 { .. }, Errno::ENOENT) => Some("this kernel has no IPv6 (CONFIG_IPV6, or ipv6.disable=1 on its command line)".into()),
-        (Op::EnableIpv6 { .. }, Errno::EROFS | Errno::EACCES) => Some("/proc/sys is read-only here: run on the host, or with --privileged".into()),
+        (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => {
+            Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into())
+        }
+        (Op::EnableIpv6 { .. }, Errno::ENOENT) => {
+            Some("this kernel has no IPv6 (CONFIG_IPV6, or ipv6.disable=1 on its command line)".into())
+        }
+        (Op::EnableIpv6 { .. }, Errno::EROFS | Errno::EACCES) => {
+            Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
+        }
         _ => None,
     }
 }

@@ -113,13 +113,7 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
     ops.extend(addressing::ops(&job));
     ops.extend(last);
-    Ok(Plan {
-        ops,
-        warnings: job.warnings(kind),
-        host_if: job.host_name(),
-        announce: job.announce(kind),
-        guest_if: job.guest_if,
-    })
+    Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if })
 }
 
 /// What the first word is: what the host has of that name decides, then how the name begins.

@@ -36,7 +36,12 @@ fn vlan<'a>(job: &Job<'a>, nic: &LinkFacts, id: VlanId, ops: &mut Vec<Op>) -> Re
         None => ops.push(Op::AddVlan { name: name.clone(), parent: nic_name.clone(), id, mtu: nic.mtu }),
         Some(link) if is_vlan_of(link, nic, id) => {}
         Some(link) => {
-            return Err(PlanError::ForeignVlanLink { name: name.to_string(), vlan: id.get(), parent: nic_name.to_string(), is: link.describe() });
+            return Err(PlanError::ForeignVlanLink {
+                name: name.to_string(),
+                vlan: id.get(),
+                parent: nic_name.to_string(),
+                is: link.describe(),
+            });
         }
     }
     if !nic.up {

@@ -55,7 +55,12 @@ fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         return;
     };
     let on_bridge = facts.host.link.as_ref().is_some_and(|b| peer.master == Some(b.index));
-    differences.check("the host end", on_bridge, format!("{} on {}", peer.name, peer.master.map_or("nothing".into(), |m| format!("interface {m}"))), format!("on {bridge}"));
+    differences.check(
+        "the host end",
+        on_bridge,
+        format!("{} on {}", peer.name, peer.master.map_or("nothing".into(), |m| format!("interface {m}"))),
+        format!("on {bridge}"),
+    );
     differences.check("the host end", peer.up, format!("{} down", peer.name), "up");
     if let Some(wanted) = &request.local_if {
         differences.check("the host end's name", wanted.as_str() == peer.name, &peer.name, wanted);
@@ -99,7 +104,12 @@ fn ipoib(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: 
         return Ok(());
     };
     let parent = facts.host.link.as_ref();
-    differences.check("the parent", parent.is_some_and(|p| link.link == Some(p.index)), format!("interface {}", link.link.unwrap_or(0)), &request.host_if);
+    differences.check(
+        "the parent",
+        parent.is_some_and(|p| link.link == Some(p.index)),
+        format!("interface {}", link.link.unwrap_or(0)),
+        &request.host_if,
+    );
     if let Some(tag) = &request.tag {
         let wanted = tag.pkey()?.get();
         // The driver sets the membership bit of every child's key (0x8000).
@@ -124,6 +134,11 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
     if let Some(gateway) = request.addr.gateway {
         let first = guest.default_routes.first();
         let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(link.index));
-        differences.check("default route", same, first.map_or("none", |r| r.text.as_str()), format!("default via {gateway} dev {}", link.name));
+        differences.check(
+            "default route",
+            same,
+            first.map_or("none", |r| r.text.as_str()),
+            format!("default via {gateway} dev {}", link.name),
+        );
     }
 }

@@ -110,7 +110,8 @@ impl Space {
                 link["mtu"], link["address"], link["master"], link["altnames"], link["ifindex"]
             ));
             for addr in link["addr_info"].as_array().unwrap().iter().filter(|a| a["scope"] != "link") {
-                lines.push(format!("addr {name} {}/{} brd {} scope {}", addr["local"], addr["prefixlen"], addr["broadcast"], addr["scope"]));
+                lines
+                    .push(format!("addr {name} {}/{} brd {} scope {}", addr["local"], addr["prefixlen"], addr["broadcast"], addr["scope"]));
             }
         }
         for family in ["-4", "-6"] {
