@@ -3,14 +3,8 @@
 
 mod lab;
 
-use lab::{Lab, Space, assert_same, has_netns_link, no_root};
+use lab::{Lab, assert_same, both, has_netns_link, no_root};
 use serde_json::Value;
-
-/// The state of both sides.
-fn both(lab: &Lab, guest: &Space) -> Vec<String> {
-    let guests = guest.state().into_iter().map(|line| format!("guest {line}"));
-    lab.host.state().into_iter().chain(guests).collect()
-}
 
 #[test]
 fn a_bridge_is_made_with_a_pinned_address_and_the_guest_is_on_it() {

@@ -1,6 +1,8 @@
 //! A private world for a test: a host and guests, each a network namespace held by a process, judged by iproute2.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod inside;
+
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -220,6 +222,12 @@ impl Default for Lab {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The state of both sides.
+pub fn both(lab: &Lab, guest: &Space) -> Vec<String> {
+    let guests = guest.state().into_iter().map(|line| format!("guest {line}"));
+    lab.host.state().into_iter().chain(guests).collect()
 }
 
 /// Waits until something is so, for at most five seconds.

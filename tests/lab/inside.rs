@@ -1,0 +1,153 @@
+//! Driving the library itself on a lab's host: for tests that stand between two steps.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use pipework::guest;
+use pipework::kernel::System;
+use pipework::kernel::netns::Namespace;
+use pipework::kernel::observe::{self, Sides};
+use pipework::kernel::wire::Netlink;
+use pipework::model::error::KernelError;
+use pipework::model::op::Op;
+use pipework::model::request::{AttachRequest, GuestRef, MacAndTag};
+use pipework::plan::execute::{Kernel, execute};
+use pipework::plan::{Birth, plan};
+
+use super::Space;
+
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` may stand first.
+pub fn request(words: &str, guest: &Space) -> AttachRequest {
+    let direct_phys = words.contains("--direct-phys");
+    let mut words = words.split_whitespace().filter(|w| *w != "--direct-phys");
+    let host_if = words.next().unwrap().parse().unwrap();
+    let addr = words.next().unwrap().parse().unwrap();
+    let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
+    AttachRequest {
+        host_if,
+        guest: GuestRef::Pid(guest.pid()),
+        guest_if: None,
+        local_if: None,
+        addr,
+        mac: last.mac,
+        tag: last.tag,
+        direct_phys,
+        force: false,
+    }
+}
+
+/// How a step goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The kernel refuses it.
+    Refused,
+    /// It is done, but the answer is lost.
+    AnswerLost,
+}
+
+/// A kernel whose n-th step goes wrong.
+struct Faulty<'a, 'b> {
+    system: &'a mut System<'b>,
+    left: usize,
+    fault: Fault,
+}
+
+impl Kernel for Faulty<'_, '_> {
+    fn apply(&mut self, op: &Op) -> Result<(), KernelError> {
+        if self.left == 0 {
+            self.left = usize::MAX;
+            return match self.fault {
+                Fault::Refused => Err(KernelError::Refused { errno: Errno::EIO, text: Some("injected".into()) }),
+                Fault::AnswerLost => self.system.apply(op).and(Err(KernelError::Unanswered(1))),
+            };
+        }
+        self.left = self.left.wrapping_sub(1);
+        self.system.apply(op)
+    }
+}
+
+/// What came of a plan with one step going wrong.
+pub struct Outcome {
+    /// Whether the step was reached.
+    pub failed: bool,
+    /// What could not be taken back.
+    pub left: Vec<String>,
+    /// How many steps the plan has.
+    pub steps: usize,
+}
+
+/// Plans the request on the host, lets its n-th step go wrong, and undoes.
+pub fn fail_at(host: &Space, request: &AttachRequest, birth: Birth, n: usize, fault: Fault) -> Outcome {
+    on_host(host, |system, plan| {
+        let mut faulty = Faulty { system, left: n, fault };
+        let result = execute(plan, &mut faulty, &mut |_| {});
+        let left = match &result {
+            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
+            Ok(_) => Vec::new(),
+        };
+        Outcome { failed: result.is_err(), left, steps: plan.ops().len() }
+    })(request, birth)
+}
+
+/// Carries the request out and takes it back.
+pub fn there_and_back(host: &Space, request: &AttachRequest, birth: Birth, between: impl Fn() + Sync) {
+    on_host(host, |system, plan| {
+        let done = execute(plan, system, &mut |_| {}).unwrap();
+        between();
+        let undone = done.undo(system, &mut |_| {});
+        assert!(undone.left.is_empty(), "{:?}", undone.left);
+    })(request, birth);
+}
+
+/// Runs `work` on a thread in the host's namespace, with the request planned.
+fn on_host<'a, T: Send>(
+    host: &'a Space,
+    work: impl Fn(&mut System<'_>, &pipework::plan::Plan) -> T + Sync + 'a,
+) -> impl Fn(&AttachRequest, Birth) -> T + 'a {
+    move |request, birth| {
+        let path = format!("/proc/{}/ns/net", host.pid());
+        let namespace = Namespace::open(Path::new(&path)).unwrap();
+        namespace
+            .inside(|| {
+                let held = guest::hold(&request.guest).unwrap();
+                let home = Namespace::current().unwrap();
+                let (mut socket, mut guest) = (Netlink::open().unwrap(), held.namespace.netlink().unwrap());
+                let mut sides = Sides { host: &mut socket, home: &home, guest: &mut guest, namespace: &held.namespace };
+                let facts = observe::facts(request, &mut sides, held.id.clone()).unwrap();
+                let plan = plan(request, &facts, birth).unwrap();
+                let mut system = System::new(&mut socket, &home, &mut guest, &held.namespace);
+                Ok(work(&mut system, &plan))
+            })
+            .unwrap()
+    }
+}
+
+/// For every step and both ways of going wrong: both sides look as before.
+pub fn every_step_rolls_back(words: &str, host_setup: &str, guest_setup: &str) {
+    for birth in [Birth::Guest, Birth::Host] {
+        let lab = super::Lab::new();
+        let guest = lab.guest();
+        lab.host.sh(host_setup);
+        guest.sh(guest_setup);
+        let request = request(words, &guest);
+        let mut steps = 0;
+        for n in 0..100 {
+            for fault in [Fault::Refused, Fault::AnswerLost] {
+                let before = super::both(&lab, &guest);
+                let outcome = fail_at(&lab.host, &request, birth, n, fault);
+                if !outcome.failed {
+                    steps = outcome.steps;
+                    break;
+                }
+                assert_eq!(outcome.left, Vec::<String>::new(), "{words}, step {n}");
+                super::assert_same(&before, &super::both(&lab, &guest), &format!("{words}, {birth:?}, step {n}, {fault:?}"));
+            }
+            if steps > 0 {
+                assert_eq!(n, steps, "every step was made to fail");
+                break;
+            }
+        }
+        assert!(steps > 0, "{words}: the plan was never carried out");
+    }
+}

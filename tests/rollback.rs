@@ -1,0 +1,75 @@
+//! All or nothing: whichever step goes wrong, both sides look as before.
+#![allow(clippy::unwrap_used)]
+
+mod lab;
+
+use lab::inside::{every_step_rolls_back, request, there_and_back};
+use lab::{Lab, both, no_root};
+use pipework::plan::Birth;
+
+/// A guest with a way out of its own, which a gateway replaces.
+const GUEST: &str = "ip link add eth0 type bridge; ip link set eth0 up; ip addr add 172.17.0.2/16 dev eth0; \
+    ip route add default via 172.17.0.1 metric 5; ip -6 addr add fd17::2/64 dev eth0 nodad; ip -6 route add default via fd17::1";
+const NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up";
+
+#[test]
+fn a_new_bridge() {
+    if no_root() {
+        return;
+    }
+    every_step_rolls_back("br0 10.1.1.2/24@10.9.1.1 02:00:00:00:00:01", "true", GUEST);
+}
+
+#[test]
+fn an_old_bridge_with_ports() {
+    if no_root() {
+        return;
+    }
+    let setup =
+        "ip link add br0 address 02:00:00:00:00:05 up type bridge; ip link add p0 type veth peer name p1; ip link set p0 master br0";
+    every_step_rolls_back("br0 fd00::2/64@fd00::1", setup, GUEST);
+}
+
+#[test]
+fn a_guest_with_ipv6_off() {
+    if no_root() {
+        return;
+    }
+    every_step_rolls_back("br0 fd00::2/64", "true", "sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
+}
+
+#[test]
+fn a_macvlan_on_a_nic_that_is_down() {
+    if no_root() {
+        return;
+    }
+    every_step_rolls_back("nic0 10.1.1.2/24@10.1.1.1 U:x", NIC, GUEST);
+}
+
+#[test]
+fn a_nic_moved_whole_with_its_addresses_and_routes() {
+    if no_root() {
+        return;
+    }
+    let setup = format!(
+        "{NIC}; ip link set nic0 up; ip addr add 10.3.3.9/24 dev nic0; ip -6 addr add fd33::9/64 dev nic0 nodad; \
+         ip route add 10.44.0.0/16 via 10.3.3.1; ip route add 10.45.0.0/16 dev nic0 metric 7; ip -6 route add fd44::/64 via fd33::1"
+    );
+    every_step_rolls_back("--direct-phys nic0 10.1.1.2/24@10.1.1.1 02:00:00:00:00:01", &setup, GUEST);
+}
+
+#[test]
+fn what_is_taken_back_after_all_went_well_leaves_nothing_either() {
+    if no_root() {
+        return;
+    }
+    for words in ["br0 10.1.1.2/24@10.1.1.1", "nic0 fd00::2/64@fd00::1", "--direct-phys nic0 10.1.1.2/24"] {
+        let lab = Lab::new();
+        let guest = lab.guest();
+        lab.host.sh(NIC);
+        guest.sh(GUEST);
+        let before = both(&lab, &guest);
+        there_and_back(&lab.host, &request(words, &guest), Birth::Guest, || assert_ne!(guest.link("eth1"), serde_json::Value::Null));
+        lab::assert_same(&before, &both(&lab, &guest), words);
+    }
+}
