@@ -94,7 +94,7 @@ fn links_made_on_the_host_and_moved_come_to_the_same_end_state() {
         "nic0 G 10.1.1.2/24 U:b",
         "nic0 G 10.1.1.2/24 U:c@7",
         "dummy G fd00::2/64 U:d",
-        "--direct-phys nic0 G 10.1.1.2/24 @9",
+        "--direct-phys nic0 G 10.1.1.2/24 U:f@9",
         "--direct-phys nic0 G 0/0 U:e",
     ] {
         let states: Vec<Vec<String>> = ["", "--via-host "]

@@ -131,10 +131,10 @@ pub fn every_step_rolls_back(words: &str, host_setup: &str, guest_setup: &str) {
         lab.host.sh(host_setup);
         guest.sh(guest_setup);
         let request = request(words, &guest);
+        let before = super::both(&lab, &guest);
         let mut steps = 0;
         for n in 0..100 {
             for fault in [Fault::Refused, Fault::AnswerLost] {
-                let before = super::both(&lab, &guest);
                 let outcome = fail_at(&lab.host, &request, birth, n, fault);
                 if !outcome.failed {
                     steps = outcome.steps;
