@@ -63,6 +63,28 @@ pub struct AttachArgs {
     via_host: bool,
 }
 
+impl AttachArgs {
+    /// The words of the original's grammar without options but `-i`: for callers that have no command line.
+    pub fn of(host_if: &str, guest: &str, addr: &str, mac_and_tag: &str, guest_if: Option<&str>) -> Self {
+        Self {
+            host_if: host_if.to_owned(),
+            guest: guest.to_owned(),
+            addr: addr.to_owned(),
+            mac_and_tag: Some(mac_and_tag.to_owned()),
+            guest_if: guest_if.map(str::to_owned),
+            local_if: None,
+            family: None,
+            direct_phys: false,
+            force: false,
+            verbose: false,
+            json: false,
+            dry_run: false,
+            keep_netns: false,
+            via_host: false,
+        }
+    }
+}
+
 impl TryFrom<&AttachArgs> for AttachRequest {
     type Error = InputError;
 
