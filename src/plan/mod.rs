@@ -8,6 +8,8 @@ mod hints;
 mod link;
 mod nic;
 mod same;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Difference, PlanError};
 pub use hints::hint;

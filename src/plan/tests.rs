@@ -1,0 +1,207 @@
+//! Plans as tables: what is asked and what is there, to the steps as `ip` commands.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use crate::model::command::Commands;
+use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
+use crate::model::request::{GuestRef, MacAndTag};
+
+fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
+    LinkFacts {
+        index,
+        name: name.into(),
+        alt_names: Vec::new(),
+        kind,
+        layer: Layer::Ethernet,
+        up: true,
+        carrier: true,
+        mtu: 1500,
+        mac: Some("02:00:00:00:00:aa".parse().unwrap()),
+        master: None,
+        link: None,
+        forwarding: None,
+    }
+}
+
+fn facts() -> Facts {
+    let id =
+        GuestId { name: "web".into(), engine: "docker", container: None, pid: Some(4711), path: "/proc/4711/ns/net".into(), netns: 42 };
+    Facts {
+        host: HostFacts::default(),
+        guest: GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false },
+        fresh_mac: "02:00:00:00:00:01".parse().unwrap(),
+    }
+}
+
+/// `HOSTIF ADDR [MAC][@VLAN]`
+fn request(words: &str) -> AttachRequest {
+    let mut words = words.split(' ');
+    let host_if = words.next().unwrap().parse().unwrap();
+    let addr = words.next().unwrap().parse().unwrap();
+    let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
+    AttachRequest {
+        host_if,
+        guest: GuestRef::Any("web".into()),
+        guest_if: None,
+        local_if: None,
+        addr,
+        mac: last.mac,
+        tag: last.tag,
+        direct_phys: false,
+        force: false,
+    }
+}
+
+fn commands(request: &AttachRequest, facts: &Facts, birth: Birth) -> Vec<String> {
+    let commands = Commands::new(&facts.guest.id);
+    plan(request, facts, birth).unwrap().ops().iter().map(|op| commands.print(op)).collect()
+}
+
+fn with_host(host: LinkFacts) -> Facts {
+    let mut facts = facts();
+    facts.host.link = Some(host);
+    facts
+}
+
+fn default_route(metric: u32) -> RouteFacts {
+    let text = format!("default via 172.17.0.1 dev eth0 metric {metric}");
+    RouteFacts { text, is_default: true, gateway: Some("172.17.0.1".parse().unwrap()), index: Some(7), metric, raw: Vec::new() }
+}
+
+#[test]
+fn a_new_bridge_is_made_first_and_the_default_route_comes_last() {
+    let mut facts = facts();
+    facts.guest.default_routes = vec![default_route(0), default_route(100)];
+    assert_eq!(
+        commands(&request("br0 10.1.1.2/24@10.9.9.1 02:00:00:00:00:05"), &facts, Birth::Guest),
+        [
+            "ip link add name br0 up address 02:00:00:00:00:01 type bridge",
+            "ip link add name veth1pl4711 mtu 1500 master br0 up type veth peer name eth1 mtu 1500 address 02:00:00:00:00:05 netns 4711",
+            "ip -n 4711 addr add 10.1.1.2/24 brd 10.1.1.255 dev eth1",
+            "ip -n 4711 link set dev eth1 up",
+            "ip -n 4711 route add 10.9.9.1 dev eth1",
+            "ip -n 4711 route del default via 172.17.0.1 dev eth0 metric 0",
+            "ip -n 4711 route add default via 10.9.9.1 dev eth1",
+        ]
+    );
+}
+
+#[test]
+fn born_on_the_host_a_link_is_moved_and_renamed() {
+    let mut nic = link(2, "eth0", LinkKind::Device);
+    (nic.up, nic.mtu) = (false, 9000);
+    assert_eq!(
+        commands(&request("eth0 0/0"), &with_host(nic), Birth::Host),
+        [
+            "ip link set dev eth0 up",
+            "ip link add link eth0 name ph4711eth1 mtu 9000 type macvlan mode bridge",
+            "ip link set dev ph4711eth1 netns 4711",
+            "ip -n 4711 link set dev ph4711eth1 name eth1",
+            "ip -n 4711 link set dev eth1 up",
+        ]
+    );
+}
+
+#[test]
+fn an_infiniband_parent_gives_a_child_called_ib0_and_takes_no_mac() {
+    let mut parent = link(2, "ib3", LinkKind::Device);
+    (parent.layer, parent.mac) = (Layer::Infiniband, None);
+    let facts = with_host(parent);
+    assert_eq!(
+        commands(&request("ib3 10.1.1.2/24 @8001"), &facts, Birth::Guest)[0],
+        "ip link add link ib3 name ib0 netns 4711 type ipoib pkey 0x8001"
+    );
+    let planned = plan(&request("ib3 10.1.1.2/24"), &facts, Birth::Guest).unwrap();
+    assert_eq!(planned.announce(), None, "no ARP of ours on InfiniBand");
+    assert_eq!(plan(&request("ib3 0/0 U:x"), &facts, Birth::Guest), Err(PlanError::IpoibMac));
+}
+
+#[test]
+fn the_first_word_decides_the_kind_and_what_exists_wins_over_how_it_begins() {
+    let brand_new = |word: &str| plan(&request(&format!("{word} 0/0")), &facts(), Birth::Guest).map(|p| p.ops()[0].describe());
+    assert_eq!(brand_new("br7").unwrap(), "make bridge br7");
+    assert_eq!(brand_new("dummy9").unwrap(), "make dummy eth1 in the guest");
+    assert!(matches!(brand_new("eth7"), Err(PlanError::UnknownInterface { .. })));
+    assert!(matches!(brand_new("mac:02:00:00:00:00:09"), Err(PlanError::NoSuchMac { .. })));
+    for later in ["ovs0", "route", "rule", "tc1"] {
+        assert!(brand_new(later).unwrap_err().to_string().contains("not available in this version"), "{later}");
+    }
+    for name in ["br7", "dummy9", "tc1"] {
+        let facts = with_host(link(2, name, LinkKind::Device));
+        let steps = commands(&request(&format!("{name} 0/0")), &facts, Birth::Guest);
+        assert!(steps[0].contains("type macvlan"), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_gateway_of_the_hosts_own_needs_no_warning_on_a_new_bridge() {
+    let mut facts = facts();
+    let ask = request("br0 10.1.1.2/24@10.1.1.1");
+    assert_eq!(plan(&ask, &facts, Birth::Guest).unwrap().warnings().len(), 1);
+    facts.host.owns_gateway = true;
+    assert_eq!(plan(&ask, &facts, Birth::Guest).unwrap().warnings().len(), 0);
+}
+
+#[test]
+fn options_without_effect_are_told() {
+    let facts = with_host(link(2, "eth0", LinkKind::Device));
+    let mut ask = request("eth0 0/0");
+    ask.local_if = Some("x".parse().unwrap());
+    assert!(plan(&ask, &facts, Birth::Guest).unwrap().warnings()[0].contains("-l has no effect"));
+    let facts = with_host(link(2, "br0", LinkKind::Bridge));
+    let mut ask = request("br0 0/0");
+    ask.direct_phys = true;
+    assert!(plan(&ask, &facts, Birth::Guest).unwrap().warnings()[0].contains("--direct-phys has no effect"));
+}
+
+#[test]
+fn a_vrfs_port_can_carry_a_macvlan_and_a_bonds_cannot() {
+    let mut nic = link(2, "eth0", LinkKind::Device);
+    nic.master = Some(9);
+    let mut facts = with_host(nic);
+    facts.host.master = Some(link(9, "vrf0", LinkKind::Other("vrf".into())));
+    assert!(plan(&request("eth0 0/0"), &facts, Birth::Guest).is_ok());
+    facts.host.master = Some(link(9, "bond0", LinkKind::Other("bond".into())));
+    assert!(matches!(plan(&request("eth0 0/0"), &facts, Birth::Guest), Err(PlanError::NicIsPort { .. })));
+}
+
+#[test]
+fn a_name_that_is_too_long_for_the_vlan_child_is_refused_and_made_names_are_always_short() {
+    let facts = with_host(link(2, "enp0s31f6np0", LinkKind::Device));
+    let error = plan(&request("enp0s31f6np0 0/0 @4094"), &facts, Birth::Guest).unwrap_err();
+    assert!(error.to_string().contains("enp0s31f6np0.4094"), "{error}");
+    let names = Names::of(&facts.guest.id);
+    let mut ask = request("br0 0/0");
+    ask.guest_if = Some("fifteen-bytes-x".parse().unwrap());
+    let made = [names.host_end(&ask), names.passing("vg", &guest_if(&ask, Kind::Bridge)), names.aside(&names.host_end(&ask))];
+    assert!(made.iter().all(|n| n.as_str().len() <= 15) && made[0] != made[1] && made[1] != made[2], "{made:?}");
+}
+
+#[test]
+fn an_address_that_another_interface_has_is_refused_and_on_the_same_one_it_is_no_conflict() {
+    let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
+    let addr = AddrFacts { index: 5, dev: Some("eth0".into()), addr: "10.1.1.2/16".parse().unwrap(), automatic: false, raw: Vec::new() };
+    facts.guest.addrs = vec![addr];
+    let error = plan(&request("br0 10.1.1.2/24"), &facts, Birth::Guest).unwrap_err();
+    assert_eq!(error.to_string(), "the guest has 10.1.1.2/16 already, on eth0");
+}
+
+#[test]
+fn an_ipv6_default_route_replaces_the_first_one_and_any_of_its_own_metric() {
+    let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
+    facts.guest.default_routes = vec![default_route(512), default_route(1024), default_route(2048)];
+    let steps = commands(&request("br0 fd00::2/64@fe80::1"), &facts, Birth::Guest);
+    assert_eq!(steps.iter().filter(|s| s.contains("route del")).count(), 2, "{steps:?}");
+    assert_eq!(steps.iter().filter(|s| s.contains("route add")).count(), 1, "a link-local gateway is on the link: {steps:?}");
+}
+
+#[test]
+fn every_step_but_the_undoing_ones_has_its_undo() {
+    let mut facts = facts();
+    facts.guest.default_routes = vec![default_route(0)];
+    for birth in [Birth::Guest, Birth::Host] {
+        for op in plan(&request("br0 10.1.1.2/24@10.9.9.1"), &facts, birth).unwrap().ops() {
+            assert!(!op.undo().is_empty(), "{}", op.describe());
+        }
+    }
+}
