@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::RouteMessage;
 use nix::errno::Errno;
-use rtnetlink::packet_core::Parseable;
+use rtnetlink::packet_core::{NLM_F_APPEND, Parseable};
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
@@ -183,7 +183,7 @@ impl Kernel for System<'_> {
             }
             Op::AddAltName { link, name } => {
                 let index = self.index(link)?;
-                self.send(link.side, &encode::alt_name(index, name, true), NEW)
+                self.send(link.side, &encode::alt_name(index, name, true), NEW | NLM_F_APPEND)
             }
             Op::DelAltName { link, name } => self.change(link, |index| encode::alt_name(index, name, false)),
             Op::SetMac { link, mac, .. } => self.change(link, |index| encode::set_mac(index, *mac)),
