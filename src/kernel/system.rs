@@ -134,11 +134,12 @@ impl<'a> System<'a> {
     }
 
     fn restore_route(&mut self, side: Side, raw: &[u8], link: Option<&LinkRef>) -> Result<(), KernelError> {
+        let raw = encode::restorable(raw);
         let Some(link) = link else {
-            return self.socket(side).request_raw(RTM_NEWROUTE, NEW, raw).map(|_| ());
+            return self.socket(side).request_raw(RTM_NEWROUTE, NEW, &raw).map(|_| ());
         };
         let index = self.index(link)?;
-        let message = RouteMessage::parse(raw).map_err(|e| KernelError::Garbled(e.to_string()))?;
+        let message = RouteMessage::parse(&raw[..]).map_err(|e| KernelError::Garbled(e.to_string()))?;
         self.send(side, &RouteNetlinkMessage::NewRoute(encode::redirected(message, index)), NEW)
     }
 
