@@ -51,6 +51,7 @@ const EXACT_V4: Differs = Differs { ours: "other header [02, 00, 00, 00, fe, 03,
 const EXACT_V6: Differs = Differs { ours: "other header [0a, 00, 00, 00, fe, 03, 00, 01, 00, 00, 00, 00]", theirs: DEL_V6, why: EXACT };
 const OBSERVED: &str = "the route's message is sent back as it was observed; the same as in the header, or not looked at by a deletion";
 const OBSERVED_TABLE: Differs = Differs { ours: "other.15: [fe, 00, 00, 00]", theirs: "", why: OBSERVED };
+const UNPRINTED: &str = "a route's text leaves the nexthops of a multipath route out; putting one back is never printed, only done";
 /// RTA_CACHEINFO, a statistic.
 const CACHE: Differs = Differs {
     ours: "other.12: [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]",
@@ -107,6 +108,11 @@ fn del_default_v4(path: &Path) -> Op {
 
 fn del_default_v6(path: &Path) -> Op {
     del_default(path, "fd09::9/64@fd09::1")
+}
+
+/// The undo of a deletion.
+fn restored(deletion: Op) -> Op {
+    deletion.undo().into_iter().next().unwrap()
 }
 
 fn del_default(path: &Path, addr: &str) -> Op {
@@ -199,6 +205,32 @@ fn cases() -> Vec<Case> {
                 CACHE,
                 medium(),
                 ours("other.9: [1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01, 1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 07]", EXACT),
+            ],
+        ),
+        case(
+            "default route v4 without carrier back",
+            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip route add default via 10.1.1.1")],
+            |path| restored(del_default_v4(path)),
+            vec![OBSERVED_TABLE],
+        ),
+        case(
+            "default route v6 without carrier back",
+            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip -6 route add default via fd00::1")],
+            |path| restored(del_default_v6(path)),
+            vec![V6_ANY, OBSERVED_TABLE, CACHE, medium()],
+        ),
+        case(
+            "multipath default route v4 without carrier back",
+            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip route add default nexthop via 10.1.1.1 nexthop via 10.1.1.9 onlink dev eth1")],
+            |path| restored(del_default_v4(path)),
+            vec![
+                Differs {
+                    ours: "other header [02, 00, 00, 00, fe, 03, 00, 01, 00, 00, 00, 00]",
+                    theirs: "other header [02, 00, 00, 00, fe, 03, fd, 01, 00, 00, 00, 00]",
+                    why: UNPRINTED,
+                },
+                ours("other.9: [10, 00, 00, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 01, 10, 00, 04, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 09]", UNPRINTED),
+                OBSERVED_TABLE,
             ],
         ),
     ]
