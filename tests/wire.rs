@@ -6,11 +6,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod lab;
+#[path = "wire/messages.rs"]
+mod messages;
 
 use std::path::Path;
 use std::process::Command;
 
-use lab::{Space, no_root};
+use lab::{Space, assert_same, no_root};
+use messages::{describe, dumps};
 use pipework::kernel::System;
 use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe::{self, Sides};
@@ -285,6 +288,34 @@ fn every_step_sends_what_ip_sends_for_the_command_that_it_prints_as() {
     assert!(wrong.is_empty(), "- ours, + iproute2's:\n{}", wrong.join("\n"));
 }
 
+/// The kernel's own flags of such a route (RTNH_F_LINKDOWN) would make it refuse the route.
+#[test]
+fn a_route_through_a_link_without_carrier_is_put_back_as_it_was() {
+    if no_root() {
+        return;
+    }
+    for (line, deletion) in [
+        ("ip route add default via 10.1.1.1", del_default_v4 as fn(&Path) -> Op),
+        ("ip route add default nexthop via 10.1.1.1 nexthop via 10.1.1.9", del_default_v4),
+        ("ip -6 route add default via fd00::1", del_default_v6),
+    ] {
+        let (host, guest) = (Space::new(), Space::new());
+        guest.sh("ip link add eth1 type veth peer name far");
+        guest.sh(GUEST_UP.1);
+        guest.sh(line);
+        let before = guest.state();
+        let path = |space: &Space| format!("/proc/{}/ns/net", space.pid());
+        let (home, namespace) = (Namespace::open(Path::new(&path(&host))).unwrap(), Namespace::open(Path::new(&path(&guest))).unwrap());
+        let (mut host, mut socket) = (home.netlink().unwrap(), namespace.netlink().unwrap());
+        let op = deletion(namespace.path());
+        let mut system = System::new(&mut host, &home, &mut socket, &namespace);
+        system.apply(&op).unwrap();
+        assert_ne!(before, guest.state(), "{line}");
+        system.apply(&restored(op)).unwrap();
+        assert_same(&before, &guest.state(), line);
+    }
+}
+
 /// strace, dumping to a file what the command to be added writes to sockets.
 fn strace<'a>(command: &'a mut Command, to: &Path) -> &'a mut Command {
     command.args(["-f", "-qq", "-e", "trace=sendmsg,sendto", "-e", "write=all", "-e", "signal=none", "-o"]).arg(to)
@@ -304,112 +335,6 @@ fn sent(case: &Case, command: impl Fn(&Space, &Path, &Path) -> Command) -> Vec<V
     let found: Vec<_> = dumps(&text).iter().filter_map(|bytes| describe(bytes)).collect();
     assert!(!found.is_empty(), "{}: nothing was sent: {}", case.name, String::from_utf8_lossy(&output.stderr));
     found
-}
-
-/// The bytes of each call: lines like ` | 00010  00 01 ...  text |` under it.
-fn dumps(text: &str) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = Vec::new();
-    for line in text.lines() {
-        let Some((offset, rest)) = line.strip_prefix(" | ").and_then(|l| l.split_once("  ")) else { continue };
-        if offset == "00000" {
-            all.push(Vec::new());
-        }
-        // 16 bytes: two groups of eight, two spaces between them.
-        let hex = &rest[..49.min(rest.len())];
-        all.last_mut().unwrap().extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
-    }
-    all
-}
-
-/// Names of what may be seen here, from linux/rtnetlink.h and its like; others show as numbers. Types of messages, with
-/// the length of their fixed header.
-const MESSAGES: &[(u16, &str, usize)] = &[
-    (16, "RTM_NEWLINK", 16),
-    (17, "RTM_DELLINK", 16),
-    (19, "RTM_SETLINK", 16),
-    (20, "RTM_NEWADDR", 8),
-    (21, "RTM_DELADDR", 8),
-    (24, "RTM_NEWROUTE", 12),
-    (25, "RTM_DELROUTE", 12),
-    (108, "RTM_NEWLINKPROP", 16),
-    (109, "RTM_DELLINKPROP", 16),
-];
-
-/// What is in an attribute.
-enum Holds {
-    Attributes,
-    /// A header of so many bytes, then attributes.
-    Message(usize),
-    Text,
-    /// An open file, whose number means nothing.
-    File,
-}
-
-fn holds(path: &str, kind: &str) -> Option<Holds> {
-    let last_link = path.strip_prefix("link").map(|p| p.trim_start_matches(".18.2.1"));
-    match (last_link, kind) {
-        (Some(".18"), _) => Some(Holds::Attributes),
-        (Some(".18.2"), _) => Some(Holds::Attributes),
-        // VETH_INFO_PEER is a link message in itself.
-        _ if path == "link.18.2.1" && kind == "veth" => Some(Holds::Message(16)),
-        (Some(".52"), _) => Some(Holds::Attributes),
-        (Some(".3" | ".18.1" | ".52.53"), _) => Some(Holds::Text),
-        (Some(".28"), _) => Some(Holds::File),
-        _ => None,
-    }
-}
-
-/// One line for the header and one for each attribute, by its path of numbers, sorted: the order within a nest means
-/// nothing. Sequence number and port are left out, and lengths show in what the attributes hold.
-fn describe(bytes: &[u8]) -> Option<Vec<String>> {
-    let half = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
-    if bytes.len() < 20 || usize::from(half(0)) != bytes.len() {
-        return None;
-    }
-    let (_, name, header) = MESSAGES.iter().find(|(number, ..)| *number == half(4))?;
-    let family = if name.contains("LINK") { "link" } else { "other" };
-    // iproute2 asks first whether the kernel knows RTM_NEWLINK at all, by an empty one.
-    if *name == "RTM_NEWLINK" && bytes.len() == 16 + header && bytes[16..].iter().all(|b| *b == 0) {
-        return None;
-    }
-    let mut lines = vec![format!("{name} flags {:#x}", half(6)), format!("{family} header {:02x?}", &bytes[16..16 + header])];
-    attributes(&bytes[16 + header..], family, "", &mut lines);
-    lines.sort();
-    Some(lines)
-}
-
-fn attributes(mut bytes: &[u8], path: &str, kind: &str, lines: &mut Vec<String>) {
-    let mut kind = kind.to_owned();
-    while bytes.len() >= 4 {
-        let length = usize::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
-        let number = u16::from_ne_bytes([bytes[2], bytes[3]]);
-        let value = &bytes[4..length];
-        // NLA_F_NESTED, the topmost bit, shows, but is no part of the path.
-        let path = format!("{path}.{}", number & 0x3fff);
-        let shown = if number & 0xc000 == 0 { path.clone() } else { format!("{path} flags {:#x}", number & 0xc000) };
-        match holds(&path, &kind) {
-            Some(Holds::Attributes) => {
-                lines.push(format!("{shown}:"));
-                attributes(value, &path, &kind, lines);
-            }
-            Some(Holds::Message(header)) => {
-                lines.push(format!("{shown}: header {:02x?}", &value[..header]));
-                attributes(&value[header..], &path, "", lines);
-            }
-            Some(Holds::Text) => {
-                // Both forms are the same to the kernel (NLA_STRING, NLA_NUL_STRING).
-                let text = String::from_utf8_lossy(value);
-                let text = text.trim_end_matches('\0');
-                if path.ends_with(".18.1") {
-                    kind = text.to_owned();
-                }
-                lines.push(format!("{shown}: {text}"));
-            }
-            Some(Holds::File) => lines.push(format!("{shown}: a file")),
-            None => lines.push(format!("{shown}: {value:02x?}")),
-        }
-        bytes = &bytes[length.next_multiple_of(4).min(bytes.len())..];
-    }
 }
 
 /// What differs although the case does not say so, and what it says and is not so.
