@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoIpoib, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, LinkAttribute, LinkFlags,
@@ -12,7 +12,7 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, Ro
 
 use super::wire::Answer;
 use crate::model::facts::{AddrFacts, Layer, LinkFacts, LinkKind, RouteFacts};
-use crate::model::types::{IfAddr, MacAddr};
+use crate::model::types::{Family, IfAddr, MacAddr};
 
 /// A link, if the answer is one.
 pub(super) fn link(answer: &Answer) -> Option<LinkFacts> {
@@ -165,7 +165,8 @@ pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Opti
             text += &format!(" {word} {value}");
         }
     }
-    Some(RouteFacts { text, is_default, gateway, index, metric: metric.unwrap_or(0), raw: answer.raw.clone() })
+    let family = if message.header.address_family == AddressFamily::Inet6 { Family::Inet6 } else { Family::Inet };
+    Some(RouteFacts { text, family, is_default, gateway, index, metric: metric.unwrap_or(0), raw: answer.raw.clone() })
 }
 
 fn plain(address: &RouteAddress) -> Option<IpAddr> {

@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::RouteMessage;
 use nix::errno::Errno;
-use rtnetlink::packet_core::Parseable;
+use rtnetlink::packet_core::{NLM_F_APPEND, Parseable};
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
@@ -134,11 +134,12 @@ impl<'a> System<'a> {
     }
 
     fn restore_route(&mut self, side: Side, raw: &[u8], link: Option<&LinkRef>) -> Result<(), KernelError> {
+        let raw = encode::restorable(raw);
         let Some(link) = link else {
-            return self.socket(side).request_raw(RTM_NEWROUTE, NEW, raw).map(|_| ());
+            return self.socket(side).request_raw(RTM_NEWROUTE, NEW, &raw).map(|_| ());
         };
         let index = self.index(link)?;
-        let message = RouteMessage::parse(raw).map_err(|e| KernelError::Garbled(e.to_string()))?;
+        let message = RouteMessage::parse(&raw[..]).map_err(|e| KernelError::Garbled(e.to_string()))?;
         self.send(side, &RouteNetlinkMessage::NewRoute(encode::redirected(message, index)), NEW)
     }
 
@@ -183,7 +184,7 @@ impl Kernel for System<'_> {
             }
             Op::AddAltName { link, name } => {
                 let index = self.index(link)?;
-                self.send(link.side, &encode::alt_name(index, name, true), NEW)
+                self.send(link.side, &encode::alt_name(index, name, true), NEW | NLM_F_APPEND)
             }
             Op::DelAltName { link, name } => self.change(link, |index| encode::alt_name(index, name, false)),
             Op::SetMac { link, mac, .. } => self.change(link, |index| encode::set_mac(index, *mac)),

@@ -1,8 +1,8 @@
 //! Steps as the `ip` commands that do the same: what `--dry-run` prints. They can be pasted into a root shell.
 
-use super::facts::GuestId;
+use super::facts::{GuestId, RouteFacts};
 use super::op::{NewLink, NewRoute, Op};
-use super::types::{IfAddr, LinkRef, Side};
+use super::types::{Family, IfAddr, LinkRef, Side};
 
 /// Prints steps for one guest.
 pub struct Commands<'a> {
@@ -123,14 +123,14 @@ impl<'a> Commands<'a> {
             Op::RestoreAddr { link, addr } => self.addr("add", link, &addr.addr),
             Op::AddRoute { route } => self.route("add", route),
             Op::DelNewRoute { route } => self.route("del", route),
-            Op::DelRoute { side, route } => format!("{} {}route del {}", self.ip(*side), family(&route.text), route.text),
-            Op::RestoreRoute { side, route, .. } => format!("{} {}route add {}", self.ip(*side), family(&route.text), route.text),
+            Op::DelRoute { side, route } => format!("{} {}route del {}", self.ip(*side), family(route), route.text),
+            Op::RestoreRoute { side, route, .. } => format!("{} {}route add {}", self.ip(*side), family(route), route.text),
         }
     }
 }
 
-fn family(route: &str) -> &'static str {
-    if route.contains("::") { "-6 " } else { "" }
+fn family(route: &RouteFacts) -> &'static str {
+    if route.family == Family::Inet6 { "-6 " } else { "" }
 }
 
 fn name(link: &LinkRef) -> String {

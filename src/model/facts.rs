@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::request::{AttachRequest, HostIf};
-use super::types::{IfAddr, IfName, MacAddr};
+use super::types::{Family, IfAddr, IfName, MacAddr};
 
 /// Everything that planning an attach has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,6 +203,8 @@ pub struct AddrFacts {
 pub struct RouteFacts {
     /// As `ip route` prints it.
     pub text: String,
+    /// Its family, which the text need not show.
+    pub family: Family,
     /// Whether it is a default route.
     pub is_default: bool,
     /// Gateway.

@@ -1,0 +1,364 @@
+//! What each step sends equals, attribute by attribute, what iproute2 sends for the command that the step prints as.
+//!
+//! Both run under strace in worlds that were made alike, and strace's dump of what went through the socket is taken
+//! apart here, by the same code for both. So interface indexes are compared too. The kernel need not know the kind of
+//! link: a message that it refuses was sent all the same.
+#![allow(clippy::unwrap_used)]
+
+mod lab;
+#[path = "wire/messages.rs"]
+mod messages;
+
+use std::path::Path;
+use std::process::Command;
+
+use lab::{Space, assert_same, no_root};
+use messages::{describe, dumps};
+use pipework::kernel::System;
+use pipework::kernel::netns::Namespace;
+use pipework::kernel::observe::{self, Sides};
+use pipework::model::command::Commands;
+use pipework::model::facts::GuestId;
+use pipework::model::op::{NewLink, NewRoute, Op};
+use pipework::model::request::AttachRequest;
+use pipework::model::types::{LinkRef, Side};
+use pipework::plan::execute::Kernel;
+
+/// How a world's process is told which step to carry out, and on which guest.
+const STEP: &str = "PIPEWORK_TEST_STEP";
+const GUEST: &str = "PIPEWORK_TEST_GUEST";
+
+/// What both may send differently, each with its reason. A line of ours and a line of theirs; empty: there is none.
+struct Differs {
+    ours: &'static str,
+    theirs: &'static str,
+    why: &'static str,
+}
+
+fn ours(line: &'static str, why: &'static str) -> Differs {
+    Differs { ours: line, theirs: "", why }
+}
+
+/// The header of a deletion, ours first.
+fn exact(ours: &'static str, theirs: &'static str) -> Differs {
+    Differs { ours, theirs, why: EXACT }
+}
+
+/// "Any" for IPv6. inet6_rtm_newroute and _delroute begin with that when there is no RTA_DST.
+const V6_ANY: Differs = Differs { ours: "", theirs: "other.1: [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]", why: "::/0 is what a route without destination is for" };
+/// What ip sends as the header of a deletion: protocol, scope and type are open, so whatever route comes first goes.
+const DEL_V4: &str = "other header [02, 00, 00, 00, fe, 00, ff, 00, 00, 00, 00, 00]";
+const DEL_V6: &str = "other header [0a, 00, 00, 00, fe, 00, 00, 00, 00, 00, 00, 00]";
+const EXACT: &str = "we name all of the route that was observed: that one goes, no other";
+const EXACT_V4: Differs = Differs { ours: "other header [02, 00, 00, 00, fe, 03, 00, 01, 00, 00, 00, 00]", theirs: DEL_V4, why: EXACT };
+const EXACT_V6: Differs = Differs { ours: "other header [0a, 00, 00, 00, fe, 03, 00, 01, 00, 00, 00, 00]", theirs: DEL_V6, why: EXACT };
+const OBSERVED: &str = "the route's message is sent back as it was observed; the same as in the header, or not looked at by a deletion";
+const OBSERVED_TABLE: Differs = Differs { ours: "other.15: [fe, 00, 00, 00]", theirs: "", why: OBSERVED };
+const UNPRINTED: &str = "a route's text leaves the nexthops of a multipath route out; putting one back is never printed, only done";
+/// RTA_CACHEINFO, a statistic.
+const CACHE: Differs = Differs {
+    ours: "other.12: [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]",
+    theirs: "",
+    why: OBSERVED,
+};
+
+/// RTA_PREF.
+fn medium() -> Differs {
+    ours("other.20: [00]", OBSERVED)
+}
+
+/// A step, and what has to be there before it (`H`: on the host, `G`: in the guest).
+struct Case {
+    name: &'static str,
+    before: &'static [(char, &'static str)],
+    step: fn(&Path) -> Op,
+    differs: Vec<Differs>,
+}
+
+const NIC: (char, &str) = ('H', "ip link add nic0 up type veth peer name far; ip link set far up");
+const GUEST_LINK: (char, &str) = ('G', "ip link add eth1 type veth peer name far; ip link set far up");
+const GUEST_UP: (char, &str) = ('G', "ip addr add 10.1.1.2/24 dev eth1; ip addr add fd00::2/64 nodad dev eth1; ip link set eth1 up");
+
+fn host(name: &str) -> LinkRef {
+    LinkRef { side: Side::Host, name: name.parse().unwrap() }
+}
+
+fn guest(name: &str) -> LinkRef {
+    LinkRef { side: Side::Guest, name: name.parse().unwrap() }
+}
+
+fn newborn(mtu: Option<u32>, mac: Option<&str>) -> NewLink {
+    NewLink { at: guest("eth1"), mtu, mac: mac.map(|m| m.parse().unwrap()) }
+}
+
+fn add_addr(addr: &str) -> Op {
+    Op::AddAddr { link: guest("eth1"), addr: addr.parse().unwrap() }
+}
+
+fn route(to: Option<&str>, via: Option<&str>) -> NewRoute {
+    let ip = |text: Option<&str>| text.map(|t| t.parse().unwrap());
+    NewRoute { to: ip(to), via: ip(via), dev: "eth1".parse().unwrap() }
+}
+
+fn add_route(to: Option<&str>, via: Option<&str>) -> Op {
+    Op::AddRoute { route: route(to, via) }
+}
+
+/// The deletion of the guest's first default route, as it is observed there before an attach that wants another.
+fn del_default_v4(path: &Path) -> Op {
+    del_default(path, "10.9.9.9/24@10.9.9.1")
+}
+
+fn del_default_v6(path: &Path) -> Op {
+    del_default(path, "fd09::9/64@fd09::1")
+}
+
+/// The undo of a deletion.
+fn restored(deletion: Op) -> Op {
+    deletion.undo().into_iter().next().unwrap()
+}
+
+fn del_default(path: &Path, addr: &str) -> Op {
+    let namespace = Namespace::open(path).unwrap();
+    let home = Namespace::current().unwrap();
+    let (mut host, mut guest) = (pipework::kernel::wire::Netlink::open().unwrap(), namespace.netlink().unwrap());
+    let request = AttachRequest {
+        host_if: "br0".parse().unwrap(),
+        guest: "netns:x".parse().unwrap(),
+        guest_if: None,
+        local_if: None,
+        addr: addr.parse().unwrap(),
+        mac: None,
+        tag: None,
+        direct_phys: false,
+        force: false,
+    };
+    let mut sides = Sides { host: &mut host, home: &home, guest: &mut guest, namespace: &namespace };
+    let facts = observe::facts(&request, &mut sides, id(path)).unwrap();
+    Op::DelRoute { side: Side::Guest, route: facts.guest.default_routes.first().unwrap().clone() }
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, before, step, differs| Case { name, before, step, differs };
+    vec![
+        case("bridge", &[], |_| Op::AddBridge { name: "br0".parse().unwrap(), mac: "02:00:00:00:00:05".parse().unwrap() }, vec![]),
+        case(
+            "veth",
+            &[('H', "ip link add br0 type bridge")],
+            |_| Op::AddVeth { host: "veth1pl7".parse().unwrap(), bridge: "br0".parse().unwrap(), guest: newborn(Some(1400), Some("02:00:00:00:00:07")) },
+            vec![],
+        ),
+        case("vlan", &[NIC], |_| Op::AddVlan { name: "nic0.5".parse().unwrap(), parent: "nic0".parse().unwrap(), id: "5".parse().unwrap(), mtu: 1400 }, vec![]),
+        case("macvlan", &[NIC], |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: newborn(Some(1500), Some("02:00:00:00:00:07")) }, vec![]),
+        case("macvlan on the host", &[NIC], |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: NewLink { at: host("ph1"), mtu: None, mac: None } }, vec![]),
+        // Any parent will do: it is the kernel that would want InfiniBand.
+        case("ipoib", &[NIC], |_| Op::AddIpoib { parent: "nic0".parse().unwrap(), pkey: None, link: newborn(None, None) }, vec![]),
+        case("ipoib with a pkey", &[NIC], |_| Op::AddIpoib { parent: "nic0".parse().unwrap(), pkey: Some("8001".parse().unwrap()), link: newborn(None, None) }, vec![]),
+        case("dummy", &[], |_| Op::AddDummy { link: newborn(None, Some("02:00:00:00:00:07")) }, vec![]),
+        case("delete a link", &[NIC], |_| Op::DelLink { link: host("nic0") }, vec![]),
+        case("move", &[NIC], |_| Op::MoveLink { from: host("nic0"), to: guest("nic0"), before: None }, vec![ours("link.3: nic0", "the name is said even when it stays; a clash is EEXIST either way")]),
+        case("move under a new name", &[NIC], |_| Op::MoveLink { from: host("nic0"), to: guest("eth1"), before: None }, vec![]),
+        case("rename", &[GUEST_LINK], |_| Op::RenameLink { link: guest("eth1"), name: "eth2".parse().unwrap() }, vec![]),
+        case("altname", &[GUEST_LINK], |_| Op::AddAltName { link: guest("eth1"), name: "pipework.nic0".into() }, vec![]),
+        case("altname away", &[GUEST_LINK, ('G', "ip link property add dev eth1 altname x.nic0")], |_| Op::DelAltName { link: guest("eth1"), name: "x.nic0".into() }, vec![]),
+        case("mac", &[GUEST_LINK], |_| Op::SetMac { link: guest("eth1"), mac: "02:00:00:00:00:07".parse().unwrap(), before: None }, vec![]),
+        case("up", &[GUEST_LINK], |_| Op::SetUp { link: guest("eth1") }, vec![]),
+        case("down", &[GUEST_LINK, GUEST_UP], |_| Op::SetDown { link: guest("eth1") }, vec![]),
+        case("address v4", &[GUEST_LINK], |_| add_addr("10.1.1.2/24"), vec![]),
+        case("address v4 without broadcast", &[GUEST_LINK], |_| add_addr("10.1.1.2/32"), vec![]),
+        case("address v6", &[GUEST_LINK], |_| add_addr("fd00::2/64"), vec![]),
+        case("address v4 away", &[GUEST_LINK, GUEST_UP], |_| Op::DelAddr { link: guest("eth1"), addr: "10.1.1.2/24".parse().unwrap() }, vec![ours("other.4: [0a, 01, 01, ff]", "an address is taken down by IFA_LOCAL and IFA_ADDRESS, the broadcast is not looked at")]),
+        case("address v6 away", &[GUEST_LINK, GUEST_UP], |_| Op::DelAddr { link: guest("eth1"), addr: "fd00::2/64".parse().unwrap() }, vec![]),
+        case("host route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("172.16.0.1"), None), vec![]),
+        case("host route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("fd00:9::1"), None), vec![]),
+        case("default route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("10.1.1.1")), vec![]),
+        case("default route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("fd00::1")), vec![V6_ANY]),
+        case("new default route v4 away", &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1")], |_| Op::DelNewRoute { route: route(None, Some("10.1.1.1")) }, vec![EXACT_V4]),
+        case("new default route v6 away", &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via fd00::1")], |_| Op::DelNewRoute { route: route(None, Some("fd00::1")) }, vec![EXACT_V6, V6_ANY]),
+        case("default route v4 away", &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1")], del_default_v4, vec![EXACT_V4, OBSERVED_TABLE]),
+        case(
+            "default route v4 with all that ip prints, away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1 dev eth1 proto static metric 100 src 10.1.1.2 mtu 1300 onlink")],
+            del_default_v4,
+            vec![exact("other header [02, 00, 00, 00, fe, 04, 00, 01, 04, 00, 00, 00]", DEL_V4), OBSERVED_TABLE, ours("other.8: [08, 00, 02, 00, 14, 05, 00, 00]", EXACT)],
+        ),
+        case(
+            "on-link default route v4 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip route add default dev eth1")],
+            del_default_v4,
+            vec![exact("other header [02, 00, 00, 00, fe, 03, fd, 01, 00, 00, 00, 00]", DEL_V4), OBSERVED_TABLE],
+        ),
+        case("default route v6 away", &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default via fd00::1")], del_default_v6, vec![EXACT_V6, V6_ANY, OBSERVED_TABLE, CACHE, medium()]),
+        case(
+            "default route v6 with all that ip prints, away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default via fd00::1 proto static metric 77 src fd00::2 pref high")],
+            del_default_v6,
+            vec![exact("other header [0a, 00, 00, 00, fe, 04, 00, 01, 00, 00, 00, 00]", DEL_V6), V6_ANY, OBSERVED_TABLE, CACHE, ours("other.20: [01]", OBSERVED)],
+        ),
+        // The text of these two has nothing that looks like IPv6.
+        case("on-link default route v6 away", &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default dev eth1")], del_default_v6, vec![EXACT_V6, V6_ANY, OBSERVED_TABLE, CACHE, medium()]),
+        case(
+            "multipath default route v6 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default nexthop via fd00::1 nexthop via fd00::7")],
+            del_default_v6,
+            vec![
+                EXACT_V6,
+                V6_ANY,
+                OBSERVED_TABLE,
+                CACHE,
+                medium(),
+                ours("other.9: [1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01, 1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 07]", EXACT),
+            ],
+        ),
+        case(
+            "default route v4 without carrier back",
+            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip route add default via 10.1.1.1")],
+            |path| restored(del_default_v4(path)),
+            vec![OBSERVED_TABLE],
+        ),
+        case(
+            "default route v6 without carrier back",
+            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip -6 route add default via fd00::1")],
+            |path| restored(del_default_v6(path)),
+            vec![V6_ANY, OBSERVED_TABLE, CACHE, medium()],
+        ),
+        case(
+            "multipath default route v4 without carrier back",
+            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip route add default nexthop via 10.1.1.1 nexthop via 10.1.1.9 onlink dev eth1")],
+            |path| restored(del_default_v4(path)),
+            vec![
+                Differs {
+                    ours: "other header [02, 00, 00, 00, fe, 03, 00, 01, 00, 00, 00, 00]",
+                    theirs: "other header [02, 00, 00, 00, fe, 03, fd, 01, 00, 00, 00, 00]",
+                    why: UNPRINTED,
+                },
+                ours("other.9: [10, 00, 00, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 01, 10, 00, 04, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 09]", UNPRINTED),
+                OBSERVED_TABLE,
+            ],
+        ),
+    ]
+}
+
+/// A guest without a process, so that nothing is needed in /var/run/netns.
+fn id(path: &Path) -> GuestId {
+    GuestId { name: "x".into(), engine: "netns", container: None, pid: None, path: path.display().to_string(), netns: 0 }
+}
+
+/// Not a test by itself: the process that a test below runs under strace.
+#[test]
+fn a_step_is_carried_out_alone_when_a_test_asks_for_it() {
+    let (Ok(step), Ok(path)) = (std::env::var(STEP), std::env::var(GUEST)) else { return };
+    let path = Path::new(&path);
+    let case = cases().into_iter().find(|c| c.name == step).unwrap();
+    let op = (case.step)(path);
+    let (home, namespace) = (Namespace::current().unwrap(), Namespace::open(path).unwrap());
+    let (mut host, mut guest) = (pipework::kernel::wire::Netlink::open().unwrap(), namespace.netlink().unwrap());
+    // The kernel may refuse: what was sent is all that counts.
+    let _ = System::new(&mut host, &home, &mut guest, &namespace).apply(&op);
+}
+
+#[test]
+fn every_step_sends_what_ip_sends_for_the_command_that_it_prints_as() {
+    if no_root() {
+        return;
+    }
+    if Command::new("strace").arg("--version").output().is_err() {
+        let _ = lab::skip("needs strace");
+        return;
+    }
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let ours = sent(&case, |space, path, file| {
+            let mut command = space.command("strace");
+            strace(&mut command, file).arg(std::env::current_exe().unwrap());
+            command.args(["--exact", "a_step_is_carried_out_alone_when_a_test_asks_for_it"]);
+            command.env(STEP, case.name).env(GUEST, path);
+            command
+        });
+        let theirs = sent(&case, |space, path, file| {
+            let inside = format!("/proc/{}/ns/net", space.pid());
+            let home = Namespace::open(Path::new(&inside)).unwrap();
+            let op = home.inside(|| Ok((case.step)(path))).unwrap();
+            let mut command = space.command("strace");
+            strace(&mut command, file).args(["sh", "-c", &Commands::new(&id(path)).print(&op)]);
+            command
+        });
+        wrong.extend(compare(&case, ours, theirs));
+    }
+    assert!(wrong.is_empty(), "- ours, + iproute2's:\n{}", wrong.join("\n"));
+}
+
+/// The kernel's own flags of such a route (RTNH_F_LINKDOWN) would make it refuse the route.
+#[test]
+fn a_route_through_a_link_without_carrier_is_put_back_as_it_was() {
+    if no_root() {
+        return;
+    }
+    for (line, deletion) in [
+        ("ip route add default via 10.1.1.1", del_default_v4 as fn(&Path) -> Op),
+        ("ip route add default nexthop via 10.1.1.1 nexthop via 10.1.1.9", del_default_v4),
+        ("ip -6 route add default via fd00::1", del_default_v6),
+    ] {
+        let (host, guest) = (Space::new(), Space::new());
+        guest.sh("ip link add eth1 type veth peer name far");
+        guest.sh(GUEST_UP.1);
+        guest.sh(line);
+        let before = guest.state();
+        let path = |space: &Space| format!("/proc/{}/ns/net", space.pid());
+        let (home, namespace) = (Namespace::open(Path::new(&path(&host))).unwrap(), Namespace::open(Path::new(&path(&guest))).unwrap());
+        let (mut host, mut socket) = (home.netlink().unwrap(), namespace.netlink().unwrap());
+        let op = deletion(namespace.path());
+        let mut system = System::new(&mut host, &home, &mut socket, &namespace);
+        system.apply(&op).unwrap();
+        assert_ne!(before, guest.state(), "{line}");
+        system.apply(&restored(op)).unwrap();
+        assert_same(&before, &guest.state(), line);
+    }
+}
+
+/// strace, dumping to a file what the command to be added writes to sockets.
+fn strace<'a>(command: &'a mut Command, to: &Path) -> &'a mut Command {
+    command.args(["-f", "-qq", "-e", "trace=sendmsg,sendto", "-e", "write=all", "-e", "signal=none", "-o"]).arg(to)
+}
+
+/// Runs a command in a world of its own, made as the case wants it, and returns the messages that ask for a change.
+fn sent(case: &Case, command: impl Fn(&Space, &Path, &Path) -> Command) -> Vec<Vec<String>> {
+    let (host, guest) = (Space::new(), Space::new());
+    for (side, line) in case.before {
+        if *side == 'H' { &host } else { &guest }.sh(line);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("strace");
+    let path = format!("/proc/{}/ns/net", guest.pid());
+    let output = command(&host, Path::new(&path), &file).output().unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let found: Vec<_> = dumps(&text).iter().filter_map(|bytes| describe(bytes)).collect();
+    assert!(!found.is_empty(), "{}: nothing was sent: {}", case.name, String::from_utf8_lossy(&output.stderr));
+    found
+}
+
+/// What differs although the case does not say so, and what it says and is not so.
+fn compare(case: &Case, ours: Vec<Vec<String>>, theirs: Vec<Vec<String>>) -> Vec<String> {
+    if ours.len() != 1 || theirs.len() != 1 {
+        return vec![format!("{}: {} messages of ours, {} of iproute2's", case.name, ours.len(), theirs.len())];
+    }
+    let only = |a: &[String], b: &[String]| -> Vec<String> { a.iter().filter(|line| !b.contains(line)).cloned().collect() };
+    let (mut minus, mut plus) = (only(&ours[0], &theirs[0]), only(&theirs[0], &ours[0]));
+    let mut wrong = Vec::new();
+    for Differs { ours, theirs, why } in &case.differs {
+        let mut take = |lines: &mut Vec<String>, line: &str| {
+            if line.is_empty() {
+                return;
+            }
+            match lines.iter().position(|l| l == line) {
+                Some(at) => drop(lines.remove(at)),
+                None => wrong.push(format!("{}: {line} does not differ any more ({why})", case.name)),
+            }
+        };
+        take(&mut minus, ours);
+        take(&mut plus, theirs);
+    }
+    wrong.extend(minus.iter().map(|line| format!("{}: - {line}", case.name)));
+    wrong.extend(plus.iter().map(|line| format!("{}: + {line}", case.name)));
+    wrong
+}
