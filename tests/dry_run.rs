@@ -135,8 +135,14 @@ fn printed_commands_for_a_bridge_do_what_the_attach_does() {
         on_bridge("prefixes without broadcast", "br0 pid:PID 10.1.1.2/31@10.1.1.3"),
         on_bridge("a host's prefix", "br0 pid:PID 10.1.1.2/32@10.1.1.1"),
         on_bridge("by way of the host", "--via-host br0 pid:PID 10.1.1.2/24@10.1.1.1 02:00:00:00:00:07"),
-        Case { host: "ip link add br0 mtu 1400 up type bridge; ip link add keep mtu 1400 type veth peer name keep1; ip link set keep master br0", ..case("MTU", "br0 pid:PID 0/0") },
-        Case { host: "ip link add br0 up type bridge; ip link add far0 type veth peer name gone0", ..case("a dead link makes room", "br0 -l far0 pid:PID 10.1.1.2/24") },
+        Case {
+            host: "ip link add br0 mtu 1400 up type bridge; ip link add keep mtu 1400 type veth peer name keep1; ip link set keep master br0",
+            ..case("MTU", "br0 pid:PID 0/0")
+        },
+        Case {
+            host: "ip link add br0 up type bridge; ip link add far0 type veth peer name gone0",
+            ..case("a dead link makes room", "br0 -l far0 pid:PID 10.1.1.2/24")
+        },
     ]);
 }
 
@@ -146,8 +152,14 @@ fn printed_commands_for_ipv6_do_what_the_attach_does() {
         on_bridge("gateway", "br0 pid:PID fd00::2/64@fd00::1"),
         on_bridge("gateway off the subnet", "br0 pid:PID fd00::2/64@fd00:9::1"),
         on_bridge("link-local gateway", "br0 pid:PID fd00::2/64@fe80::1"),
-        Case { guest: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1".into(), ..on_bridge("IPv6 off by default", "br0 pid:PID fd00::2/64@fd00::1") },
-        Case { guest: "sysctl -qw net.ipv6.conf.all.disable_ipv6=1".into(), ..on_bridge("IPv6 off, name with a dot", "br0 -i eth1.7 pid:PID fd00::2/64") },
+        Case {
+            guest: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1".into(),
+            ..on_bridge("IPv6 off by default", "br0 pid:PID fd00::2/64@fd00::1")
+        },
+        Case {
+            guest: "sysctl -qw net.ipv6.conf.all.disable_ipv6=1".into(),
+            ..on_bridge("IPv6 off, name with a dot", "br0 -i eth1.7 pid:PID fd00::2/64")
+        },
     ]);
 }
 
@@ -157,9 +169,17 @@ fn printed_commands_for_a_guest_with_a_default_route_do_what_the_attach_does() {
     for (name, attach, routes) in [
         ("v4", "br0 pid:PID 10.1.1.2/24@10.1.1.1", "ip route add default via 10.9.9.1"),
         ("v4 with a metric", "br0 pid:PID 10.1.1.2/24@10.1.1.1", "ip route add default via 10.9.9.1 proto static metric 100"),
-        ("v4, several", "br0 pid:PID 10.1.1.2/24@10.1.1.1", "ip route add default via 10.9.9.1; ip route add default via 10.9.9.7 metric 100"),
+        (
+            "v4, several",
+            "br0 pid:PID 10.1.1.2/24@10.1.1.1",
+            "ip route add default via 10.9.9.1; ip route add default via 10.9.9.7 metric 100",
+        ),
         ("v4, on the link", "br0 pid:PID 10.1.1.2/24@10.1.1.1", "ip route add default dev old"),
-        ("v4, the other family stays", "br0 pid:PID 10.1.1.2/24@10.1.1.1", "ip route add default via 10.9.9.1; ip -6 route add default dev old"),
+        (
+            "v4, the other family stays",
+            "br0 pid:PID 10.1.1.2/24@10.1.1.1",
+            "ip route add default via 10.9.9.1; ip -6 route add default dev old",
+        ),
         ("v6", "br0 pid:PID fd00::2/64@fd00::1", "ip route add default via fd09::1"),
         ("v6, on the link", "br0 pid:PID fd00::2/64@fd00::1", "ip -6 route add default dev old"),
         ("v6, several", "br0 pid:PID fd00::2/64@fd00::1", "ip route add default via fd09::1 metric 10; ip route add default via fd09::7"),
@@ -182,7 +202,10 @@ fn printed_commands_for_a_nic_do_what_the_attach_does() {
         on_nic("the NIC itself, with a MAC address", "--direct-phys nic0 -i lan0 pid:PID 0/0 02:00:00:00:00:07"),
         on_nic("the NIC itself under its name", "--direct-phys nic0 -i nic0 pid:PID fd00::2/64@fd00::1"),
         on_nic("the NIC itself by way of the host", "--via-host --direct-phys nic0 -i lan0 pid:PID 10.3.3.2/24"),
-        Case { host: "ip link set nic0 up; ip addr add 10.3.3.9/24 dev nic0; ip route add default via 10.3.3.1", ..on_nic("the host's own NIC", "--direct-phys --force nic0 pid:PID 10.3.3.2/24") },
+        Case {
+            host: "ip link set nic0 up; ip addr add 10.3.3.9/24 dev nic0; ip route add default via 10.3.3.1",
+            ..on_nic("the host's own NIC", "--direct-phys --force nic0 pid:PID 10.3.3.2/24")
+        },
     ]);
 }
 
@@ -191,7 +214,10 @@ fn printed_commands_for_a_namespace_by_its_path_do_what_the_attach_does() {
     all(&[
         on_bridge("bridge", "br0 netns:/proc/PID/ns/net 10.1.1.2/24@10.1.1.1"),
         on_bridge("IPv6", "br0 netns:/proc/PID/ns/net fd00::2/64@fd00::1"),
-        Case { guest: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1".into(), ..on_bridge("IPv6 off by default", "br0 netns:/proc/PID/ns/net fd00::2/64@fd00::1") },
+        Case {
+            guest: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1".into(),
+            ..on_bridge("IPv6 off by default", "br0 netns:/proc/PID/ns/net fd00::2/64@fd00::1")
+        },
         on_nic("macvlan", "nic0 netns:/proc/PID/ns/net 10.3.3.2/24"),
         on_nic("the NIC itself", "--direct-phys nic0 netns:/proc/PID/ns/net 10.3.3.2/24 02:00:00:00:00:07"),
     ]);

@@ -45,7 +45,11 @@ fn exact(ours: &'static str, theirs: &'static str) -> Differs {
 }
 
 /// "Any" for IPv6. inet6_rtm_newroute and _delroute begin with that when there is no RTA_DST.
-const V6_ANY: Differs = Differs { ours: "", theirs: "other.1: [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]", why: "::/0 is what a route without destination is for" };
+const V6_ANY: Differs = Differs {
+    ours: "",
+    theirs: "other.1: [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]",
+    why: "::/0 is what a route without destination is for",
+};
 /// What ip sends as the header of a deletion: protocol, scope and type are open, so whatever route comes first goes.
 const DEL_V4: &str = "other header [02, 00, 00, 00, fe, 00, ff, 00, 00, 00, 00, 00]";
 const DEL_V6: &str = "other header [0a, 00, 00, 00, fe, 00, 00, 00, 00, 00, 00, 00]";
@@ -145,42 +149,112 @@ fn cases() -> Vec<Case> {
         case(
             "veth",
             &[('H', "ip link add br0 type bridge")],
-            |_| Op::AddVeth { host: "veth1pl7".parse().unwrap(), bridge: "br0".parse().unwrap(), guest: newborn(Some(1400), Some("02:00:00:00:00:07")) },
+            |_| Op::AddVeth {
+                host: "veth1pl7".parse().unwrap(),
+                bridge: "br0".parse().unwrap(),
+                guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
+            },
             vec![],
         ),
-        case("vlan", &[NIC], |_| Op::AddVlan { name: "nic0.5".parse().unwrap(), parent: "nic0".parse().unwrap(), id: "5".parse().unwrap(), mtu: 1400 }, vec![]),
-        case("macvlan", &[NIC], |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: newborn(Some(1500), Some("02:00:00:00:00:07")) }, vec![]),
-        case("macvlan on the host", &[NIC], |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: NewLink { at: host("ph1"), mtu: None, mac: None } }, vec![]),
+        case(
+            "vlan",
+            &[NIC],
+            |_| Op::AddVlan { name: "nic0.5".parse().unwrap(), parent: "nic0".parse().unwrap(), id: "5".parse().unwrap(), mtu: 1400 },
+            vec![],
+        ),
+        case(
+            "macvlan",
+            &[NIC],
+            |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: newborn(Some(1500), Some("02:00:00:00:00:07")) },
+            vec![],
+        ),
+        case(
+            "macvlan on the host",
+            &[NIC],
+            |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: NewLink { at: host("ph1"), mtu: None, mac: None } },
+            vec![],
+        ),
         // Any parent will do: it is the kernel that would want InfiniBand.
         case("ipoib", &[NIC], |_| Op::AddIpoib { parent: "nic0".parse().unwrap(), pkey: None, link: newborn(None, None) }, vec![]),
-        case("ipoib with a pkey", &[NIC], |_| Op::AddIpoib { parent: "nic0".parse().unwrap(), pkey: Some("8001".parse().unwrap()), link: newborn(None, None) }, vec![]),
+        case(
+            "ipoib with a pkey",
+            &[NIC],
+            |_| Op::AddIpoib { parent: "nic0".parse().unwrap(), pkey: Some("8001".parse().unwrap()), link: newborn(None, None) },
+            vec![],
+        ),
         case("dummy", &[], |_| Op::AddDummy { link: newborn(None, Some("02:00:00:00:00:07")) }, vec![]),
         case("delete a link", &[NIC], |_| Op::DelLink { link: host("nic0") }, vec![]),
-        case("move", &[NIC], |_| Op::MoveLink { from: host("nic0"), to: guest("nic0"), before: None }, vec![ours("link.3: nic0", "the name is said even when it stays; a clash is EEXIST either way")]),
+        case(
+            "move",
+            &[NIC],
+            |_| Op::MoveLink { from: host("nic0"), to: guest("nic0"), before: None },
+            vec![ours("link.3: nic0", "the name is said even when it stays; a clash is EEXIST either way")],
+        ),
         case("move under a new name", &[NIC], |_| Op::MoveLink { from: host("nic0"), to: guest("eth1"), before: None }, vec![]),
         case("rename", &[GUEST_LINK], |_| Op::RenameLink { link: guest("eth1"), name: "eth2".parse().unwrap() }, vec![]),
         case("altname", &[GUEST_LINK], |_| Op::AddAltName { link: guest("eth1"), name: "pipework.nic0".into() }, vec![]),
-        case("altname away", &[GUEST_LINK, ('G', "ip link property add dev eth1 altname x.nic0")], |_| Op::DelAltName { link: guest("eth1"), name: "x.nic0".into() }, vec![]),
+        case(
+            "altname away",
+            &[GUEST_LINK, ('G', "ip link property add dev eth1 altname x.nic0")],
+            |_| Op::DelAltName { link: guest("eth1"), name: "x.nic0".into() },
+            vec![],
+        ),
         case("mac", &[GUEST_LINK], |_| Op::SetMac { link: guest("eth1"), mac: "02:00:00:00:00:07".parse().unwrap(), before: None }, vec![]),
         case("up", &[GUEST_LINK], |_| Op::SetUp { link: guest("eth1") }, vec![]),
         case("down", &[GUEST_LINK, GUEST_UP], |_| Op::SetDown { link: guest("eth1") }, vec![]),
         case("address v4", &[GUEST_LINK], |_| add_addr("10.1.1.2/24"), vec![]),
         case("address v4 without broadcast", &[GUEST_LINK], |_| add_addr("10.1.1.2/32"), vec![]),
         case("address v6", &[GUEST_LINK], |_| add_addr("fd00::2/64"), vec![]),
-        case("address v4 away", &[GUEST_LINK, GUEST_UP], |_| Op::DelAddr { link: guest("eth1"), addr: "10.1.1.2/24".parse().unwrap() }, vec![ours("other.4: [0a, 01, 01, ff]", "an address is taken down by IFA_LOCAL and IFA_ADDRESS, the broadcast is not looked at")]),
-        case("address v6 away", &[GUEST_LINK, GUEST_UP], |_| Op::DelAddr { link: guest("eth1"), addr: "fd00::2/64".parse().unwrap() }, vec![]),
+        case(
+            "address v4 away",
+            &[GUEST_LINK, GUEST_UP],
+            |_| Op::DelAddr { link: guest("eth1"), addr: "10.1.1.2/24".parse().unwrap() },
+            vec![ours(
+                "other.4: [0a, 01, 01, ff]",
+                "an address is taken down by IFA_LOCAL and IFA_ADDRESS, the broadcast is not looked at",
+            )],
+        ),
+        case(
+            "address v6 away",
+            &[GUEST_LINK, GUEST_UP],
+            |_| Op::DelAddr { link: guest("eth1"), addr: "fd00::2/64".parse().unwrap() },
+            vec![],
+        ),
         case("host route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("172.16.0.1"), None), vec![]),
         case("host route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("fd00:9::1"), None), vec![]),
         case("default route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("10.1.1.1")), vec![]),
         case("default route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("fd00::1")), vec![V6_ANY]),
-        case("new default route v4 away", &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1")], |_| Op::DelNewRoute { route: route(None, Some("10.1.1.1")) }, vec![EXACT_V4]),
-        case("new default route v6 away", &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via fd00::1")], |_| Op::DelNewRoute { route: route(None, Some("fd00::1")) }, vec![EXACT_V6, V6_ANY]),
-        case("default route v4 away", &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1")], del_default_v4, vec![EXACT_V4, OBSERVED_TABLE]),
+        case(
+            "new default route v4 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1")],
+            |_| Op::DelNewRoute { route: route(None, Some("10.1.1.1")) },
+            vec![EXACT_V4],
+        ),
+        case(
+            "new default route v6 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via fd00::1")],
+            |_| Op::DelNewRoute { route: route(None, Some("fd00::1")) },
+            vec![EXACT_V6, V6_ANY],
+        ),
+        case(
+            "default route v4 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1")],
+            del_default_v4,
+            vec![EXACT_V4, OBSERVED_TABLE],
+        ),
         case(
             "default route v4 with all that ip prints, away",
-            &[GUEST_LINK, GUEST_UP, ('G', "ip route add default via 10.1.1.1 dev eth1 proto static metric 100 src 10.1.1.2 mtu 1300 onlink")],
+            &[
+                GUEST_LINK,
+                GUEST_UP,
+                ('G', "ip route add default via 10.1.1.1 dev eth1 proto static metric 100 src 10.1.1.2 mtu 1300 onlink"),
+            ],
             del_default_v4,
-            vec![exact("other header [02, 00, 00, 00, fe, 04, 00, 01, 04, 00, 00, 00]", DEL_V4), OBSERVED_TABLE, ours("other.8: [08, 00, 02, 00, 14, 05, 00, 00]", EXACT)],
+            vec![
+                exact("other header [02, 00, 00, 00, fe, 04, 00, 01, 04, 00, 00, 00]", DEL_V4),
+                OBSERVED_TABLE,
+                ours("other.8: [08, 00, 02, 00, 14, 05, 00, 00]", EXACT),
+            ],
         ),
         case(
             "on-link default route v4 away",
@@ -188,15 +262,31 @@ fn cases() -> Vec<Case> {
             del_default_v4,
             vec![exact("other header [02, 00, 00, 00, fe, 03, fd, 01, 00, 00, 00, 00]", DEL_V4), OBSERVED_TABLE],
         ),
-        case("default route v6 away", &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default via fd00::1")], del_default_v6, vec![EXACT_V6, V6_ANY, OBSERVED_TABLE, CACHE, medium()]),
+        case(
+            "default route v6 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default via fd00::1")],
+            del_default_v6,
+            vec![EXACT_V6, V6_ANY, OBSERVED_TABLE, CACHE, medium()],
+        ),
         case(
             "default route v6 with all that ip prints, away",
             &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default via fd00::1 proto static metric 77 src fd00::2 pref high")],
             del_default_v6,
-            vec![exact("other header [0a, 00, 00, 00, fe, 04, 00, 01, 00, 00, 00, 00]", DEL_V6), V6_ANY, OBSERVED_TABLE, CACHE, ours("other.20: [01]", OBSERVED)],
+            vec![
+                exact("other header [0a, 00, 00, 00, fe, 04, 00, 01, 00, 00, 00, 00]", DEL_V6),
+                V6_ANY,
+                OBSERVED_TABLE,
+                CACHE,
+                ours("other.20: [01]", OBSERVED),
+            ],
         ),
         // The text of these two has nothing that looks like IPv6.
-        case("on-link default route v6 away", &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default dev eth1")], del_default_v6, vec![EXACT_V6, V6_ANY, OBSERVED_TABLE, CACHE, medium()]),
+        case(
+            "on-link default route v6 away",
+            &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default dev eth1")],
+            del_default_v6,
+            vec![EXACT_V6, V6_ANY, OBSERVED_TABLE, CACHE, medium()],
+        ),
         case(
             "multipath default route v6 away",
             &[GUEST_LINK, GUEST_UP, ('G', "ip -6 route add default nexthop via fd00::1 nexthop via fd00::7")],
@@ -207,7 +297,10 @@ fn cases() -> Vec<Case> {
                 OBSERVED_TABLE,
                 CACHE,
                 medium(),
-                ours("other.9: [1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01, 1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 07]", EXACT),
+                ours(
+                    "other.9: [1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01, 1c, 00, 00, 00, 03, 00, 00, 00, 14, 00, 05, 00, fd, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 07]",
+                    EXACT,
+                ),
             ],
         ),
         case(
@@ -224,7 +317,11 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "multipath default route v4 without carrier back",
-            &[('G', "ip link add eth1 type veth peer name far"), GUEST_UP, ('G', "ip route add default nexthop via 10.1.1.1 nexthop via 10.1.1.9 onlink dev eth1")],
+            &[
+                ('G', "ip link add eth1 type veth peer name far"),
+                GUEST_UP,
+                ('G', "ip route add default nexthop via 10.1.1.1 nexthop via 10.1.1.9 onlink dev eth1"),
+            ],
             |path| restored(del_default_v4(path)),
             vec![
                 Differs {
@@ -232,7 +329,10 @@ fn cases() -> Vec<Case> {
                     theirs: "other header [02, 00, 00, 00, fe, 03, fd, 01, 00, 00, 00, 00]",
                     why: UNPRINTED,
                 },
-                ours("other.9: [10, 00, 00, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 01, 10, 00, 04, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 09]", UNPRINTED),
+                ours(
+                    "other.9: [10, 00, 00, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 01, 10, 00, 04, 00, 03, 00, 00, 00, 08, 00, 05, 00, 0a, 01, 01, 09]",
+                    UNPRINTED,
+                ),
                 OBSERVED_TABLE,
             ],
         ),

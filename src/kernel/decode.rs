@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoIpoib, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, LinkAttribute, LinkFlags,
     LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, Prop, VlanProtocol,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::wire::Answer;
 use crate::model::facts::{AddrFacts, Layer, LinkFacts, LinkKind, RouteFacts};
