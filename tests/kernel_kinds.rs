@@ -28,7 +28,7 @@ fn a_vlan_child_is_made_when_absent_and_used_when_there() {
         (&child["linkinfo"]["info_data"]["id"], &child["mtu"], &child["link"]),
         (&Value::from(10), &Value::from(1450), &Value::from("nic0"))
     );
-    assert_eq!(lab.host.link("nic0")["flags"].as_array().unwrap().contains(&"UP".into()), true);
+    assert!(lab.host.link("nic0")["flags"].as_array().unwrap().contains(&"UP".into()));
     lab.ok(&format!("nic0 pid:{} 10.1.1.3/24 02:00:00:00:00:03@10", b.pid()));
     assert_eq!(b.link("eth1")["address"], "02:00:00:00:00:03");
     a.sh("ping -c1 -W2 10.1.1.3");

@@ -39,6 +39,14 @@ fn a_guest_with_ipv6_off() {
 }
 
 #[test]
+fn a_guest_with_a_blackhole_for_a_default_route() {
+    if no_root() {
+        return;
+    }
+    every_step_rolls_back("br0 10.1.1.2/24@10.1.1.1", "true", "ip route add blackhole default");
+}
+
+#[test]
 fn a_macvlan_on_a_nic_that_is_down() {
     if no_root() {
         return;
@@ -53,9 +61,31 @@ fn a_nic_moved_whole_with_its_addresses_and_routes() {
     }
     let setup = format!(
         "{NIC}; ip link set nic0 up; ip addr add 10.3.3.9/24 dev nic0; ip -6 addr add fd33::9/64 dev nic0 nodad; \
-         ip route add 10.44.0.0/16 via 10.3.3.1; ip route add 10.45.0.0/16 dev nic0 metric 7; ip -6 route add fd44::/64 via fd33::1"
+         ip route add 10.44.0.0/16 via 10.3.3.1; ip route add 10.45.0.0/16 dev nic0 metric 7; ip -6 route add fd44::/64 via fd33::1; \
+         ip route add 10.46.0.0/16 nexthop via 10.3.3.1 nexthop via 10.3.3.2"
     );
     every_step_rolls_back("--direct-phys nic0 10.1.1.2/24@10.1.1.1 02:00:00:00:00:01", &setup, GUEST);
+}
+
+#[test]
+fn a_nic_whose_index_is_taken_meanwhile_comes_back_with_its_routes() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    lab.host.sh(&format!("{NIC}; ip link set nic0 up; ip addr add 10.3.3.9/24 dev nic0; ip route add 10.44.0.0/16 via 10.3.3.1"));
+    lab.host.sh("ip route add 10.46.0.0/16 nexthop via 10.3.3.1 nexthop via 10.3.3.2");
+    let index = lab.host.link("nic0")["ifindex"].clone();
+    let lines = || lab.host.state().into_iter().filter(|line| line.starts_with("route")).collect::<Vec<_>>();
+    let before = lines();
+    // The other direction of the same thing: the NIC gets a new index in a guest that has the old one, and on its way back.
+    guest.sh(&format!("ip link add taken index {index} type bridge"));
+    there_and_back(&lab.host, &request("--direct-phys nic0 10.1.1.2/24", &guest), Birth::Guest, || {
+        lab.host.sh(&format!("ip link add taken index {index} type bridge"));
+    });
+    assert_ne!(lab.host.link("nic0")["ifindex"], index);
+    lab::assert_same(&before, &lines(), "the host's routes");
 }
 
 #[test]

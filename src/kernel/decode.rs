@@ -150,11 +150,18 @@ pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Opti
     let gateway = ip(&|a| if let RouteAttribute::Gateway(address) = a { plain(address) } else { None });
     let to = ip(&|a| if let RouteAttribute::Destination(address) = a { plain(address) } else { None });
     let source = ip(&|a| if let RouteAttribute::PrefSource(address) = a { plain(address) } else { None });
-    let is_default = message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
-    let mut text = match to {
-        Some(to) => format!("{to}/{}", message.header.destination_prefix_length),
-        None => "default".to_owned(),
+    let hops = message.attributes.iter().filter_map(|a| if let RouteAttribute::MultiPath(hops) = a { Some(hops) } else { None });
+    let links = hops.flatten().map(|hop| hop.interface_index).chain(index).collect();
+    // Blackholes and the like are default routes too; the kernel's own are no one's to replace.
+    let is_default = message.header.destination_prefix_length == 0
+        && (message.header.kind == RouteType::Unicast || message.header.protocol != RouteProtocol::Kernel);
+    let mut text = match message.header.kind {
+        RouteType::BlackHole => "blackhole ".to_owned(),
+        RouteType::Unreachable => "unreachable ".to_owned(),
+        RouteType::Prohibit => "prohibit ".to_owned(),
+        _ => String::new(),
     };
+    text += &to.map_or("default".to_owned(), |to| format!("{to}/{}", message.header.destination_prefix_length));
     for (word, value) in [
         ("via", gateway.map(|g| g.to_string())),
         ("dev", index.map(dev)),
@@ -166,7 +173,7 @@ pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Opti
         }
     }
     let family = if message.header.address_family == AddressFamily::Inet6 { Family::Inet6 } else { Family::Inet };
-    Some(RouteFacts { text, family, is_default, gateway, index, metric: metric.unwrap_or(0), raw: answer.raw.clone() })
+    Some(RouteFacts { text, family, is_default, gateway, index, links, metric: metric.unwrap_or(0), raw: answer.raw.clone() })
 }
 
 fn plain(address: &RouteAddress) -> Option<IpAddr> {

@@ -154,44 +154,42 @@ pub(super) fn route(route: &NewRoute, index: u32) -> RouteMessage {
 }
 
 // linux/rtnetlink.h
+const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
 const RTNH_F_PERVASIVE: u8 = 2;
 const RTNH_F_ONLINK: u8 = 4;
 
 /// An observed route's message as a request to make the route again. The flags that tell its state (dead, no carrier,
 /// offloaded) are taken out, of the route and of each nexthop: the kernel refuses some of them (fib_create_info, EINVAL).
-pub(super) fn restorable(raw: &[u8]) -> Vec<u8> {
+/// `moved` is a link's index then and now.
+pub(super) fn restorable(raw: &[u8], moved: Option<(u32, u32)>) -> Vec<u8> {
     let mut bytes = raw.to_vec();
     // struct rtmsg: eight bytes, then the flags as a word.
-    if let Some(flags) = bytes.get_mut(8..12) {
-        let kept = flags.try_into().map_or(0, u32::from_ne_bytes) & u32::from(RTNH_F_PERVASIVE | RTNH_F_ONLINK);
-        flags.copy_from_slice(&kept.to_ne_bytes());
-    }
+    change_word(&mut bytes, 8, |flags| flags & u32::from(RTNH_F_PERVASIVE | RTNH_F_ONLINK));
+    let now = |index| moved.filter(|(was, _)| *was == index).map_or(index, |(_, is)| is);
     let half = |bytes: &[u8], at: usize| bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
     let mut at = 12;
     while let (Some(length @ 4..), Some(kind)) = (half(&bytes, at).map(usize::from), half(&bytes, at + 2)) {
         let (mut hop, end) = (at + 4, at + length);
         at += length.next_multiple_of(4);
-        if kind != RTA_MULTIPATH {
-            continue;
+        if kind == RTA_OIF {
+            change_word(&mut bytes, hop, now);
         }
-        // struct rtnexthop: its length, then the flags as a byte.
-        while let Some(length @ 8..) = half(&bytes, hop).map(usize::from).filter(|_| hop < end) {
+        // struct rtnexthop: its length, the flags as a byte, the hops as one, then the link's index.
+        while let Some(length @ 8..) = half(&bytes, hop).map(usize::from).filter(|_| kind == RTA_MULTIPATH && hop < end) {
             if let Some(flags) = bytes.get_mut(hop + 2) {
                 *flags &= RTNH_F_PERVASIVE | RTNH_F_ONLINK;
             }
+            change_word(&mut bytes, hop + 4, now);
             hop += length.next_multiple_of(4);
         }
     }
     bytes
 }
 
-/// An observed route's message with another output interface.
-pub(super) fn redirected(mut message: RouteMessage, index: u32) -> RouteMessage {
-    for attribute in &mut message.attributes {
-        if let RouteAttribute::Oif(oif) = attribute {
-            *oif = index;
-        }
+fn change_word(bytes: &mut [u8], at: usize, change: impl Fn(u32) -> u32) {
+    if let Some(word) = bytes.get_mut(at..at + 4) {
+        let value = word.try_into().map_or(0, u32::from_ne_bytes);
+        word.copy_from_slice(&change(value).to_ne_bytes());
     }
-    message
 }

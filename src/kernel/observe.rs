@@ -125,7 +125,7 @@ fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelErro
     let mut state = NicState::default();
     for family in [Family::Inet, Family::Inet6] {
         state.addrs.extend(addrs(host, family)?.into_iter().filter(|a| a.index == nic.index));
-        let through = |route: &RouteFacts| route.index == Some(nic.index);
+        let through = |route: &RouteFacts| route.links.contains(&nic.index);
         state.routes.extend(routes(host, family, |message| !decode::is_kernels_own(message))?.into_iter().filter(through));
     }
     // A gateway is taken only when the route to it is there.

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use netlink_packet_route::route::RouteMessage;
 use nix::errno::Errno;
-use rtnetlink::packet_core::{NLM_F_APPEND, Parseable};
+use rtnetlink::packet_core::NLM_F_APPEND;
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
@@ -15,7 +14,7 @@ use super::wire::Netlink;
 use super::{decode, sysctl};
 use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
-use crate::model::op::{NewLink, Op};
+use crate::model::op::{Moved, NewLink, Op};
 use crate::model::types::{IfAddr, IfName, LinkRef, Side};
 use crate::plan::execute::Kernel;
 
@@ -133,14 +132,9 @@ impl<'a> System<'a> {
         self.socket(link.side).request_raw(RTM_NEWADDR, NEW, &payload).map(|_| ())
     }
 
-    fn restore_route(&mut self, side: Side, raw: &[u8], link: Option<&LinkRef>) -> Result<(), KernelError> {
-        let raw = encode::restorable(raw);
-        let Some(link) = link else {
-            return self.socket(side).request_raw(RTM_NEWROUTE, NEW, &raw).map(|_| ());
-        };
-        let index = self.index(link)?;
-        let message = RouteMessage::parse(&raw[..]).map_err(|e| KernelError::Garbled(e.to_string()))?;
-        self.send(side, &RouteNetlinkMessage::NewRoute(encode::redirected(message, index)), NEW)
+    fn restore_route(&mut self, side: Side, raw: &[u8], moved: Option<&Moved>) -> Result<(), KernelError> {
+        let moved = moved.map(|m| Ok((m.index, self.index(&m.link)?))).transpose()?;
+        self.socket(side).request_raw(RTM_NEWROUTE, NEW, &encode::restorable(raw, moved)).map(|_| ())
     }
 
     /// Makes a link. Its name may have been looked up in vain, or have been another's.
@@ -207,7 +201,7 @@ impl Kernel for System<'_> {
                 self.send(Side::Guest, &RouteNetlinkMessage::DelRoute(encode::route(route, index)), 0)
             }
             Op::DelRoute { side, route } => self.socket(*side).request_raw(RTM_DELROUTE, 0, &route.raw).map(|_| ()),
-            Op::RestoreRoute { side, route, link } => self.restore_route(*side, &route.raw, link.as_ref()),
+            Op::RestoreRoute { side, route, moved } => self.restore_route(*side, &route.raw, moved.as_ref()),
         }
     }
 

@@ -209,8 +209,10 @@ pub struct RouteFacts {
     pub is_default: bool,
     /// Gateway.
     pub gateway: Option<IpAddr>,
-    /// Index of the link it goes through.
+    /// Index of the link it goes through; none when it has several next hops.
     pub index: Option<u32>,
+    /// Indexes of all the links it goes through.
+    pub links: Vec<u32>,
     /// Priority; 0 is the first for IPv4.
     pub metric: u32,
     /// The kernel's own message, from which it is deleted or made again.

@@ -184,14 +184,25 @@ pub enum Op {
         side: Side,
         /// The route.
         route: RouteFacts,
-        /// The link it goes through, when that may have another index now.
-        link: Option<LinkRef>,
+        /// The link that it went through, when that has been away and back.
+        moved: Option<Moved>,
     },
+}
+
+/// A link that may have another index than it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The link.
+    pub link: LinkRef,
+    /// The index it had.
+    pub index: u32,
 }
 
 /// What a NIC had before it was moved into a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NicBefore {
+    /// Its index.
+    pub index: u32,
     /// Whether it was up.
     pub up: bool,
     /// The bridge or bond that it was a port of.
@@ -232,7 +243,7 @@ impl Op {
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
-            Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), link: None }],
+            Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
             // A sysctl of a link that goes with the link, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
             | Self::DelUnusedBridge { .. }
@@ -339,7 +350,11 @@ fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op
         ops.push(Op::SetUp { link: link() });
     }
     let routes = before.state.routes.iter();
-    ops.extend(routes.map(|route| Op::RestoreRoute { side: from.side, route: route.clone(), link: Some(link()) }));
+    ops.extend(routes.map(|route| Op::RestoreRoute {
+        side: from.side,
+        route: route.clone(),
+        moved: Some(Moved { link: link(), index: before.index }),
+    }));
     ops
 }
 

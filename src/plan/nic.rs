@@ -90,8 +90,8 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
         }
     }
     let before = match parent.link {
-        Some(link) => NicBefore { up: link.up, master: link.master, state: job.facts.host.nic.clone() },
-        None => NicBefore { up: false, master: None, state: NicState::default() },
+        Some(link) => NicBefore { index: link.index, up: link.up, master: link.master, state: job.facts.host.nic.clone() },
+        None => NicBefore { index: 0, up: false, master: None, state: NicState::default() },
     };
     let place = LinkRef::guest(&job.guest_if);
     let from = LinkRef::host(&parent.name);

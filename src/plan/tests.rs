@@ -5,6 +5,7 @@ use super::*;
 use crate::model::command::Commands;
 use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
 use crate::model::request::{GuestRef, MacAndTag};
+use crate::model::types::Family;
 
 fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
     LinkFacts {
@@ -65,7 +66,16 @@ fn with_host(host: LinkFacts) -> Facts {
 
 fn default_route(metric: u32) -> RouteFacts {
     let text = format!("default via 172.17.0.1 dev eth0 metric {metric}");
-    RouteFacts { text, is_default: true, gateway: Some("172.17.0.1".parse().unwrap()), index: Some(7), metric, raw: Vec::new() }
+    RouteFacts {
+        text,
+        is_default: true,
+        gateway: Some("172.17.0.1".parse().unwrap()),
+        index: Some(7),
+        links: vec![7],
+        family: Family::Inet,
+        metric,
+        raw: Vec::new(),
+    }
 }
 
 #[test]
@@ -189,7 +199,7 @@ fn an_address_that_another_interface_has_is_refused_and_on_the_same_one_it_is_no
 #[test]
 fn an_ipv6_default_route_replaces_the_first_one_and_any_of_its_own_metric() {
     let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
-    facts.guest.default_routes = vec![default_route(512), default_route(1024), default_route(2048)];
+    facts.guest.default_routes = [512, 1024, 2048].map(|metric| RouteFacts { family: Family::Inet6, ..default_route(metric) }).to_vec();
     let steps = commands(&request("br0 fd00::2/64@fe80::1"), &facts, Birth::Guest);
     assert_eq!(steps.iter().filter(|s| s.contains("route del")).count(), 2, "{steps:?}");
     assert_eq!(steps.iter().filter(|s| s.contains("route add")).count(), 1, "a link-local gateway is on the link: {steps:?}");

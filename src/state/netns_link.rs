@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use super::lock::SharedLock;
 
 const DIRECTORY: &str = "/var/run/netns";
-/// What stands in the lock's file once the link was made by a run of this program.
-const MADE: &str = "made";
 
 /// The link, for as long as this lives. The last of several runs on one guest removes it, when one of them made it.
 #[derive(Debug)]
@@ -24,13 +22,13 @@ impl NetnsLink {
     /// # Errors
     /// When the file system refuses.
     pub fn place(run_dir: &Path, pid: u32, keep: bool) -> std::io::Result<Self> {
-        let mut lock = SharedLock::take(run_dir, &format!("netns-{pid}.lock"))?;
+        let lock = SharedLock::take(run_dir, &format!("netns-{pid}.lock"))?;
         std::fs::create_dir_all(DIRECTORY)?;
         let path = Path::new(DIRECTORY).join(pid.to_string());
         match symlink(format!("/proc/{pid}/ns/net"), &path) {
             Ok(()) => {
-                // Noted at once: should this run be killed, the next one on the guest knows whose it is.
-                if let Err(error) = lock.set_note(MADE) {
+                // Marked at once: should this run be killed, the next one on the guest knows whose it is.
+                if let Err(error) = lock.set_mark(true) {
                     let _ = std::fs::remove_file(&path);
                     return Err(error);
                 }
@@ -46,8 +44,8 @@ impl Drop for NetnsLink {
     fn drop(&mut self) {
         if self.keep {
             // From now on it is the user's.
-            let _ = self.lock.set_note("");
-        } else if self.lock.is_last() && self.lock.note() == MADE {
+            let _ = self.lock.set_mark(false);
+        } else if self.lock.is_last() && self.lock.is_marked() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
