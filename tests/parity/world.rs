@@ -1,0 +1,55 @@
+//! A host with two guests, made fresh for each run of a case.
+
+use super::case::{Case, Place};
+use super::lab::{Lab, Ran, Space, has_netns_link};
+use super::state::{self, State};
+
+/// The twin worlds differ in nothing but their processes' IDs and random MAC addresses.
+pub struct World {
+    pub lab: Lab,
+    pub guest: Space,
+    pub other: Space,
+    _switches: Vec<Space>,
+}
+
+impl World {
+    /// The world in which the case's command lines run.
+    pub fn new(case: &Case) -> Self {
+        let lab = Lab::new();
+        let (guest, other) = (lab.guest(), lab.guest());
+        let mut switches = Vec::new();
+        for (place, line) in &case.setup {
+            let line = line.replace("{pid}", &guest.pid().to_string());
+            match place {
+                Place::Host => drop(lab.host.sh(&line)),
+                Place::Guest => drop(guest.sh(&line)),
+                Place::Nic => switches.push(lab.nic(&line)),
+            }
+        }
+        Self { lab, guest, other, _switches: switches }
+    }
+
+    /// Runs our program; the shell splits and unquotes the words.
+    pub fn ours(&self, words: &str) -> Ran {
+        let words = words.replace("{guest}", &format!("pid:{}", self.guest.pid())).replace("{other}", &format!("pid:{}", self.other.pid()));
+        let mut command = self.lab.host.command("sh");
+        command.args(["-c", &format!("exec \"$0\" {words}"), env!("CARGO_BIN_EXE_pipework")]);
+        command.env("PIPEWORK_RUN_DIR", self.lab.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.lab.dir.path());
+        command.output().unwrap().into()
+    }
+
+    /// The normalised state of the host and both guests.
+    pub fn state(&self, case: &Case) -> State {
+        state::read(&[("host", &self.lab.host), ("guest", &self.guest), ("other", &self.other)], &case.text)
+    }
+
+    /// The state with everything that the normalised one leaves out as not the command's doing, such as indexes.
+    pub fn everything(&self) -> Vec<String> {
+        [&self.lab.host, &self.guest, &self.other].iter().flat_map(|space| space.state()).collect()
+    }
+
+    /// A guest whose link in /var/run/netns was left there.
+    pub fn netns_link(&self) -> Option<u32> {
+        [self.guest.pid(), self.other.pid()].into_iter().find(|pid| has_netns_link(*pid))
+    }
+}
