@@ -150,11 +150,17 @@ pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Opti
     let gateway = ip(&|a| if let RouteAttribute::Gateway(address) = a { plain(address) } else { None });
     let to = ip(&|a| if let RouteAttribute::Destination(address) = a { plain(address) } else { None });
     let source = ip(&|a| if let RouteAttribute::PrefSource(address) = a { plain(address) } else { None });
-    let is_default = message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
-    let mut text = match to {
-        Some(to) => format!("{to}/{}", message.header.destination_prefix_length),
-        None => "default".to_owned(),
+    // A default route may also say that nothing passes; it is in the way of a new one like any other.
+    let kind = match message.header.kind {
+        RouteType::Unicast => Some(""),
+        RouteType::BlackHole => Some("blackhole "),
+        RouteType::Unreachable => Some("unreachable "),
+        RouteType::Prohibit => Some("prohibit "),
+        _ => None,
     };
+    let is_default = message.header.destination_prefix_length == 0 && kind.is_some();
+    let to = to.map_or_else(|| "default".to_owned(), |to| format!("{to}/{}", message.header.destination_prefix_length));
+    let mut text = format!("{}{to}", kind.unwrap_or_default());
     for (word, value) in [("via", gateway.map(|g| g.to_string())), ("dev", index.map(dev)), ("src", source.map(|s| s.to_string())), ("metric", metric.filter(|m| *m != 0).map(|m| m.to_string()))] {
         if let Some(value) = value {
             text += &format!(" {word} {value}");

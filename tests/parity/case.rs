@@ -25,6 +25,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Case {
     pub group: String,
+    /// `group: title`, the key of its record.
     pub title: String,
     pub setup: Vec<(Place, String)>,
     pub runs: Vec<String>,
@@ -43,7 +44,7 @@ pub fn cases() -> Vec<Case> {
         if let Some((group, title)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
             all.push(Case {
                 group: group.to_owned(),
-                title: title.to_owned(),
+                title: format!("{group}: {title}"),
                 setup: Vec::new(),
                 runs: Vec::new(),
                 differs: Vec::new(),

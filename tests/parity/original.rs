@@ -48,7 +48,7 @@ impl Original {
         );
         let mut command = world.lab.host.command("unshare");
         command.args(["--mount", "--", "sh", "-ec", &line]).arg(&self.script).arg(path);
-        command.env("PARITY_GUEST", world.guest.pid().to_string()).env("PARITY_OTHER", world.other.pid().to_string());
+        command.env("PARITY_GUEST", world.guest.pid().to_string()).env("PARITY_OTHER", world.other.as_ref().map(|o| o.pid().to_string()).unwrap_or_default());
         command.output().unwrap().into()
     }
 }

@@ -13,7 +13,7 @@ pub struct Rule {
     turn: fn(&Case, &mut Vec<i32>, &mut State) -> bool,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         name: "bridge-mac",
         why: "a bridge that we make keeps its MAC address; there it changes with the ports, and neighbours lose the host",
@@ -35,6 +35,14 @@ const RULES: [Rule; 5] = [
                 }
             }
             found
+        },
+    },
+    Rule {
+        name: "no-broadcast",
+        why: "a /32 or /31 has no broadcast address (RFC 3021); there it is the address itself or the peer's",
+        turn: |_, _, state| {
+            let addrs = state.iter_mut().filter(|(key, _)| key.contains(" addr ") && (key.ends_with("/32") || key.ends_with("/31")));
+            edit(addrs, |value| value.strip_prefix("brd ").map(|rest| rest.split_once(' ').unwrap().1.to_owned()))
         },
     },
     Rule {

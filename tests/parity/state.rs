@@ -13,32 +13,32 @@ use super::lab::Space;
 /// `guest addr eth1 10.1.1.2/24` to `brd 10.1.1.255 scope global`, and so on.
 pub type State = BTreeMap<String, String>;
 
-/// Reads all namespaces; the first is the host. `case` is the text in which MAC addresses known beforehand stand.
+/// Reads all namespaces, the host first. `case` is the text in which MAC addresses known beforehand stand.
 pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
     let pids: Vec<(&str, u32)> = spaces.iter().map(|(name, space)| (*name, space.pid())).collect();
-    let host_links = spaces[0].1.ip("link show");
     let mut state = State::new();
+    let mut host_links = Value::Null;
     for (side, space) in spaces {
-        let mac_kinds = mac_kinds(space);
-        for link in space.ip("addr show").as_array().unwrap().iter().filter(|l| l["ifname"] != "lo") {
-            let foreign = if *side == "host" { &Value::Null } else { &host_links };
+        let seen = Seen::look(space);
+        for link in seen.links.as_array().unwrap().iter().filter(|l| l["ifname"] != "lo") {
             let name = link["ifname"].as_str().unwrap();
-            let mac = mac(link, mac_kinds.get(name).map_or("", String::as_str), case);
-            state.insert(format!("{side} link {}", unpid(name, &pids)), unpid(&describe(link, foreign, &mac), &pids));
+            let mac = mac(link, seen.mac_kinds.get(name).map_or("", String::as_str), case);
+            state.insert(format!("{side} link {}", unpid(name, &pids)), unpid(&describe(link, &host_links, &mac), &pids));
             for addr in link["addr_info"].as_array().unwrap().iter().filter(|a| a["scope"] != "link") {
                 let key = format!("{side} addr {} {}/{}", unpid(name, &pids), text(&addr["local"]), addr["prefixlen"]);
                 let broadcast = addr["broadcast"].as_str().map(|b| format!("brd {b} ")).unwrap_or_default();
                 state.insert(key, format!("{broadcast}scope {}", text(&addr["scope"])));
             }
         }
-        for (family, word) in [("-4", "route"), ("-6", "route6")] {
-            for route in space.ip(&format!("{family} route show table main")).as_array().unwrap() {
-                let own = route["protocol"] == "kernel" && route["dst"] == "fe80::/64";
-                if !own {
-                    let (key, value) = describe_route(route);
-                    state.insert(format!("{side} {word} {key}"), value);
-                }
+        for (word, routes) in [("route", &seen.routes), ("route6", &seen.routes6)] {
+            let own = |route: &&Value| route["protocol"] == "kernel" && route["dst"] == "fe80::/64";
+            for route in routes.as_array().unwrap().iter().filter(|route| !own(route)) {
+                let (key, value) = describe_route(route);
+                state.insert(format!("{side} {word} {key}"), value);
             }
+        }
+        if *side == "host" {
+            host_links = seen.links;
         }
     }
     state
@@ -100,18 +100,35 @@ fn mac(link: &Value, kind: &str, case: &str) -> String {
     }
 }
 
-/// Each link's addr_assign_type, for which there is nothing in netlink. A sysfs shows the namespace that it was mounted in.
-fn mac_kinds(space: &Space) -> BTreeMap<String, String> {
-    let script = "mount -t sysfs sysfs /sys; cd /sys/class/net; for l in *; do [ -d $l ] && echo $l $(cat $l/addr_assign_type); done";
-    let output = space.command("unshare").args(["--mount", "--", "sh", "-ec", script]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|l| l.split_once(' ')).map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+/// What a namespace's tools print.
+struct Seen {
+    links: Value,
+    routes: Value,
+    routes6: Value,
+    /// Each link's addr_assign_type, for which there is nothing in netlink.
+    mac_kinds: BTreeMap<String, String>,
+}
+
+impl Seen {
+    /// A sysfs shows the namespace that it was mounted in.
+    fn look(space: &Space) -> Self {
+        let script = "mount -t sysfs sysfs /sys; ip -j -d addr show; echo @; ip -j -d -4 route show table main; echo @; \
+            ip -j -d -6 route show table main; echo @; cd /sys/class/net; grep -H . */addr_assign_type";
+        let output = space.command("unshare").args(["--mount", "--", "sh", "-ec", script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let parts: Vec<&str> = text.split("@\n").collect();
+        let json = |part: &str| if part.trim().is_empty() { Value::Array(Vec::new()) } else { serde_json::from_str(part).unwrap() };
+        let kinds = parts[3].lines().filter_map(|line| line.split_once("/addr_assign_type:"));
+        let mac_kinds = kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+        Self { links: json(parts[0]), routes: json(parts[1]), routes6: json(parts[2]), mac_kinds }
+    }
 }
 
 fn describe_route(route: &Value) -> (String, String) {
     let metric = route["metric"].as_u64().map(|m| format!(" metric {m}")).unwrap_or_default();
-    let key = format!("{}{metric} dev {}", text(&route["dst"]), text(&route["dev"]));
+    let dev = route["dev"].as_str().map(|d| format!(" dev {d}")).unwrap_or_default();
+    let key = format!("{}{metric}{dev}", text(&route["dst"]));
     let mut value = text(&route["type"]);
     for (field, label) in [("gateway", "via"), ("protocol", "proto"), ("scope", "scope"), ("prefsrc", "src")] {
         if let Some(word) = route[field].as_str() {
