@@ -1,9 +1,9 @@
 //! Parity: each static command line of the original pipework, and the state it leaves, ours against the original's.
 //!
-//! The table is parity/cases.txt. Without more, ours is compared with parity/recorded.json, which was recorded from the
+//! The table is parity/cases.txt and cases-nic.txt. Without more, ours is compared with parity/recorded.json, which was recorded from the
 //! original (commit 9ba97f1). With the script's path in PIPEWORK_ORIGINAL both run, each in a world of its own, and are
 //! compared live; with PIPEWORK_RECORD=FILE besides, the original's states are written there. The judge is `ip -j -d`.
-//! VLANs and dummies need a kernel that has them; the states do not depend on the kernel else.
+//! VLANs and dummies need a kernel that has them; otherwise the states do not depend on the kernel.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod lab;

@@ -1,4 +1,4 @@
-//! The table of command lines, as text: cases.txt says how it is written.
+//! The table of command lines, as text: cases.txt says how it is written, cases-nic.txt goes on.
 
 /// How a case has to end, compared with the original.
 #[derive(Debug, PartialEq)]
@@ -40,7 +40,8 @@ pub struct Case {
 /// All cases in the order of the table.
 pub fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    for line in include_str!("cases.txt").lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    let table = concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"));
+    for line in table.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some((group, title)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
             all.push(Case {
                 group: group.to_owned(),
@@ -68,7 +69,7 @@ pub fn cases() -> Vec<Case> {
             "error" => case.end = End::Error,
             "refused" => case.end = End::Refused(rest),
             "works" => case.end = End::Works(rest),
-            _ => panic!("cases.txt: {line}"),
+            _ => panic!("the table of cases: {line}"),
         }
     }
     assert!(all.iter().all(|c| !c.runs.is_empty()), "a case without a command line");
