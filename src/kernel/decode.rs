@@ -152,16 +152,17 @@ pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Opti
     let source = ip(&|a| if let RouteAttribute::PrefSource(address) = a { plain(address) } else { None });
     let hops = message.attributes.iter().filter_map(|a| if let RouteAttribute::MultiPath(hops) = a { Some(hops) } else { None });
     let links = hops.flatten().map(|hop| hop.interface_index).chain(index).collect();
-    // Blackholes and the like are default routes too; the kernel's own are no one's to replace.
-    let is_default = message.header.destination_prefix_length == 0
-        && (message.header.kind == RouteType::Unicast || message.header.protocol != RouteProtocol::Kernel);
-    let mut text = match message.header.kind {
-        RouteType::BlackHole => "blackhole ".to_owned(),
-        RouteType::Unreachable => "unreachable ".to_owned(),
-        RouteType::Prohibit => "prohibit ".to_owned(),
-        _ => String::new(),
+    // A default route may also say that nothing passes; it is in the way of a new one like any other.
+    let kind = match message.header.kind {
+        RouteType::Unicast => Some(""),
+        RouteType::BlackHole => Some("blackhole "),
+        RouteType::Unreachable => Some("unreachable "),
+        RouteType::Prohibit => Some("prohibit "),
+        _ => None,
     };
-    text += &to.map_or("default".to_owned(), |to| format!("{to}/{}", message.header.destination_prefix_length));
+    let is_default = message.header.destination_prefix_length == 0 && kind.is_some();
+    let to = to.map_or_else(|| "default".to_owned(), |to| format!("{to}/{}", message.header.destination_prefix_length));
+    let mut text = format!("{}{to}", kind.unwrap_or_default());
     for (word, value) in [
         ("via", gateway.map(|g| g.to_string())),
         ("dev", index.map(dev)),

@@ -1,0 +1,159 @@
+//! The state of a world, as `ip -j -d` tells it, without what differs between two worlds by itself.
+//!
+//! Left out, as not the command's doing or not repeatable: lo, interface indexes, random MAC addresses (that they are
+//! random is not), operational state, counters, queues, link-local addresses and their routes, tables other than main.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::lab::Space;
+
+/// `guest addr eth1 10.1.1.2/24` to `brd 10.1.1.255 scope global`, and so on.
+pub type State = BTreeMap<String, String>;
+
+/// Reads all namespaces, the host first. `case` is the text in which MAC addresses known beforehand stand.
+pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
+    let pids: Vec<(&str, u32)> = spaces.iter().map(|(name, space)| (*name, space.pid())).collect();
+    let mut state = State::new();
+    let mut host_links = Value::Null;
+    for (side, space) in spaces {
+        let seen = Seen::look(space);
+        for link in seen.links.as_array().unwrap().iter().filter(|l| l["ifname"] != "lo") {
+            let name = link["ifname"].as_str().unwrap();
+            let mac = mac(link, seen.mac_kinds.get(name).map_or("", String::as_str), case);
+            state.insert(format!("{side} link {}", unpid(name, &pids)), unpid(&describe(link, &host_links, &mac), &pids));
+            for addr in link["addr_info"].as_array().unwrap().iter().filter(|a| a["scope"] != "link") {
+                let key = format!("{side} addr {} {}/{}", unpid(name, &pids), text(&addr["local"]), addr["prefixlen"]);
+                let broadcast = addr["broadcast"].as_str().map(|b| format!("brd {b} ")).unwrap_or_default();
+                state.insert(key, format!("{broadcast}scope {}", text(&addr["scope"])));
+            }
+        }
+        for (word, routes) in [("route", &seen.routes), ("route6", &seen.routes6)] {
+            let own = |route: &&Value| route["protocol"] == "kernel" && route["dst"] == "fe80::/64";
+            for route in routes.as_array().unwrap().iter().filter(|route| !own(route)) {
+                let (key, value) = describe_route(route);
+                state.insert(format!("{side} {word} {key}"), value);
+            }
+        }
+        if *side == "host" {
+            host_links = seen.links;
+        }
+    }
+    state
+}
+
+/// A guest's PID at the end of a name, as its placeholder.
+fn unpid(line: &str, pids: &[(&str, u32)]) -> String {
+    let word = |word: &str| {
+        let found = pids.iter().find_map(|(side, pid)| word.strip_suffix(&format!("pl{pid}")).map(|rest| format!("{rest}pl<{side}>")));
+        found.unwrap_or_else(|| word.to_owned())
+    };
+    line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn describe(link: &Value, host: &Value, mac: &str) -> String {
+    let info = &link["linkinfo"];
+    let mut line = text(&info["info_kind"]);
+    for (field, label) in [("mode", "mode"), ("protocol", "protocol"), ("id", "id")] {
+        if matches!(line.split(' ').next(), Some("vlan" | "macvlan")) && !info["info_data"][field].is_null() {
+            let _ = write!(line, " {label} {}", text(&info["info_data"][field]));
+        }
+    }
+    if let Some(below) = below(link, host) {
+        let _ = write!(line, " over {below}");
+    }
+    let up = link["flags"].as_array().unwrap().iter().any(|flag| flag == "UP");
+    let _ = write!(line, " mtu {} {} mac {mac}", link["mtu"], if up { "up" } else { "down" });
+    if let Some(master) = link["master"].as_str() {
+        let _ = write!(line, " master {master}");
+    }
+    for name in link["altnames"].as_array().into_iter().flatten() {
+        let _ = write!(line, " altname {}", text(name));
+    }
+    line
+}
+
+/// The other end or the link below: by name when it is here, else the host's of that index.
+fn below(link: &Value, host: &Value) -> Option<String> {
+    if let Some(name) = link["link"].as_str() {
+        return Some(name.to_owned());
+    }
+    let index = link["link_index"].as_u64()?;
+    let found = host.as_array()?.iter().find(|l| l["ifindex"] == index)?;
+    Some(format!("the host's {}", text(&found["ifname"])))
+}
+
+/// The MAC address, when it is known beforehand; else where it comes from (addr_assign_type in sysfs-class-net).
+fn mac(link: &Value, kind: &str, case: &str) -> String {
+    let address = text(&link["address"]);
+    match kind {
+        _ if case.to_lowercase().contains(&address) => address,
+        // Of a bridge: it does not follow the ports, but nobody can say beforehand what it is.
+        "3" if link["linkinfo"]["info_kind"] == "bridge" => "pinned".into(),
+        "3" => address,
+        "2" => "inherited".into(),
+        "1" => "random".into(),
+        "0" => "permanent".into(),
+        other => panic!("addr_assign_type {other:?} of {}", link["ifname"]),
+    }
+}
+
+/// What a namespace's tools print.
+struct Seen {
+    links: Value,
+    routes: Value,
+    routes6: Value,
+    /// Each link's addr_assign_type, for which there is nothing in netlink.
+    mac_kinds: BTreeMap<String, String>,
+}
+
+impl Seen {
+    /// A sysfs shows the namespace that it was mounted in.
+    fn look(space: &Space) -> Self {
+        let script = "mount -t sysfs sysfs /sys; ip -j -d addr show; echo @; ip -j -d -4 route show table main; echo @; \
+            ip -j -d -6 route show table main; echo @; cd /sys/class/net; grep -H . */addr_assign_type";
+        let output = space.command("unshare").args(["--mount", "--", "sh", "-ec", script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let parts: Vec<&str> = text.split("@\n").collect();
+        let json = |part: &str| if part.trim().is_empty() { Value::Array(Vec::new()) } else { serde_json::from_str(part).unwrap() };
+        let kinds = parts[3].lines().filter_map(|line| line.split_once("/addr_assign_type:"));
+        let mac_kinds = kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+        Self { links: json(parts[0]), routes: json(parts[1]), routes6: json(parts[2]), mac_kinds }
+    }
+}
+
+fn describe_route(route: &Value) -> (String, String) {
+    let metric = route["metric"].as_u64().map(|m| format!(" metric {m}")).unwrap_or_default();
+    let dev = route["dev"].as_str().map(|d| format!(" dev {d}")).unwrap_or_default();
+    let key = format!("{}{metric}{dev}", text(&route["dst"]));
+    let mut value = text(&route["type"]);
+    for (field, label) in [("gateway", "via"), ("protocol", "proto"), ("scope", "scope"), ("prefsrc", "src")] {
+        if let Some(word) = route[field].as_str() {
+            let _ = write!(value, " {label} {word}");
+        }
+    }
+    // linkdown comes and goes with the carrier; onlink is asked for.
+    if route["flags"].as_array().is_some_and(|flags| flags.iter().any(|f| f == "onlink")) {
+        value += " onlink";
+    }
+    (key, value)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What is missing, too much, or not the same.
+pub fn difference(wanted: &State, is: &State) -> Result<(), String> {
+    let mut lines = Vec::new();
+    for (key, value) in wanted.iter().filter(|(key, value)| is.get(*key) != Some(value)) {
+        lines.push(format!("- {key}: {value}"));
+    }
+    for (key, value) in is.iter().filter(|(key, value)| wanted.get(*key) != Some(value)) {
+        lines.push(format!("+ {key}: {value}"));
+    }
+    if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+}
