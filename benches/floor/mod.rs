@@ -50,7 +50,9 @@ impl World {
         host.sh("ip link add br0 up type bridge; ip link add nic0 type veth peer name far0; ip link set far0 up; ip link set nic0 up");
         let name = if link == Link::Veth { "br0" } else { "nic0" };
         let parent = u32::try_from(host.link(name)["ifindex"].as_u64().unwrap()).unwrap();
-        Self { host, guest, parent, directory: tempfile::tempdir().unwrap() }
+        // In memory, as /run is on a host.
+        let memory = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/run" };
+        Self { host, guest, parent, directory: tempfile::tempdir_in(memory).unwrap() }
     }
 
     /// Runs `work` on a thread in the host's namespace.

@@ -151,7 +151,7 @@ fn routes(socket: &mut Netlink, family: Family, wanted: impl Fn(&RouteMessage) -
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
     let answers = socket.dump(&RouteNetlinkMessage::GetRoute(message))?;
-    let is_wanted = |answer: &&Answer| matches!(&answer.message, RouteNetlinkMessage::NewRoute(m) if wanted(m));
+    let is_wanted = |answer: &&Answer| decode::route_message(answer).is_some_and(|m| wanted(&m));
     let answers: Vec<&Answer> = answers.iter().filter(is_wanted).collect();
     let mut name = |index| match link_at(socket, index) {
         Ok(Some(link)) => link.name,

@@ -3,25 +3,20 @@
 use std::collections::HashMap;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use nix::errno::Errno;
-use rtnetlink::packet_core::NLM_F_APPEND;
+use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_ECHO};
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::signal::Signals;
-use super::wire::Netlink;
+use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{decode, sysctl};
 use crate::model::error::KernelError;
-use crate::model::facts::LinkFacts;
+use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::types::{IfAddr, IfName, LinkRef, Side};
 use crate::plan::execute::Kernel;
-
-// linux/rtnetlink.h
-const RTM_NEWADDR: u16 = 20;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 
 /// The two sides of one attachment, open.
 pub struct System<'a> {
@@ -53,6 +48,17 @@ impl<'a> System<'a> {
     #[must_use]
     pub fn with_bridge_check(mut self, unused: impl FnMut(&IfName) -> bool + 'a) -> Self {
         self.unused = Box::new(unused);
+        self
+    }
+
+    /// Takes indexes from what was observed: links that were there need no look-up.
+    #[must_use]
+    pub fn knowing(mut self, facts: &Facts) -> Self {
+        for link in [&facts.host.link, &facts.host.vlan_link].into_iter().flatten() {
+            if let Ok(name) = link.name.parse() {
+                self.indexes.insert(LinkRef { side: Side::Host, name }, link.index);
+            }
+        }
         self
     }
 
@@ -146,6 +152,20 @@ impl<'a> System<'a> {
     }
 }
 
+impl System<'_> {
+    /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
+    fn add_pair(&mut self, message: &RouteNetlinkMessage, host: &LinkRef, guest: &LinkRef) -> Result<(), KernelError> {
+        self.indexes.remove(guest);
+        self.indexes.remove(host);
+        let answers = self.host.request(message, NEW | NLM_F_ECHO)?;
+        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str()) {
+            self.indexes.insert(host.clone(), made.index);
+            self.indexes.extend(made.link.map(|peer| (guest.clone(), peer)));
+        }
+        Ok(())
+    }
+}
+
 impl Kernel for System<'_> {
     fn apply(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
@@ -154,7 +174,7 @@ impl Kernel for System<'_> {
             Op::AddVeth { host, bridge, guest } => {
                 let bridge = self.host_index(bridge)?;
                 let message = encode::add_veth(host, bridge, &self.newborn(guest));
-                self.add(&message, &[LinkRef::host(host), guest.at.clone()])
+                self.add_pair(&message, &LinkRef::host(host), &guest.at)
             }
             Op::AddVlan { name, parent, id, mtu } => {
                 let parent = self.host_index(parent)?;
@@ -224,7 +244,8 @@ pub(super) fn link_at(socket: &mut Netlink, index: u32) -> Result<Option<LinkFac
     get_link(socket, message)
 }
 
-fn get_link(socket: &mut Netlink, message: LinkMessage) -> Result<Option<LinkFacts>, KernelError> {
+fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<LinkFacts>, KernelError> {
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     match socket.request(&RouteNetlinkMessage::GetLink(message), 0) {
         Ok(answers) => Ok(answers.iter().find_map(decode::link)),
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
@@ -236,7 +257,7 @@ fn get_link(socket: &mut Netlink, message: LinkMessage) -> Result<Option<LinkFac
 pub(super) fn ports(socket: &mut Netlink, bridge: u32) -> Result<usize, KernelError> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::Controller(bridge));
-    message.attributes.push(LinkAttribute::ExtMask(vec![netlink_packet_route::link::LinkExtentMask::SkipStats]));
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let answers = socket.dump(&RouteNetlinkMessage::GetLink(message))?;
     // Kernels without strict checking send every link.
     Ok(answers.iter().filter_map(decode::link).filter(|l| l.master == Some(bridge)).count())

@@ -9,7 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, NetlinkAddr, SockaddrStorage, recvfrom, sendto, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkSerializable};
 use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::model::error::KernelError;
@@ -29,6 +29,13 @@ const NLM_F_MULTI: u16 = 0x02;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+/// NLA_F_NESTED and NLA_F_NET_BYTEORDER are no part of the kind.
+const NLA_TYPE_MASK: u16 = 0x3fff;
+// linux/rtnetlink.h
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWADDR: u16 = 20;
+pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_DELROUTE: u16 = 25;
 /// `struct nlmsghdr`
 const HEADER: usize = 16;
 
@@ -39,10 +46,10 @@ pub struct Netlink {
     buffer: Vec<u8>,
 }
 
-/// One message of the kernel's, decoded and as it came.
+/// One message of the kernel's.
 pub struct Answer {
-    /// Decoded.
-    pub message: RouteNetlinkMessage,
+    /// RTM_*, linux/rtnetlink.h.
+    pub kind: u16,
     /// The bytes behind the netlink header.
     pub raw: Vec<u8>,
 }
@@ -240,10 +247,7 @@ fn understand(header: &NetlinkHeader, payload: &[u8], sequence: u32) -> Result<R
             Some(error) if error == -(Errno::EINTR as i32) => Ok(Received::Interrupted),
             _ => Err(refusal(header, payload, 4)),
         },
-        _ => {
-            let message = RouteNetlinkMessage::deserialize(header, payload).map_err(|error| KernelError::Garbled(error.to_string()))?;
-            Ok(Received::Answer(Answer { message, raw: payload.to_vec() }))
-        }
+        kind => Ok(Received::Answer(Answer { kind, raw: payload.to_vec() })),
     }
 }
 
@@ -259,17 +263,21 @@ fn refusal(header: &NetlinkHeader, payload: &[u8], tlvs: usize) -> KernelError {
     KernelError::Refused { errno, text }
 }
 
-fn ext_ack_text(mut attributes: &[u8]) -> Option<String> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
-        let value = attributes.get(4..length)?;
-        if kind == NLMSGERR_ATTR_MSG {
-            let text = value.split(|b| *b == 0).next().unwrap_or_default();
-            return Some(String::from_utf8_lossy(text).trim_end_matches('.').to_owned());
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+fn ext_ack_text(tlvs: &[u8]) -> Option<String> {
+    let (_, value) = attributes(tlvs).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
+    let text = value.split(|b| *b == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(text).trim_end_matches('.').to_owned())
+}
+
+/// Kinds and values of attributes (struct nlattr, linux/netlink.h). The walk ends where they stop making sense.
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let half = |at: usize| bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
+        let (length, kind) = (usize::from(half(0)?), half(2)? & NLA_TYPE_MASK);
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 #[cfg(test)]

@@ -49,8 +49,21 @@ pub struct Attached {
 /// See [`AttachError`]. Whatever had been done is undone by then.
 pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(Event<'_>)) -> Result<Attached, AttachError> {
     let start = Instant::now();
-    let mut warnings = check_privileges()?;
-    let lock = SharedLock::take(&options.run_dir, &lock_name(request));
+    let warnings = check_privileges()?;
+    match attach_once(request, options, warnings.clone(), start, watch) {
+        // Another run took back the bridge that it had made, between our look at it and our use: look again.
+        Err(AttachError::Execute(error)) if error.bridge_is_gone() => attach_once(request, options, warnings, start, watch),
+        ended => ended,
+    }
+}
+
+fn attach_once(
+    request: &AttachRequest,
+    options: &Options,
+    mut warnings: Vec<String>,
+    start: Instant,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<Attached, AttachError> {
     let held = guest::hold(&request.guest)?;
     let home = Namespace::current().map_err(AttachError::Observe)?;
     let mut host = Netlink::open().map_err(AttachError::Observe)?;
@@ -66,7 +79,7 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 
-    let run = Run { request, options, facts: &facts, lock: lock.as_ref().ok() };
+    let run = Run { request, options, facts: &facts, lock: bridge_lock(&planned, &home, options) };
     let done = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
     let report = report(request, &held.id, &done, Outcome::Attached, warnings, start);
     Ok(Attached { report, guest: held.id.clone(), announcement: announcement(request, &done, held) })
@@ -82,17 +95,19 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
     Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
 }
 
-/// One lock for each host interface: who holds it may be about to use a bridge that another run made and takes back.
-fn lock_name(request: &AttachRequest) -> String {
-    let home = Namespace::current().map_or(0, |n| n.inode());
-    format!("{}-{home}.lock", request.host_if)
+/// A run that makes a bridge holds a lock for as long as it might take it back; runs that use the bridge meanwhile join it,
+/// and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock to join.
+fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
+    let name = format!("{}-{}.lock", planned.host_if(), home.inode());
+    let makes = planned.ops().iter().any(|op| matches!(op, Op::AddBridge { .. }));
+    if makes { SharedLock::take(&options.run_dir, &name).ok() } else { SharedLock::join(&options.run_dir, &name).ok() }
 }
 
 struct Run<'a> {
     request: &'a AttachRequest,
     options: &'a Options,
     facts: &'a Facts,
-    lock: Option<&'a SharedLock>,
+    lock: Option<SharedLock>,
 }
 
 impl Run<'_> {
@@ -128,8 +143,11 @@ impl Run<'_> {
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), Box<ExecuteError>> {
-        let unused = |_: &_| self.lock.is_none_or(SharedLock::is_last);
-        let mut system = System::new(sides.host, sides.home, sides.guest, sides.namespace).with_signals(signals).with_bridge_check(unused);
+        let unused = |_: &_| self.lock.as_ref().is_none_or(SharedLock::is_last);
+        let mut system = System::new(sides.host, sides.home, sides.guest, sides.namespace)
+            .knowing(self.facts)
+            .with_signals(signals)
+            .with_bridge_check(unused);
         execute(planned, &mut system, watch).map(|_| ())
     }
 }

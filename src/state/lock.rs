@@ -1,6 +1,7 @@
 //! A file that several runs hold at once, and whose last holder knows that it is the last.
 
 use std::fs::{File, OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -23,10 +24,27 @@ impl SharedLock {
     /// # Errors
     /// When the directory or the file cannot be made.
     pub fn take(directory: &Path, name: &str) -> std::io::Result<Self> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        match Self::open(directory, name, true) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+                Self::open(directory, name, true)
+            }
+            taken => taken,
+        }
+    }
+
+    /// Takes the lock if somebody holds it.
+    ///
+    /// # Errors
+    /// `NotFound` when nobody does.
+    pub fn join(directory: &Path, name: &str) -> std::io::Result<Self> {
+        Self::open(directory, name, false)
+    }
+
+    fn open(directory: &Path, name: &str, create: bool) -> std::io::Result<Self> {
         let path = directory.join(name);
         loop {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(&path)?;
+            let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(PRIVATE).open(&path)?;
             let file = lock(file)?;
             // The one that was opened may have been removed by its last holder before the lock came.
             if std::fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|mine| mine.ino() == now.ino())) {

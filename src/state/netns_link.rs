@@ -23,9 +23,16 @@ impl NetnsLink {
     /// When the file system refuses.
     pub fn place(run_dir: &Path, pid: u32, keep: bool) -> std::io::Result<Self> {
         let lock = SharedLock::take(run_dir, &format!("netns-{pid}.lock"))?;
-        std::fs::create_dir_all(DIRECTORY)?;
         let path = Path::new(DIRECTORY).join(pid.to_string());
-        match symlink(format!("/proc/{pid}/ns/net"), &path) {
+        let target = format!("/proc/{pid}/ns/net");
+        let made = match symlink(&target, &path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                std::fs::create_dir_all(DIRECTORY)?;
+                symlink(&target, &path)
+            }
+            made => made,
+        };
+        match made {
             Ok(()) => {
                 // Marked at once: should this run be killed, the next one on the guest knows whose it is.
                 if let Err(error) = lock.set_mark(true) {

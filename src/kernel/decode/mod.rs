@@ -1,107 +1,22 @@
 //! From the kernel's messages to facts.
 
+mod link;
+
 use std::net::{IpAddr, Ipv6Addr};
 
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{
-    BridgePortState, InfoBridgePort, InfoData, InfoIpoib, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, LinkAttribute, LinkFlags,
-    LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, Prop, VlanProtocol,
-};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::packet_core::Parseable;
 
-use super::wire::Answer;
-use crate::model::facts::{AddrFacts, Layer, LinkFacts, LinkKind, RouteFacts};
-use crate::model::types::{Family, IfAddr, MacAddr};
-
-/// A link, if the answer is one.
-pub(super) fn link(answer: &Answer) -> Option<LinkFacts> {
-    match &answer.message {
-        RouteNetlinkMessage::NewLink(message) => Some(link_facts(message)),
-        _ => None,
-    }
-}
-
-fn link_facts(message: &LinkMessage) -> LinkFacts {
-    let mut facts = LinkFacts {
-        index: message.header.index,
-        name: String::new(),
-        alt_names: Vec::new(),
-        kind: LinkKind::Device,
-        layer: match message.header.link_layer_type {
-            LinkLayerType::Ether => Layer::Ethernet,
-            LinkLayerType::Infiniband => Layer::Infiniband,
-            _ => Layer::Other,
-        },
-        up: message.header.flags.contains(LinkFlags::Up),
-        carrier: false,
-        mtu: 0,
-        mac: None,
-        master: None,
-        link: None,
-        forwarding: None,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => facts.name.clone_from(name),
-            LinkAttribute::PropList(props) => facts.alt_names.extend(props.iter().filter_map(alt_name)),
-            LinkAttribute::Mtu(mtu) => facts.mtu = *mtu,
-            LinkAttribute::Address(bytes) => facts.mac = MacAddr::from_bytes(bytes),
-            LinkAttribute::Carrier(carrier) => facts.carrier = *carrier == 1,
-            LinkAttribute::Controller(index) => facts.master = Some(*index).filter(|i| *i != 0),
-            LinkAttribute::Link(index) => facts.link = Some(*index).filter(|i| *i != 0),
-            LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| link_info(info, &mut facts)),
-            _ => {}
-        }
-    }
-    facts
-}
-
-fn alt_name(prop: &Prop) -> Option<String> {
-    match prop {
-        Prop::AltIfName(name) => Some(name.clone()),
-        _ => None,
-    }
-}
-
-fn link_info(info: &LinkInfo, facts: &mut LinkFacts) {
-    match info {
-        // Data follows the kind in the kernel's answers, and refines it.
-        LinkInfo::Kind(kind) => {
-            facts.kind = match kind {
-                InfoKind::Bridge => LinkKind::Bridge,
-                InfoKind::Veth => LinkKind::Veth,
-                InfoKind::Dummy => LinkKind::Dummy,
-                InfoKind::MacVlan => LinkKind::Macvlan { bridge_mode: false },
-                InfoKind::Vlan => LinkKind::Vlan { id: None },
-                InfoKind::Ipoib => LinkKind::Ipoib { pkey: None },
-                other if other.to_string() == "openvswitch" => LinkKind::OpenVswitch,
-                other => LinkKind::Other(other.to_string()),
-            }
-        }
-        LinkInfo::Data(InfoData::MacVlan(infos)) => {
-            facts.kind = LinkKind::Macvlan { bridge_mode: infos.contains(&InfoMacVlan::Mode(MacVlanMode::Bridge)) };
-        }
-        LinkInfo::Data(InfoData::Vlan(infos)) => {
-            let foreign = infos.iter().any(|i| matches!(i, InfoVlan::Protocol(p) if *p != VlanProtocol::Ieee8021Q));
-            let id = infos.iter().find_map(|i| if let InfoVlan::Id(id) = i { Some(*id) } else { None });
-            facts.kind = LinkKind::Vlan { id: id.filter(|_| !foreign) };
-        }
-        LinkInfo::Data(InfoData::Ipoib(infos)) => {
-            let pkey = infos.iter().find_map(|i| if let InfoIpoib::Pkey(key) = i { Some(*key) } else { None });
-            facts.kind = LinkKind::Ipoib { pkey };
-        }
-        LinkInfo::PortData(InfoPortData::BridgePort(infos)) => {
-            let forwards = |i: &InfoBridgePort| matches!(i, InfoBridgePort::State(BridgePortState::Forwarding));
-            facts.forwarding = Some(infos.iter().any(forwards));
-        }
-        _ => {}
-    }
-}
+use super::wire::{Answer, RTM_NEWADDR, RTM_NEWROUTE};
+use crate::model::facts::{AddrFacts, RouteFacts};
+use crate::model::types::{Family, IfAddr};
+pub(super) use link::link;
 
 /// An address, if the answer is one.
 pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
-    let RouteNetlinkMessage::NewAddress(message) = &answer.message else { return None };
+    let message = address_message(answer)?;
     let mut address = None;
     let mut local = None;
     let mut flags = message.header.flags.contains(AddressHeaderFlags::Permanent);
@@ -117,7 +32,7 @@ pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
     let ip = local.or(address)?;
     Some(AddrFacts {
         index: message.header.index,
-        dev: label(message),
+        dev: label(&message),
         addr: IfAddr::new(ip, message.header.prefix_len)?,
         automatic: ip.is_ipv6() && (message.header.scope == AddressScope::Link || !flags),
         raw: answer.raw.clone(),
@@ -126,11 +41,20 @@ pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
 
 /// Whether the answer is that address, neither tentative nor found to be another's.
 pub(super) fn has_usable(answer: &Answer, index: u32, ip: Ipv6Addr) -> bool {
-    let RouteNetlinkMessage::NewAddress(message) = &answer.message else { return false };
+    let Some(message) = address_message(answer) else { return false };
     let is_it = message.attributes.contains(&AddressAttribute::Address(IpAddr::V6(ip)));
     let flags = message.attributes.iter().find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None });
     let busy = flags.is_some_and(|f| f.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed));
     message.header.index == index && is_it && !busy
+}
+
+fn address_message(answer: &Answer) -> Option<AddressMessage> {
+    if answer.kind == RTM_NEWADDR { AddressMessage::parse(&answer.raw).ok() } else { None }
+}
+
+/// The message of a route, if the answer is one.
+pub(super) fn route_message(answer: &Answer) -> Option<RouteMessage> {
+    if answer.kind == RTM_NEWROUTE { RouteMessage::parse(&answer.raw).ok() } else { None }
 }
 
 fn label(message: &AddressMessage) -> Option<String> {
@@ -142,7 +66,7 @@ fn label(message: &AddressMessage) -> Option<String> {
 
 /// A route, if the answer is one. `dev` names the links of its side.
 pub(super) fn route(answer: &Answer, dev: &mut dyn FnMut(u32) -> String) -> Option<RouteFacts> {
-    let RouteNetlinkMessage::NewRoute(message) = &answer.message else { return None };
+    let message = route_message(answer)?;
     let attribute = |pick: &dyn Fn(&RouteAttribute) -> Option<u32>| message.attributes.iter().find_map(pick);
     let index = attribute(&|a| if let RouteAttribute::Oif(index) = a { Some(*index) } else { None });
     let metric = attribute(&|a| if let RouteAttribute::Priority(metric) = a { Some(*metric) } else { None });

@@ -1,0 +1,115 @@
+//! Links, of whose hundred attributes a dozen matter. Only those are taken apart: it is quicker by as much as all the rest
+//! of an attach's own work, and a newer kernel's attributes that a library cannot read yet do not matter either.
+
+use super::super::wire::{Answer, RTM_NEWLINK, attributes};
+use crate::model::facts::{Layer, LinkFacts, LinkKind};
+use crate::model::types::MacAddr;
+
+/// `struct ifinfomsg` (linux/rtnetlink.h): family, a gap, ARPHRD type, index, flags, mask.
+const HEADER: usize = 16;
+
+// linux/if_arp.h, linux/if.h
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_INFINIBAND: u16 = 32;
+const IFF_UP: u32 = 1;
+
+// linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_CARRIER: u16 = 33;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
+const IFLA_IPOIB_PKEY: u16 = 1;
+const IFLA_BRPORT_STATE: u16 = 1;
+const MACVLAN_MODE_BRIDGE: u32 = 4;
+/// linux/if_ether.h
+const ETH_P_8021Q: u16 = 0x8100;
+/// linux/if_bridge.h
+const BR_STATE_FORWARDING: u8 = 3;
+
+/// A link, if the answer is one.
+pub(in super::super) fn link(answer: &Answer) -> Option<LinkFacts> {
+    let raw = (answer.kind == RTM_NEWLINK).then_some(&answer.raw)?;
+    let flags = word(raw.get(8..12)?)?;
+    let mut facts = LinkFacts {
+        index: word(raw.get(4..8)?)?,
+        name: String::new(),
+        alt_names: Vec::new(),
+        kind: LinkKind::Device,
+        layer: match half(raw.get(2..4)?)? {
+            ARPHRD_ETHER => Layer::Ethernet,
+            ARPHRD_INFINIBAND => Layer::Infiniband,
+            _ => Layer::Other,
+        },
+        up: flags & IFF_UP != 0,
+        carrier: false,
+        mtu: 0,
+        mac: None,
+        master: None,
+        link: None,
+        forwarding: None,
+    };
+    for (kind, value) in attributes(raw.get(HEADER..)?) {
+        match kind {
+            IFLA_ADDRESS => facts.mac = MacAddr::from_bytes(value),
+            IFLA_IFNAME => facts.name = text(value),
+            IFLA_MTU => facts.mtu = word(value).unwrap_or(0),
+            IFLA_LINK => facts.link = word(value).filter(|i| *i != 0),
+            IFLA_MASTER => facts.master = word(value).filter(|i| *i != 0),
+            IFLA_CARRIER => facts.carrier = value.first() == Some(&1),
+            IFLA_PROP_LIST => facts.alt_names = attributes(value).filter(|(k, _)| *k == IFLA_ALT_IFNAME).map(|(_, v)| text(v)).collect(),
+            IFLA_LINKINFO => (facts.kind, facts.forwarding) = link_info(value),
+            _ => {}
+        }
+    }
+    Some(facts)
+}
+
+/// What the link is, and whether it forwards as a bridge's port.
+fn link_info(nest: &[u8]) -> (LinkKind, Option<bool>) {
+    let find = |wanted: u16| attributes(nest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let data = |wanted: u16| attributes(find(IFLA_INFO_DATA)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let kind = match find(IFLA_INFO_KIND).map(text).as_deref() {
+        None => LinkKind::Device,
+        Some("bridge") => LinkKind::Bridge,
+        Some("openvswitch") => LinkKind::OpenVswitch,
+        Some("veth") => LinkKind::Veth,
+        Some("dummy") => LinkKind::Dummy,
+        Some("macvlan") => LinkKind::Macvlan { bridge_mode: data(IFLA_MACVLAN_MODE).and_then(word) == Some(MACVLAN_MODE_BRIDGE) },
+        Some("vlan") => {
+            // In network byte order, unlike the rest.
+            let protocol = data(IFLA_VLAN_PROTOCOL).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes);
+            LinkKind::Vlan { id: data(IFLA_VLAN_ID).and_then(half).filter(|_| protocol.is_none_or(|p| p == ETH_P_8021Q)) }
+        }
+        Some("ipoib") => LinkKind::Ipoib { pkey: data(IFLA_IPOIB_PKEY).and_then(half) },
+        Some(other) => LinkKind::Other(other.to_owned()),
+    };
+    let is_port = find(IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge");
+    let port = find(IFLA_INFO_SLAVE_DATA).filter(|_| is_port);
+    let state =
+        port.map(|nest| attributes(nest).any(|(kind, value)| kind == IFLA_BRPORT_STATE && value.first() == Some(&BR_STATE_FORWARDING)));
+    (kind, state)
+}
+
+fn word(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_ne_bytes)
+}
+
+fn half(bytes: &[u8]) -> Option<u16> {
+    bytes.try_into().ok().map(u16::from_ne_bytes)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
+}
