@@ -10,6 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use floor::{Link, World};
 
 fn attach(criterion: &mut Criterion) {
+    floor::in_memory_run();
     for link in [Link::Veth, Link::Macvlan] {
         let world = World::new(link);
         let mut group = criterion.benchmark_group(format!("{link:?}"));

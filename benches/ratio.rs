@@ -19,6 +19,7 @@ fn main() {
         eprintln!("ratio: needs root");
         std::process::exit(1);
     }
+    floor::in_memory_run();
     println!("{:22} {:>10} {:>10} {:>7}", "median of 300, ms", "floor", "ours", "ratio");
     for link in [Link::Veth, Link::Macvlan] {
         let world = World::new(link);

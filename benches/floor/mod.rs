@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use pipework::guest;
 use pipework::kernel::System;
 use pipework::kernel::netns::Namespace;
-use pipework::kernel::wire::Netlink;
+use pipework::kernel::observe;
 use pipework::lifecycle::{self, Options};
 use pipework::model::request::{AttachRequest, GuestRef};
 use pipework::plan::Birth;
@@ -50,9 +50,7 @@ impl World {
         host.sh("ip link add br0 up type bridge; ip link add nic0 type veth peer name far0; ip link set far0 up; ip link set nic0 up");
         let name = if link == Link::Veth { "br0" } else { "nic0" };
         let parent = u32::try_from(host.link(name)["ifindex"].as_u64().unwrap()).unwrap();
-        // In memory, as /run is on a host.
-        let memory = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/run" };
-        Self { host, guest, parent, directory: tempfile::tempdir_in(memory).unwrap() }
+        Self { host, guest, parent, directory: tempfile::tempdir_in("/run").unwrap() }
     }
 
     /// Runs `work` on a thread in the host's namespace.
@@ -106,6 +104,8 @@ impl World {
         send(&socket, &[(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)]);
         let guest = std::thread::scope(|scope| scope.spawn(|| in_guest(&namespace)).join().unwrap());
         send(&guest, &self.guest_messages());
+        // Ours are closed when it returns.
+        drop((socket, guest, namespace));
         let time = start.elapsed();
         self.clean(link);
         time
@@ -125,14 +125,11 @@ impl World {
 
     /// Time of taking the attachment away again: the link's deletion by its step, and by one raw message.
     pub fn detach(&self, link: Link, ours: bool) -> Duration {
-        let (mut host, home) = (Netlink::open().unwrap(), Namespace::current().unwrap());
         let held = guest::hold(&GuestRef::Pid(self.guest.pid())).unwrap();
-        let mut guest = held.namespace.netlink().unwrap();
         let request = self.request(link);
-        let mut sides = pipework::kernel::observe::Sides { host: &mut host, home: &home, guest: &mut guest, namespace: &held.namespace };
-        let facts = pipework::kernel::observe::facts(&request, &mut sides, held.id.clone()).unwrap();
+        let (facts, mut sides) = observe::look(&request, &held.namespace, held.id.clone()).unwrap();
         let plan = pipework::plan::plan(&request, &facts, Birth::Guest).unwrap();
-        let mut system = System::new(&mut host, &home, &mut guest, &held.namespace);
+        let mut system = System::new(&mut sides);
         let done = execute(&plan, &mut system, &mut |_| {}).unwrap();
         let born = done.ops().iter().find(|op| op.describe().starts_with("make ")).unwrap().undo().remove(0);
         if ours {
@@ -159,6 +156,20 @@ impl World {
         send(&guest, &[(RouteNetlinkMessage::DelLink(delete), 0)]);
         let _ = link;
     }
+}
+
+/// Runs the benchmark in a mount namespace of its own with /run in memory, where it is on every host that systemd or the like
+/// has started, but not in every container: files on disk would be measured instead.
+pub fn in_memory_run() {
+    const INSIDE: &str = "PIPEWORK_BENCH_INSIDE";
+    if std::env::var_os(INSIDE).is_some() {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--", "sh", "-ec", "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\""]).arg(program);
+    let status = command.args(std::env::args_os().skip(1)).env(INSIDE, "1").status().unwrap();
+    std::process::exit(status.code().unwrap_or(1));
 }
 
 fn in_guest(namespace: &(impl AsFd + Sync)) -> Socket {

@@ -66,15 +66,26 @@ impl Namespace {
     /// # Errors
     /// When the namespace cannot be entered, or `work` fails.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, KernelError> + Send) -> Result<T, KernelError> {
-        let ended = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    self.enter()?;
-                    work()
-                })
-                .join()
+        self.inside_while(work, || ()).0
+    }
+
+    /// As [`Self::inside`], with something to do here at the same time: a thread needs longer to begin than most questions
+    /// to the kernel need for their answer.
+    pub fn inside_while<T: Send, U>(
+        &self,
+        work: impl FnOnce() -> Result<T, KernelError> + Send,
+        meanwhile: impl FnOnce() -> U,
+    ) -> (Result<T, KernelError>, U) {
+        let (ended, here) = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                self.enter()?;
+                work()
+            });
+            let here = meanwhile();
+            (thread.join(), here)
         });
-        ended.unwrap_or_else(|_| Err(KernelError::Garbled("a thread in the guest's namespace ended early".into())))
+        let lost = |_| Err(KernelError::Garbled("a thread in the guest's namespace ended early".into()));
+        (ended.unwrap_or_else(lost), here)
     }
 
     /// Opens a netlink socket inside the namespace. The socket stays there for life.

@@ -20,36 +20,49 @@ use crate::model::types::{Family, MacAddr};
 /// The open ends of both sides.
 pub struct Sides<'a> {
     /// Socket of the host.
-    pub host: &'a mut Netlink,
+    pub host: Netlink,
     /// The host's namespace.
-    pub home: &'a Namespace,
+    pub home: Namespace,
     /// Socket of the guest.
-    pub guest: &'a mut Netlink,
+    pub guest: Netlink,
     /// The guest's namespace.
     pub namespace: &'a Namespace,
 }
 
-/// Looks at both sides.
+/// Looks at both sides at the same time. Returns what is there, and both sides open for what is to be done.
 ///
 /// # Errors
-/// When the kernel refuses to tell.
-pub fn facts(request: &AttachRequest, sides: &mut Sides<'_>, id: GuestId) -> Result<Facts, KernelError> {
-    let link = match &request.host_if {
-        HostIf::Name(name) => find_link(sides.host, name.as_str())?,
-        HostIf::Mac(mac) => link_by_mac(sides.host, *mac)?,
-    };
-    let guest_if = match (&request.guest_if, &link) {
-        (None, Some(link)) if link.layer == Layer::Infiniband => "ib0".to_owned(),
-        _ => facts::guest_if(request).to_string(),
-    };
+/// When the guest's namespace cannot be entered or the kernel refuses to tell.
+pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) -> Result<(Facts, Sides<'a>), KernelError> {
     let names = Names::of(&id);
-    let guest = guest_facts(request, sides, id, &guest_if)?;
-    let mut host = host_facts(request, sides.host, link, &names)?;
-    host.peer = peer(sides.host, guest.link.as_ref())?;
-    Ok(Facts { host, guest, fresh_mac: fresh_mac() })
+    let usual_name = facts::guest_if(request).to_string();
+    let ask_guest = || {
+        let mut socket = Netlink::open()?;
+        let facts = guest_facts(request, &mut socket, id, &usual_name)?;
+        Ok((facts, socket))
+    };
+    let ask_host = || {
+        let (home, mut socket) = (Namespace::current()?, Netlink::open()?);
+        let facts = host_facts(request, &mut socket, &names)?;
+        Ok::<_, KernelError>((facts, socket, home))
+    };
+    let (guest_side, host_side) = namespace.inside_while(ask_guest, ask_host);
+    let ((mut guest, guest_socket), (mut host, host_socket, home)) = (guest_side?, host_side?);
+    let mut sides = Sides { host: host_socket, home, guest: guest_socket, namespace };
+    guest.shares_host = namespace.is(&sides.home);
+    let infiniband = host.link.as_ref().is_some_and(|l| l.layer == Layer::Infiniband);
+    if infiniband && request.guest_if.is_none() {
+        guest.link = find_link(&mut sides.guest, "ib0")?;
+    }
+    host.peer = peer(&mut sides.host, guest.link.as_ref())?;
+    Ok((Facts { host, guest, fresh_mac: fresh_mac() }, sides))
 }
 
-fn host_facts(request: &AttachRequest, host: &mut Netlink, link: Option<LinkFacts>, names: &Names) -> Result<HostFacts, KernelError> {
+fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Result<HostFacts, KernelError> {
+    let link = match &request.host_if {
+        HostIf::Name(name) => find_link(host, name.as_str())?,
+        HostIf::Mac(mac) => link_by_mac(host, *mac)?,
+    };
     let mut facts = HostFacts::default();
     let Some(nic) = &link else {
         facts.local_link = find_link(host, names.host_end(request).as_str())?;
@@ -80,27 +93,21 @@ fn owns_gateway(request: &AttachRequest, host: &mut Netlink) -> Result<bool, Ker
     Ok(addrs(host, Family::of(gateway))?.iter().any(|a| a.addr.ip() == gateway))
 }
 
-fn guest_facts(request: &AttachRequest, sides: &mut Sides<'_>, id: GuestId, guest_if: &str) -> Result<GuestFacts, KernelError> {
-    let link = find_link(sides.guest, guest_if)?;
-    let mut guest = GuestFacts {
-        id,
-        shares_host: sides.namespace.is(sides.home),
-        link,
-        addrs: Vec::new(),
-        default_routes: Vec::new(),
-        ipv6_disabled: false,
-    };
+/// What the guest's own socket tells. Runs on a thread in its namespace.
+fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest_if: &str) -> Result<GuestFacts, KernelError> {
+    let link = find_link(socket, guest_if)?;
+    let mut guest = GuestFacts { id, shares_host: false, link, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false };
     if let Some(wanted) = request.addr.addr {
-        guest.addrs = addrs(sides.guest, wanted.family())?;
+        guest.addrs = addrs(socket, wanted.family())?;
         for taken in guest.addrs.iter_mut().filter(|a| a.addr.ip() == wanted.ip() && a.dev.is_none()) {
-            taken.dev = link_at(sides.guest, taken.index)?.map(|l| l.name);
+            taken.dev = link_at(socket, taken.index)?.map(|l| l.name);
         }
     }
     if let Some(gateway) = request.addr.gateway {
-        guest.default_routes = default_routes(sides.guest, gateway)?;
+        guest.default_routes = default_routes(socket, gateway)?;
     }
     if request.addr.family() == Some(Family::Inet6) {
-        guest.ipv6_disabled = sysctl::ipv6_disabled(sides.namespace)?;
+        guest.ipv6_disabled = sysctl::ipv6_disabled();
     }
     Ok(guest)
 }

@@ -10,13 +10,10 @@ fn disable_ipv6(conf: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"))
 }
 
-/// Whether links that come to be in the namespace have IPv6 switched off.
-pub(super) fn ipv6_disabled(namespace: &Namespace) -> Result<bool, KernelError> {
-    namespace.inside(|| match std::fs::read_to_string(disable_ipv6("default")) {
-        Ok(value) => Ok(value.trim() == "1"),
-        // No IPv6 in this kernel: the address itself will be refused, with the reason.
-        Err(_) => Ok(false),
-    })
+/// Whether links that come to be in the calling thread's namespace have IPv6 switched off. Without IPv6 in the kernel they
+/// have not: the address itself will be refused, with the reason.
+pub(super) fn ipv6_disabled() -> bool {
+    std::fs::read_to_string(disable_ipv6("default")).is_ok_and(|value| value.trim() == "1")
 }
 
 /// Switches IPv6 on for one link.

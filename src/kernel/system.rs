@@ -9,6 +9,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_ECHO};
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
+use super::observe::Sides;
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{decode, sysctl};
@@ -32,8 +33,9 @@ pub struct System<'a> {
 }
 
 impl<'a> System<'a> {
-    /// Sockets of the host (`home`) and of a guest's namespace.
-    pub fn new(host: &'a mut Netlink, home: &'a Namespace, guest: &'a mut Netlink, namespace: &'a Namespace) -> Self {
+    /// A host and a guest.
+    pub fn new(sides: &'a mut Sides<'_>) -> Self {
+        let Sides { host, home, guest, namespace } = sides;
         Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: HashMap::new() }
     }
 

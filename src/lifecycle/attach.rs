@@ -9,7 +9,6 @@ use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
 use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
-use crate::kernel::wire::Netlink;
 use crate::kernel::{System, privilege};
 use crate::model::command::Commands;
 use crate::model::facts::{Facts, GuestId};
@@ -65,11 +64,7 @@ fn attach_once(
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Attached, AttachError> {
     let held = guest::hold(&request.guest)?;
-    let home = Namespace::current().map_err(AttachError::Observe)?;
-    let mut host = Netlink::open().map_err(AttachError::Observe)?;
-    let mut guest = held.namespace.netlink().map_err(AttachError::Observe)?;
-    let mut sides = Sides { host: &mut host, home: &home, guest: &mut guest, namespace: &held.namespace };
-    let facts = observe::facts(request, &mut sides, held.id.clone()).map_err(AttachError::Observe)?;
+    let (facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
 
@@ -79,9 +74,10 @@ fn attach_once(
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 
-    let run = Run { request, options, facts: &facts, lock: bridge_lock(&planned, &home, options) };
+    let run = Run { request, options, facts: &facts, lock: bridge_lock(&planned, &sides.home, options) };
     let done = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
     let report = report(request, &held.id, &done, Outcome::Attached, warnings, start);
+    drop(sides);
     Ok(Attached { report, guest: held.id.clone(), announcement: announcement(request, &done, held) })
 }
 
@@ -144,10 +140,7 @@ impl Run<'_> {
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), Box<ExecuteError>> {
         let unused = |_: &_| self.lock.as_ref().is_none_or(SharedLock::is_last);
-        let mut system = System::new(sides.host, sides.home, sides.guest, sides.namespace)
-            .knowing(self.facts)
-            .with_signals(signals)
-            .with_bridge_check(unused);
+        let mut system = System::new(sides).knowing(self.facts).with_signals(signals).with_bridge_check(unused);
         execute(planned, &mut system, watch).map(|_| ())
     }
 }

@@ -7,8 +7,7 @@ use nix::errno::Errno;
 use pipework::guest;
 use pipework::kernel::System;
 use pipework::kernel::netns::Namespace;
-use pipework::kernel::observe::{self, Sides};
-use pipework::kernel::wire::Netlink;
+use pipework::kernel::observe;
 use pipework::model::error::KernelError;
 use pipework::model::op::Op;
 use pipework::model::request::{AttachRequest, GuestRef, MacAndTag};
@@ -111,12 +110,9 @@ fn on_host<'a, T: Send>(
         namespace
             .inside(|| {
                 let held = guest::hold(&request.guest).unwrap();
-                let home = Namespace::current().unwrap();
-                let (mut socket, mut guest) = (Netlink::open().unwrap(), held.namespace.netlink().unwrap());
-                let mut sides = Sides { host: &mut socket, home: &home, guest: &mut guest, namespace: &held.namespace };
-                let facts = observe::facts(request, &mut sides, held.id.clone()).unwrap();
+                let (facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).unwrap();
                 let plan = plan(request, &facts, birth).unwrap();
-                let mut system = System::new(&mut socket, &home, &mut guest, &held.namespace);
+                let mut system = System::new(&mut sides);
                 Ok(work(&mut system, &plan))
             })
             .unwrap()
