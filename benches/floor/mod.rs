@@ -75,7 +75,8 @@ impl World {
 
     /// Time of one attach of ours, all of it: the guest found, both sides looked at, planned, done, reported.
     pub fn ours(&self, link: Link) -> Duration {
-        let options = Options { dry_run: false, keep_netns: false, birth: Birth::Guest, run_dir: self.directory.path().to_owned() };
+        let options =
+            Options { dry_run: false, steps: false, keep_netns: false, birth: Birth::Guest, run_dir: self.directory.path().to_owned() };
         let request = self.request(link);
         let start = Instant::now();
         let attached = lifecycle::attach(&request, &options, &mut |_| {});

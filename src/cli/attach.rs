@@ -120,6 +120,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     };
     let options = Options {
         dry_run: args.dry_run,
+        steps: args.json || args.dry_run,
         keep_netns: args.keep_netns,
         birth: if args.via_host { Birth::Host } else { Birth::Guest },
         run_dir: state::run_dir(),

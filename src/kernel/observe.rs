@@ -55,7 +55,8 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
         guest.link = find_link(&mut sides.guest, "ib0")?;
     }
     host.peer = peer(&mut sides.host, guest.link.as_ref())?;
-    Ok((Facts { host, guest, fresh_mac: fresh_mac() }, sides))
+    let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
+    Ok((Facts { host, guest, fresh_mac }, sides))
 }
 
 fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Result<HostFacts, KernelError> {

@@ -1,6 +1,6 @@
 //! Carrying steps out: one message after another on the host's socket and the guest's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -29,14 +29,14 @@ pub struct System<'a> {
     /// Says whether nobody else is about to use a bridge: asked before one is removed.
     unused: Box<dyn FnMut(&IfName) -> bool + 'a>,
     /// Indexes looked up so far. Names change only by our own steps, which forget them.
-    indexes: HashMap<LinkRef, u32>,
+    indexes: BTreeMap<LinkRef, u32>,
 }
 
 impl<'a> System<'a> {
     /// A host and a guest.
     pub fn new(sides: &'a mut Sides<'_>) -> Self {
         let Sides { host, home, guest, namespace } = sides;
-        Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: HashMap::new() }
+        Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: BTreeMap::new() }
     }
 
     /// Stops between steps when one of the signals comes.

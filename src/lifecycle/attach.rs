@@ -24,6 +24,8 @@ use crate::state::{NetnsLink, SharedLock};
 pub struct Options {
     /// Plan only.
     pub dry_run: bool,
+    /// List the steps in the report.
+    pub steps: bool,
     /// Leave the link in /var/run/netns.
     pub keep_netns: bool,
     /// Where new links are made first.
@@ -68,15 +70,16 @@ fn attach_once(
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
 
+    let account = Account { request, options, guest: &held.id, start };
     if options.dry_run || planned.ops().is_empty() {
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
-        let report = report(request, &held.id, &planned, outcome, warnings, start);
+        let report = account.report(&planned, outcome, warnings);
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 
     let run = Run { request, options, facts: &facts, lock: bridge_lock(&planned, &sides.home, options) };
     let done = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
-    let report = report(request, &held.id, &done, Outcome::Attached, warnings, start);
+    let report = account.report(&done, Outcome::Attached, warnings);
     drop(sides);
     Ok(Attached { report, guest: held.id.clone(), announcement: announcement(request, &done, held) })
 }
@@ -94,8 +97,10 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
 /// A run that makes a bridge holds a lock for as long as it might take it back; runs that use the bridge meanwhile join it,
 /// and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock to join.
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
-    let name = format!("{}-{}.lock", planned.host_if(), home.inode());
-    let makes = planned.ops().iter().any(|op| matches!(op, Op::AddBridge { .. }));
+    let ops = planned.ops();
+    let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
+    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. }));
+    let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
     if makes { SharedLock::take(&options.run_dir, &name).ok() } else { SharedLock::join(&options.run_dir, &name).ok() }
 }
 
@@ -116,7 +121,7 @@ impl Run<'_> {
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Plan, AttachError> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
-        let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(&self.options.run_dir, pid, self.options.keep_netns));
+        let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(sides.namespace, pid, self.options.keep_netns));
         if let Some(Err(error)) = &link {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
@@ -150,19 +155,29 @@ fn announcement(request: &AttachRequest, planned: &Plan, held: Held) -> Option<A
     Some(Announcement::new(held.namespace, what, request.addr.addr?, held.process))
 }
 
-fn report(request: &AttachRequest, id: &GuestId, planned: &Plan, result: Outcome, warnings: Vec<String>, start: Instant) -> Report {
-    let commands = Commands::new(id);
-    let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
-    Report {
-        schema: SCHEMA,
-        result,
-        guest: id.into(),
-        interface: planned.guest_if().clone(),
-        address: request.addr.addr,
-        gateway: request.addr.gateway,
-        host_interface: planned.host_if().to_owned(),
-        steps: planned.ops().iter().map(step).collect(),
-        warnings,
-        elapsed_us: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+/// What every report of one attach has in common.
+struct Account<'a> {
+    request: &'a AttachRequest,
+    options: &'a Options,
+    guest: &'a GuestId,
+    start: Instant,
+}
+
+impl Account<'_> {
+    fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
+        let commands = Commands::new(self.guest);
+        let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+        Report {
+            schema: SCHEMA,
+            result,
+            guest: self.guest.into(),
+            interface: planned.guest_if().clone(),
+            address: self.request.addr.addr,
+            gateway: self.request.addr.gateway,
+            host_interface: planned.host_if().to_owned(),
+            steps: planned.ops().iter().filter(|_| self.options.steps).map(step).collect(),
+            warnings,
+            elapsed_us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
     }
 }

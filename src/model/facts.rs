@@ -12,7 +12,7 @@ pub struct Facts {
     pub host: HostFacts,
     /// The guest's side.
     pub guest: GuestFacts,
-    /// A random address, for a bridge that is to be made.
+    /// A random address, for a bridge that is to be made; no more than a placeholder when there is one.
     pub fresh_mac: MacAddr,
 }
 

@@ -320,7 +320,7 @@ pub(crate) fn check_unicast(ip: IpAddr) -> Result<(), &'static str> {
 }
 
 /// One of the two sides of an attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The network namespace pipework runs in.
@@ -330,7 +330,7 @@ pub enum Side {
 }
 
 /// A link, by side and name: its index may not be known yet when a plan is made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkRef {
     /// Where it is.
     pub side: Side,

@@ -1,17 +1,16 @@
 //! A file that several runs hold at once, and whose last holder knows that it is the last.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 const PRIVATE: u32 = 0o600;
-const MARK: u32 = 0o040;
 
-/// A shared lock (flock(2)) on a file that goes away with its last holder. A mark can be left on it for the others.
+/// A shared lock (flock(2)) on a file that goes away with its last holder.
 #[derive(Debug)]
 pub struct SharedLock {
     path: PathBuf,
@@ -59,21 +58,6 @@ impl SharedLock {
     pub fn is_last(&self) -> bool {
         self.file.relock(FlockArg::LockExclusiveNonblock).is_ok()
     }
-
-    /// Whether a holder has left its mark. The mark is the file's group-read bit: it costs no block, where a few bytes
-    /// written and soon removed cost a quarter of a millisecond on ext4.
-    pub fn is_marked(&self) -> bool {
-        self.file.metadata().is_ok_and(|m| m.permissions().mode() & MARK != 0)
-    }
-
-    /// Leaves the mark for the other holders, or takes it away.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn set_mark(&self, marked: bool) -> std::io::Result<()> {
-        let mode = if marked { PRIVATE | MARK } else { PRIVATE };
-        self.file.set_permissions(Permissions::from_mode(mode))
-    }
 }
 
 impl Drop for SharedLock {
@@ -113,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_seen_by_the_other_holder() {
+    fn a_lock_is_joined_only_where_somebody_holds_it() {
         let directory = tempfile::tempdir().unwrap();
+        assert_eq!(SharedLock::join(directory.path(), "x").unwrap_err().kind(), ErrorKind::NotFound);
         let one = SharedLock::take(directory.path(), "x").unwrap();
-        let two = SharedLock::take(directory.path(), "x").unwrap();
-        assert!(!two.is_marked());
-        one.set_mark(true).unwrap();
-        assert!(two.is_marked());
-        two.set_mark(false).unwrap();
-        assert!(!one.is_marked());
+        let two = SharedLock::join(directory.path(), "x").unwrap();
+        assert!(!one.is_last());
+        drop(two);
+        drop(one);
+        assert!(SharedLock::join(directory.path(), "x").is_err());
     }
 }
