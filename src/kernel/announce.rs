@@ -12,9 +12,10 @@ use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, So
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::fork::{self, Early};
+use super::fork;
 use super::netns::Namespace;
 use super::observe;
+use super::signal::Signals;
 use super::system::find_link;
 use super::wire::Netlink;
 use crate::model::error::KernelError;
@@ -25,8 +26,12 @@ use crate::plan::Announce;
 const FORWARDING_DEADLINE: Duration = Duration::from_secs(32);
 /// Duplicate address detection: one probe, one second, after a random delay of up to one (RFC 4862, section 5.4.2).
 const DAD_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the command itself waits for the frames to be out, in milliseconds. A port forwards 0.3 ms after it is up.
-const PATIENCE_MS: u16 = 25;
+/// For so long a signal to stop is put off: whoever stops a service's leftover processes as soon as its command has ended
+/// (systemd.kill(5)) is not to take the frames of the usual case, which are out in a millisecond.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the command itself may wait where there can be no child.
+const HERE: Duration = Duration::from_millis(50);
 
 const ETH_P_ARP: u16 = 0x0806;
 const ARP_REQUEST: u16 = 1;
@@ -47,16 +52,16 @@ impl Announcement {
         Self { namespace, what, addr, guest }
     }
 
-    /// Announces from a child process, so that nobody waits for it. Where that cannot be, announces here.
+    /// Announces from a child process, so that nobody waits for it. Where that cannot be, announces here if the port
+    /// forwards soon.
     pub fn in_background(self) {
         let mut keep = vec![self.namespace.raw_fd()];
         keep.extend(self.guest.as_ref().map(|g| g.as_raw_fd()));
-        let patience = if self.addr.ip().is_ipv4() { PATIENCE_MS } else { 0 };
-        let done = fork::detached(&keep, patience, |early| {
-            let _ = self.run(Some(early));
+        let done = fork::detached(&keep, || {
+            let _ = self.run(&mut Signals::hold().ok(), Duration::MAX);
         });
         if !done {
-            let _ = self.run(None);
+            let _ = self.run(&mut None, HERE);
         }
     }
 
@@ -65,15 +70,15 @@ impl Announcement {
     /// # Errors
     /// That it came to nothing: the guest is dead, the port never forwarded, the kernel refused.
     pub fn announce(&self) -> Result<(), KernelError> {
-        self.run(None)
+        self.run(&mut None, Duration::MAX)
     }
 
-    fn run(&self, early: Option<Early>) -> Result<(), KernelError> {
+    fn run(&self, signals: &mut Option<Signals>, longest: Duration) -> Result<(), KernelError> {
         let mut host = Netlink::open()?;
         let mut guest = self.namespace.netlink()?;
         let name = self.what.guest_if.as_str();
         let (index, mac) = self
-            .until(FORWARDING_DEADLINE, || {
+            .until(FORWARDING_DEADLINE.min(longest), signals, || {
                 let port = match &self.what.port {
                     Some(port) => find_link(&mut host, port.as_str())?.is_some_and(|p| p.carrier && p.forwarding != Some(false)),
                     None => true,
@@ -83,21 +88,29 @@ impl Announcement {
             })?
             .ok_or_else(|| KernelError::Garbled(format!("{name} has no Ethernet address")))?;
         match self.addr.ip() {
-            std::net::IpAddr::V4(ip) => self.namespace.inside(|| send_arp(index, mac, ip, early)),
+            std::net::IpAddr::V4(ip) => self.namespace.inside(|| send_arp(index, mac, ip)),
             std::net::IpAddr::V6(ip) => {
-                self.until(DAD_DEADLINE, || Ok(observe::is_usable(&mut guest, index, ip)?.then_some(())))?;
+                self.until(DAD_DEADLINE.min(longest), signals, || Ok(observe::is_usable(&mut guest, index, ip)?.then_some(())))?;
                 self.namespace.inside(|| send_advertisement(index, mac, ip))
             }
         }
     }
 
     /// Asks again and again, at growing intervals, until there is an answer.
-    fn until<T>(&self, patience: Duration, mut ask: impl FnMut() -> Result<Option<T>, KernelError>) -> Result<T, KernelError> {
-        let deadline = Instant::now() + patience;
+    fn until<T>(
+        &self,
+        patience: Duration,
+        signals: &mut Option<Signals>,
+        mut ask: impl FnMut() -> Result<Option<T>, KernelError>,
+    ) -> Result<T, KernelError> {
+        let (start, deadline) = (Instant::now(), Instant::now() + patience);
         let mut pause = Duration::from_micros(50);
         loop {
             if let Some(answer) = ask()? {
                 return Ok(answer);
+            }
+            if let Some(signal) = signals.as_mut().filter(|_| start.elapsed() > GRACE).and_then(Signals::pending) {
+                return Err(KernelError::Interrupted(signal));
             }
             if Instant::now() >= deadline || self.guest_died_within(pause) {
                 return Err(KernelError::Unanswered(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)));
@@ -116,14 +129,13 @@ fn refused(what: &str) -> impl Fn(Errno) -> KernelError {
     move |errno| KernelError::Refused { errno, text: Some(what.to_owned()) }
 }
 
-/// Sends the request and the reply. `early` is told before the socket is closed, which takes its time.
-fn send_arp(index: u32, mac: MacAddr, ip: Ipv4Addr, early: Option<Early>) -> Result<(), KernelError> {
+/// Sends the request and the reply.
+fn send_arp(index: u32, mac: MacAddr, ip: Ipv4Addr) -> Result<(), KernelError> {
     let to = link_address(index)?;
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(refused("packet socket"))?;
     for operation in [ARP_REQUEST, ARP_REPLY] {
         sendto(socket.as_raw_fd(), &arp_frame(operation, mac, ip), &to, MsgFlags::empty()).map_err(refused("sending ARP"))?;
     }
-    drop(early);
     Ok(())
 }
 

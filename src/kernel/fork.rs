@@ -7,49 +7,35 @@
 //! nobody should wait for either. A thread cannot outlive its process.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use nix::unistd::{ForkResult, close, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{ForkResult, close, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2};
-use std::os::fd::AsFd;
-
-/// Says that the child has done what is worth waiting for; dropping it does.
-pub(super) struct Early(#[expect(dead_code, reason = "closed by the drop")] OwnedFd);
-
-/// Runs `work` in a child process with no standard input and output and no open file but those in `keep`. Returns when
-/// the child drops its [`Early`] or ends, at the latest after `patience_ms` milliseconds. `false`: it could not be
-/// done, and nothing was.
-pub(super) fn detached(keep: &[i32], patience_ms: u16, work: impl FnOnce(Early)) -> bool {
+/// Runs `work` in a child process with no standard input and output and no open file but those in `keep`. `false`: it could
+/// not be done, and nothing was.
+pub(super) fn detached(keep: &[i32], work: impl FnOnce()) -> bool {
     let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
     if threads != 1 {
         return false;
     }
-    let Ok((early, tell)) = pipe2(OFlag::O_CLOEXEC) else { return false };
     let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return false };
     // SAFETY: this process has one thread (just counted, and only this one could start another), so the child has
     // all that the parent had and no lock is held by a thread that is gone.
     match unsafe { fork() } {
         Err(_) => false,
-        Ok(ForkResult::Parent { .. }) => {
-            drop(tell);
-            let _ = poll(&mut [PollFd::new(early.as_fd(), PollFlags::POLLIN)], PollTimeout::from(patience_ms));
-            true
-        }
+        Ok(ForkResult::Parent { .. }) => true,
         Ok(ForkResult::Child) => {
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
-            close_all_but(keep, tell.as_raw_fd());
-            work(Early(tell));
+            close_all_but(keep);
+            work();
             std::process::exit(0)
         }
     }
 }
 
 /// Files of the caller, such as a lock or a pipe, must not stay open for longer than the command runs.
-fn close_all_but(keep: &[i32], tell: i32) {
+fn close_all_but(keep: &[i32]) {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && *fd != tell && !keep.contains(fd)) {
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
         let _ = close(fd);
     }
 }
