@@ -157,6 +157,9 @@ fn a_nic_that_the_host_needs_is_not_taken_without_force() {
     lab.fails(&format!("--direct-phys nic0 pid:{} 0/0", guest.pid()), "carries this host's default route");
     assert_same(&before, &lab.host.state(), "the host");
     lab.ok(&format!("--direct-phys --force nic0 pid:{} 0/0", guest.pid()));
+    let (_far, other) = (lab.nic("nic1"), lab.guest());
+    lab.host.sh("ip link add link nic1 name mv0 type macvlan");
+    lab.fails(&format!("--direct-phys nic1 pid:{} 0/0", other.pid()), "nic1 carries mv0: they would go down");
 }
 
 #[test]

@@ -115,6 +115,9 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         Ok(request) => request,
         Err(error) => {
             complain(&format!("pipework: {error}"));
+            if args.json {
+                print_json(&Failure::new(&args.guest, vec![error.to_string()], None, None));
+            }
             return ExitCode::FAILURE;
         }
     };
@@ -182,7 +185,7 @@ fn explain(args: &AttachArgs, request: &AttachRequest, error: &AttachError) {
         complain(&format!("pipework: hint: {hint}"));
     }
     if args.json {
-        print_json(&Failure::new(request, chain, hint, undone));
+        print_json(&Failure::new(&request.guest.to_string(), chain, hint, undone));
     }
 }
 

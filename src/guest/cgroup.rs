@@ -119,14 +119,24 @@ fn with_process(groups: Vec<PathBuf>) -> Vec<Match> {
     matches.filter(|group| seen.insert(group.pid)).collect()
 }
 
+/// The container's own process: of those in PID namespaces of their own the outermost, and in it number 1. A container in
+/// the container comes after it, a supervisor on the host (systemd-nspawn's) is none of them. Without PID namespaces it is
+/// the first process whose network is not the host's.
 fn first_process(group: &Path, host: Option<&Path>) -> Option<u32> {
     let mut pids = processes(group);
     walk(group, 0, &mut |path, _| pids.extend(processes(path)));
-    pids.retain(|pid| {
+    let has_own_network = |pid: &u32| {
         let netns = std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
         netns.is_some() && netns.as_deref() != host
-    });
-    pids.iter().copied().find(|pid| is_init(*pid)).or_else(|| pids.into_iter().min())
+    };
+    let place = |pid: u32| {
+        let inside = pids_inside(pid);
+        (inside.len(), inside.last() != Some(&1), pid)
+    };
+    match pids.iter().map(|pid| place(*pid)).filter(|(depth, ..)| *depth > 1).min() {
+        Some((_, _, pid)) => Some(pid).filter(has_own_network),
+        None => pids.into_iter().filter(has_own_network).min(),
+    }
 }
 
 fn processes(group: &Path) -> Vec<u32> {
@@ -134,12 +144,11 @@ fn processes(group: &Path) -> Vec<u32> {
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
 }
 
-/// Whether a process is number 1 of a PID namespace of its own (proc(5), NSpid).
-fn is_init(pid: u32) -> bool {
+/// A process's numbers in the PID namespaces that it is in, from here inwards (proc(5), NSpid).
+fn pids_inside(pid: u32) -> Vec<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap_or_default();
-    let pids: Vec<&str> = line.split_whitespace().collect();
-    pids.len() > 1 && pids.last() == Some(&"1")
+    line.split_whitespace().filter_map(|n| n.parse().ok()).collect()
 }
 
 #[cfg(test)]

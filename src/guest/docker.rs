@@ -138,6 +138,7 @@ fn ask_all(name: &str, engines: &[Engine]) -> Result<(Vec<Container>, Vec<String
     let answers = block_on(join_all(engines.iter().map(|engine| ask(engine, name))))?;
     let mut containers: Vec<Container> = Vec::new();
     let mut looked = Vec::new();
+    let mut failed = Vec::new();
     for (engine, answer) in engines.iter().zip(answers) {
         match answer {
             // Podman may stand behind Docker's socket as well.
@@ -145,10 +146,15 @@ fn ask_all(name: &str, engines: &[Engine]) -> Result<(Vec<Container>, Vec<String
             Answer::Found(container) => containers.push(*container),
             Answer::Several(matches) => return Err(GuestError::Several { name: name.to_owned(), matches }),
             Answer::Unknown => looked.push(format!("unknown to {}", engine.describe())),
-            Answer::Failed(why) => looked.push(format!("{}: {why}", engine.describe())),
+            Answer::Failed(why) => failed.push((engine, why)),
         }
     }
-    Ok((containers, looked))
+    // An engine that cannot say whether it has the name must not hand it to another guest of that name. Only Podman's
+    // silence does not matter, once Docker knows it.
+    match failed.into_iter().find(|(engine, _)| containers.is_empty() || matches!(engine, Engine::Docker(_))) {
+        Some((engine, why)) => Err(GuestError::Engine { engine: engine.describe(), why }),
+        None => Ok((containers, looked)),
+    }
 }
 
 async fn ask(engine: &Engine, name: &str) -> Answer {

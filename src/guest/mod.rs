@@ -89,7 +89,7 @@ impl GuestError {
             Self::NotRunning { name } => format!("start it: docker start {name}"),
             Self::Gone { .. } => "nothing was changed; start it and try again".into(),
             Self::Elsewhere { .. } => "run pipework on that machine: a process ID of another machine means nothing here".into(),
-            Self::Engine { .. } => "is it running, and is DOCKER_HOST or the docker context right? `docker info` tells".into(),
+            Self::Engine { .. } => "is it running, and is DOCKER_HOST or the docker context right? `docker info` tells; a guest that is not its own is named with lxc:, podman:, pid: or netns:".into(),
             Self::Namespace { source, .. } => match source {
                 KernelError::File { errno: nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH, .. } => {
                     "`ip netns` lists the named ones, `ps` the processes".into()

@@ -25,6 +25,8 @@ pub(super) fn detached(keep: &[i32], work: impl FnOnce()) -> bool {
         Ok(ForkResult::Child) => {
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
             close_all_but(keep);
+            // Nothing is to be kept from being unmounted.
+            let _ = nix::unistd::chdir("/");
             work();
             std::process::exit(0)
         }

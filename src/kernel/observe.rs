@@ -131,6 +131,10 @@ fn link_by_mac(host: &mut Netlink, mac: MacAddr) -> Result<Option<LinkFacts>, Ke
 
 fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelError> {
     let mut state = NicState::default();
+    let links = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    // A veth's IFLA_LINK is its other end, which is no parent.
+    let on_nic = |l: &LinkFacts| l.link == Some(nic.index) && l.index != nic.index && l.kind != LinkKind::Veth;
+    state.children = links.iter().filter_map(decode::link).filter(on_nic).map(|l| l.name).collect();
     for family in [Family::Inet, Family::Inet6] {
         state.addrs.extend(addrs(host, family)?.into_iter().filter(|a| a.index == nic.index));
         let through = |route: &RouteFacts| route.links.contains(&nic.index);

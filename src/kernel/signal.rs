@@ -43,6 +43,8 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
+        // Asked once is asked: the same again, while it was obeyed, is not to end the process before it has told.
+        while self.came.is_some() && matches!(self.fd.read_signal(), Ok(Some(_))) {}
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
 }

@@ -174,9 +174,16 @@ impl Kernel for System<'_> {
             Op::AddBridge { name, mac } => self.add(&encode::add_bridge(name, *mac), &[LinkRef::host(name)]),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
             Op::AddVeth { host, bridge, guest } => {
-                let bridge = self.host_index(bridge)?;
-                let message = encode::add_veth(host, bridge, &self.newborn(guest));
-                self.add_pair(&message, &LinkRef::host(host), &guest.at)
+                let index = self.host_index(bridge)?;
+                let message = encode::add_veth(host, index, &self.newborn(guest));
+                let made = self.add_pair(&message, &LinkRef::host(host), &guest.at);
+                // The kernel says no more than EINVAL of a bridge that is gone.
+                match made {
+                    Err(error) if error.errno() == Some(Errno::EINVAL) && link_at(self.host, index)?.is_none() => {
+                        Err(KernelError::NoLink(bridge.to_string()))
+                    }
+                    made => made,
+                }
             }
             Op::AddVlan { name, parent, id, mtu } => {
                 let parent = self.host_index(parent)?;

@@ -44,6 +44,8 @@ pub struct NicState {
     pub addrs: Vec<AddrFacts>,
     /// Routes through it, in the order in which they can be added again.
     pub routes: Vec<RouteFacts>,
+    /// Names of the host's links that are made on it (VLANs, macvlans): they go down with it.
+    pub children: Vec<String>,
 }
 
 impl NicState {
@@ -273,10 +275,13 @@ pub fn origin_name(host_if: &str) -> String {
 
 impl LinkFacts {
     /// Whether this is the NIC that the request means, moved into the guest before.
-    pub fn came_from(&self, host_if: &HostIf) -> bool {
-        match host_if {
-            HostIf::Name(name) => self.alt_names.contains(&origin_name(name.as_str())),
-            HostIf::Mac(mac) => self.mac == Some(*mac) && self.alt_names.iter().any(|n| n.starts_with(&origin_name(""))),
+    pub fn came_from(&self, request: &AttachRequest) -> bool {
+        let child = request.tag.as_ref().map(|tag| format!(".{tag}")).unwrap_or_default();
+        match &request.host_if {
+            HostIf::Name(name) => self.alt_names.contains(&origin_name(&format!("{name}{child}"))),
+            HostIf::Mac(mac) => {
+                self.mac == Some(*mac) && self.alt_names.iter().any(|n| n.starts_with(&origin_name("")) && n.ends_with(&child))
+            }
         }
     }
 

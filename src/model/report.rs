@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::facts::GuestId;
-use super::request::AttachRequest;
 use super::types::{IfAddr, IfName, Side};
 use std::net::IpAddr;
 
@@ -110,8 +109,8 @@ pub struct Undone {
 }
 
 impl Failure {
-    /// A failure of a request.
-    pub fn new(request: &AttachRequest, error: Vec<String>, hint: Option<String>, undone: Option<Undone>) -> Self {
-        Self { schema: SCHEMA, result: Outcome::Failed, guest: request.guest.to_string(), error, hint, undone }
+    /// A failure of a request for `guest`.
+    pub fn new(guest: &str, error: Vec<String>, hint: Option<String>, undone: Option<Undone>) -> Self {
+        Self { schema: SCHEMA, result: Outcome::Failed, guest: guest.to_owned(), error, hint, undone }
     }
 }

@@ -45,6 +45,7 @@ fn set_aside(job: &Job<'_>) -> Result<Option<crate::model::types::IfName>, PlanE
     let Some(link) = &job.facts.host.local_link else { return Ok(None) };
     let name = job.names.host_end(job.request);
     let state = match (&link.kind, link.up) {
+        _ if link.name != name.as_str() => format!("another name of {}", link.name),
         (crate::model::facts::LinkKind::Veth, false) => return Ok(Some(job.names.aside(&name))),
         (crate::model::facts::LinkKind::Veth, true) => "up".to_owned(),
         (kind, _) => format!("not a veth pair's end but {}", kind.name()),

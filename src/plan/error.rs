@@ -80,6 +80,14 @@ pub enum PlanError {
         /// The NIC.
         nic: String,
     },
+    /// A NIC that other links of the host are made on.
+    #[error("{nic} carries {}: they would go down when it leaves this host", .children.join(", "))]
+    NicHasChildren {
+        /// The NIC.
+        nic: String,
+        /// The links on it.
+        children: Vec<String>,
+    },
     /// The bridge has no room.
     #[error("bridge {name} is full: it has {ports} ports, the most that the kernel allows")]
     BridgeFull {
@@ -148,7 +156,9 @@ impl PlanError {
             Self::NicIsPort { nic, master, .. } => {
                 format!("attach to {master} itself if it is a bridge; with --direct-phys, --force takes {nic} all the same")
             }
-            Self::NicCarriesDefault { .. } => "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into(),
+            Self::NicCarriesDefault { .. } | Self::NicHasChildren { .. } => {
+                "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into()
+            }
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
             Self::IpoibMac => "leave the MAC address out".into(),
             Self::DummyVlan => "leave the VLAN out".into(),

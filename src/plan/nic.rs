@@ -85,6 +85,10 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
         if job.facts.host.nic.carries_default() {
             return Err(PlanError::NicCarriesDefault { nic });
         }
+        let children = &job.facts.host.nic.children;
+        if !children.is_empty() {
+            return Err(PlanError::NicHasChildren { nic, children: children.clone() });
+        }
         if let Some(master) = master_in_the_way(job, parent) {
             return Err(PlanError::NicIsPort { nic, master, why: "moving it would take it from there" });
         }
@@ -102,7 +106,7 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
         ops.push(Op::MoveLink { from, to: LinkRef::guest(&parent.name), before: Some(before) });
         ops.push(Op::RenameLink { link: LinkRef::guest(&parent.name), name: job.guest_if.clone() });
     }
-    ops.push(Op::AddAltName { link: place.clone(), name: origin_name(&job.host_name()) });
+    ops.push(Op::AddAltName { link: place.clone(), name: origin_name(parent.name.as_str()) });
     let old = parent.link.and_then(|l| l.mac);
     if let Some(mac) = job.request.mac.filter(|mac| old != Some(*mac)) {
         ops.push(Op::SetMac { link: place, mac, before: old });

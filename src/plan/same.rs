@@ -8,8 +8,8 @@ use crate::model::request::AttachRequest;
 /// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
 pub(super) fn moved_before<'a>(request: &AttachRequest, facts: &'a Facts) -> Option<&'a LinkFacts> {
     let link = facts.guest.link.as_ref()?;
-    let gone = facts.host.link.is_none() || request.tag.is_some();
-    (request.direct_phys && gone && link.came_from(&request.host_if)).then_some(link)
+    let gone = if request.tag.is_some() { facts.host.vlan_link.is_none() } else { facts.host.link.is_none() };
+    (request.direct_phys && gone && link.came_from(request)).then_some(link)
 }
 
 /// An empty plan when nothing differs, else all that differs.
@@ -71,7 +71,7 @@ fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
 }
 
 fn direct(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
-    let is = link.came_from(&request.host_if) && (facts.host.link.is_none() || request.tag.is_some());
+    let is = moved_before(request, facts).is_some();
     differences.check("the link", is, link.describe(), format!("the NIC {}", request.host_if));
 }
 

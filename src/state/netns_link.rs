@@ -5,6 +5,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
 use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, flock, utimensat};
 
 use crate::kernel::netns::Namespace;
@@ -13,6 +16,7 @@ const DIRECTORY: &str = "/var/run/netns";
 /// Links that a run of this program made, and is to remove, bear this time of modification: the epoch. So the next run on
 /// the guest knows whose it is, should this one be killed.
 const OURS: i64 = 0;
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The link, for as long as this lives. The last of several runs on one guest removes it, when one of them made it: each
 /// holds a shared lock (flock(2)) on the guest's namespace itself, so there is no other file to make and remove.
@@ -30,8 +34,8 @@ impl<'a> NetnsLink<'a> {
     /// When the file system refuses.
     pub fn place(namespace: &'a Namespace, pid: u32, keep: bool) -> std::io::Result<Self> {
         let link = Self { path: Path::new(DIRECTORY).join(pid.to_string()), namespace, keep };
-        // Waits only while a last run tidies up. From here on the drop takes back what follows.
-        flock(namespace.as_fd(), FlockOperation::LockShared)?;
+        take_shared(namespace)?;
+        // From here on the drop takes back what follows.
         link.make(&format!("/proc/{pid}/ns/net"))?;
         Ok(link)
     }
@@ -64,6 +68,17 @@ impl<'a> NetnsLink<'a> {
     /// Whether no other run is on this guest. None can begin before the lock is given up.
     fn is_last(&self) -> bool {
         flock(self.namespace.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+}
+
+/// Waits while a last run tidies up, but not for ever: processes of the guest can lock its namespace too.
+fn take_shared(namespace: &Namespace) -> std::io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match flock(namespace.as_fd(), FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            ended => return Ok(ended?),
+        }
     }
 }
 

@@ -62,7 +62,8 @@ const RULES: [Rule; 6] = [
         why: "a NIC in a guest says whose it was, so that it is known again and can be given back",
         turn: |_, _, state| {
             let moved = state.iter_mut().filter(|(key, _)| key.starts_with("guest link "));
-            edit(moved, |value| Some(format!("{value} altname pipework.from.nic0")))
+            // The cases have one NIC, and on it one VLAN.
+            edit(moved, |value| Some(format!("{value} altname pipework.from.nic0{}", if value.contains("vlan") { ".10" } else { "" })))
         },
     },
     Rule {
