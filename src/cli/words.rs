@@ -67,10 +67,7 @@ pub(super) fn guest_command(args: &[OsString]) -> Option<InputError> {
     let word = args.iter().skip(2).find_map(|a| a.to_str().filter(|a| !a.starts_with('-')))?;
     let is_command = ["route", "rule", "tc"].iter().any(|prefix| word.starts_with(prefix));
     let attaches = args.get(1).is_some_and(|a| a == "attach");
-    (is_command && attaches).then(|| InputError::NotYet {
-        what: format!("{word} in a guest"),
-        instead: format!("run ip or tc itself in the guest's namespace: nsenter -t PID -n ip {word} ..."),
-    })
+    (is_command && attaches).then(|| InputError::guest_command(word))
 }
 
 #[cfg(test)]

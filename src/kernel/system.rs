@@ -145,6 +145,27 @@ impl<'a> System<'a> {
         self.socket(side).request_raw(RTM_NEWROUTE, NEW, &encode::restorable(raw, moved)).map(|_| ())
     }
 
+    /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
+    fn add_veth(&mut self, host: &IfName, bridge: &IfName, guest: &NewLink) -> Result<(), KernelError> {
+        let index = self.host_index(bridge)?;
+        let message = encode::add_veth(host, index, &self.newborn(guest));
+        let near = LinkRef::host(host);
+        self.indexes.remove(&guest.at);
+        self.indexes.remove(&near);
+        let answers = match self.host.request(&message, NEW | NLM_F_ECHO) {
+            // The kernel says no more than EINVAL of a bridge that is gone.
+            Err(error) if error.errno() == Some(Errno::EINVAL) && link_at(self.host, index)?.is_none() => {
+                return Err(KernelError::NoLink(bridge.to_string()));
+            }
+            answered => answered?,
+        };
+        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.as_str()) {
+            self.indexes.insert(near, made.index);
+            self.indexes.extend(made.link.map(|peer| (guest.at.clone(), peer)));
+        }
+        Ok(())
+    }
+
     /// Makes a link. Its name may have been looked up in vain, or have been another's.
     fn add(&mut self, message: &RouteNetlinkMessage, at: &[LinkRef]) -> Result<(), KernelError> {
         for link in at {
@@ -154,37 +175,12 @@ impl<'a> System<'a> {
     }
 }
 
-impl System<'_> {
-    /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
-    fn add_pair(&mut self, message: &RouteNetlinkMessage, host: &LinkRef, guest: &LinkRef) -> Result<(), KernelError> {
-        self.indexes.remove(guest);
-        self.indexes.remove(host);
-        let answers = self.host.request(message, NEW | NLM_F_ECHO)?;
-        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str()) {
-            self.indexes.insert(host.clone(), made.index);
-            self.indexes.extend(made.link.map(|peer| (guest.clone(), peer)));
-        }
-        Ok(())
-    }
-}
-
 impl Kernel for System<'_> {
     fn apply(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
             Op::AddBridge { name, mac } => self.add(&encode::add_bridge(name, *mac), &[LinkRef::host(name)]),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
-            Op::AddVeth { host, bridge, guest } => {
-                let index = self.host_index(bridge)?;
-                let message = encode::add_veth(host, index, &self.newborn(guest));
-                let made = self.add_pair(&message, &LinkRef::host(host), &guest.at);
-                // The kernel says no more than EINVAL of a bridge that is gone.
-                match made {
-                    Err(error) if error.errno() == Some(Errno::EINVAL) && link_at(self.host, index)?.is_none() => {
-                        Err(KernelError::NoLink(bridge.to_string()))
-                    }
-                    made => made,
-                }
-            }
+            Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge, guest),
             Op::AddVlan { name, parent, id, mtu } => {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::add_vlan(name, parent, *id, *mtu), &[LinkRef::host(name)])

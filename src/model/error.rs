@@ -92,6 +92,17 @@ pub enum InputError {
     },
 }
 
+impl InputError {
+    /// `route`, `rule` and `tc` in a guest, by their first word.
+    pub fn guest_command(word: &str) -> Self {
+        let tool = if word.starts_with("tc") { "tc".to_owned() } else { format!("ip {word}") };
+        Self::NotYet {
+            what: format!("{word} in a guest"),
+            instead: format!("run {tool} itself in the guest's namespace: nsenter -t PID -n {tool} ..."),
+        }
+    }
+}
+
 /// Why a step, or a question to the kernel, failed. The number stays data.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KernelError {

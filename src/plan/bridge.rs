@@ -1,8 +1,9 @@
 //! A veth pair with its host end on a Linux bridge, which is made when it is not there.
 
-use super::{Birth, Job, PlanError};
+use super::{Job, PlanError};
+use crate::model::facts::LinkKind;
 use crate::model::op::Op;
-use crate::model::types::LinkRef;
+use crate::model::types::{IfName, LinkRef};
 
 /// What a new bridge has (ETH_DATA_LEN, linux/if_ether.h).
 const DEFAULT_MTU: u32 = 1500;
@@ -28,11 +29,10 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     if host == bridge {
         return Err(PlanError::HostLinkInUse { name: host.to_string(), state: "the bridge itself".into() });
     }
-    let stale = set_aside(job)?;
+    let stale = set_aside(job, &host)?;
     ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
     // Born on the host, a veth's other end has a name of its own there: the original's v<guestif>pg<pid>.
     let (guest, moves) = job.newborn("vg", Some(mtu), job.request.mac);
-    debug_assert!(job.birth == Birth::Guest || !moves.is_empty());
     ops.push(Op::AddVeth { host, bridge, guest });
     ops.extend(moves);
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));
@@ -41,13 +41,12 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
 
 /// The host link that has our name. Down, it is what a dead attach left, and makes room: renamed now, so that
 /// it can be put back, and deleted when everything else is done. Up, it is in use.
-fn set_aside(job: &Job<'_>) -> Result<Option<crate::model::types::IfName>, PlanError> {
+fn set_aside(job: &Job<'_>, name: &IfName) -> Result<Option<IfName>, PlanError> {
     let Some(link) = &job.facts.host.local_link else { return Ok(None) };
-    let name = job.names.host_end(job.request);
     let state = match (&link.kind, link.up) {
         _ if link.name != name.as_str() => format!("another name of {}", link.name),
-        (crate::model::facts::LinkKind::Veth, false) => return Ok(Some(job.names.aside(&name))),
-        (crate::model::facts::LinkKind::Veth, true) => "up".to_owned(),
+        (LinkKind::Veth, false) => return Ok(Some(job.names.aside(name))),
+        (LinkKind::Veth, true) => "up".to_owned(),
         (kind, _) => format!("not a veth pair's end but {}", kind.name()),
     };
     Err(PlanError::HostLinkInUse { name: name.to_string(), state })

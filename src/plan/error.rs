@@ -135,10 +135,6 @@ impl PlanError {
         Self::not_yet(&format!("Open vSwitch ({bridge})"), "use a Linux bridge, whose name starts with br, or attach with ovs-docker")
     }
 
-    pub(super) fn guest_command(word: &str) -> Self {
-        Self::not_yet(&format!("{word} in a guest"), "run ip or tc itself in the guest's namespace: nsenter -t PID -n ip route ...")
-    }
-
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

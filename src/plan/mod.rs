@@ -14,6 +14,7 @@ mod tests;
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 
+use crate::model::error::InputError;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
@@ -140,7 +141,7 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
     } else if begins("ovs") {
         Err(PlanError::open_vswitch(name.as_str()))
     } else if begins("route") || begins("rule") || begins("tc") {
-        Err(PlanError::guest_command(name.as_str()))
+        Err(InputError::guest_command(name.as_str()).into())
     } else if begins("dummy") {
         Ok(Kind::Dummy)
     } else {
