@@ -16,11 +16,13 @@
 //! Who may use whom, each only what stands to its right (`tests/layering.rs` holds it):
 //!
 //! ```text
-//! main -> cli -> lifecycle -> guest, state -> kernel -> plan -> model
+//! main -> cli -> lifecycle -> guest, state, external -> kernel -> plan, iproute -> model
 //! ```
 
 pub mod cli;
+pub mod external;
 pub mod guest;
+pub mod iproute;
 pub mod kernel;
 pub mod lifecycle;
 pub mod model;

@@ -124,17 +124,7 @@ fn restored(deletion: Op) -> Op {
 
 fn del_default(path: &Path, addr: &str) -> Op {
     let namespace = Namespace::open(path).unwrap();
-    let request = AttachRequest {
-        host_if: "br0".parse().unwrap(),
-        guest: "netns:x".parse().unwrap(),
-        guest_if: None,
-        local_if: None,
-        addr: addr.parse().unwrap(),
-        mac: None,
-        tag: None,
-        direct_phys: false,
-        force: false,
-    };
+    let request = AttachRequest::new("br0".parse().unwrap(), "netns:x".parse().unwrap(), addr.parse().unwrap());
     let (facts, _) = observe::look(&request, &namespace, id(path)).unwrap();
     Op::DelRoute { side: Side::Guest, route: facts.guest.default_routes.first().unwrap().clone() }
 }

@@ -60,23 +60,13 @@ impl World {
     }
 
     fn request(&self, link: Link) -> AttachRequest {
-        AttachRequest {
-            host_if: if link == Link::Veth { "br0" } else { "nic0" }.parse().unwrap(),
-            guest: GuestRef::Pid(self.guest.pid()),
-            guest_if: None,
-            local_if: None,
-            addr: "10.1.1.2/24@10.1.1.1".parse().unwrap(),
-            mac: None,
-            tag: None,
-            direct_phys: false,
-            force: false,
-        }
+        let host_if = if link == Link::Veth { "br0" } else { "nic0" }.parse().unwrap();
+        AttachRequest::new(host_if, GuestRef::Pid(self.guest.pid()), "10.1.1.2/24@10.1.1.1".parse().unwrap())
     }
 
     /// Time of one attach of ours, all of it: the guest found, both sides looked at, planned, done, reported.
     pub fn ours(&self, link: Link) -> Duration {
-        let options =
-            Options { dry_run: false, steps: false, keep_netns: false, birth: Birth::Guest, run_dir: self.directory.path().to_owned() };
+        let options = Options { run_dir: self.directory.path().to_owned(), ..Options::default() };
         let request = self.request(link);
         let start = Instant::now();
         let attached = lifecycle::attach(&request, &options, &mut |_| {});

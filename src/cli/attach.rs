@@ -10,14 +10,14 @@ use crate::model::command::Commands;
 use crate::model::error::InputError;
 use crate::model::facts::GuestId;
 use crate::model::report::{Failure, Outcome, Report};
-use crate::model::request::{AddrSpec, AttachRequest, MacAndTag};
+use crate::model::request::{AddrWord, AttachRequest, MacAndTag};
 use crate::model::types::{Family, IfName};
 use crate::plan::Birth;
 use crate::plan::execute::Event;
 use crate::state;
 
 /// The words of an attach, as typed.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AttachArgs {
     /// Bridge (br... is made when absent), NIC, InfiniBand interface, mac:<NIC's address>, or dummy
     #[arg(value_name = "HOSTIF")]
@@ -25,10 +25,10 @@ pub struct AttachArgs {
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
     #[arg(value_name = "GUEST")]
     guest: String,
-    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6, or 0/0 for a link without an address
+    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac
     #[arg(value_name = "ADDR")]
     addr: String,
-    /// MAC address, or U:<any string> to make one of, and @VLAN (on InfiniBand: @PKEY)
+    /// MAC address, or U:<any string> to make one of, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
     #[arg(value_name = "[MAC][@VLAN]")]
     mac_and_tag: Option<String>,
     /// Name of the interface in the guest [default: eth1; on InfiniBand ib0]
@@ -72,15 +72,7 @@ impl AttachArgs {
             addr: addr.to_owned(),
             mac_and_tag: Some(mac_and_tag.to_owned()),
             guest_if: guest_if.map(str::to_owned),
-            local_if: None,
-            family: None,
-            direct_phys: false,
-            force: false,
-            verbose: false,
-            json: false,
-            dry_run: false,
-            keep_netns: false,
-            via_host: false,
+            ..Self::default()
         }
     }
 }
@@ -92,19 +84,19 @@ impl TryFrom<&AttachArgs> for AttachRequest {
         // The original takes an empty word for an absent one: scripts write "$MAC@$VLAN".
         let name = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::parse::<IfName>).transpose();
         let family = args.family.as_deref().filter(|t| !t.is_empty()).map(str::parse::<Family>).transpose()?;
-        let addr: AddrSpec = args.addr.parse()?;
-        addr.check_family(family)?;
+        let addr: AddrWord = args.addr.parse()?;
+        if let AddrWord::Static(spec) = &addr {
+            spec.check_family(family)?;
+        }
         let last: MacAndTag = args.mac_and_tag.as_deref().unwrap_or_default().parse()?;
         Ok(Self {
-            host_if: args.host_if.parse()?,
-            guest: args.guest.parse()?,
             guest_if: name(&args.guest_if)?,
             local_if: name(&args.local_if)?,
-            addr,
             mac: last.mac,
             tag: last.tag,
             direct_phys: args.direct_phys,
             force: args.force,
+            ..Self::new(args.host_if.parse()?, args.guest.parse()?, addr)
         })
     }
 }

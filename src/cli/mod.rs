@@ -2,6 +2,7 @@
 
 mod attach;
 mod documents;
+mod inside;
 mod output;
 mod words;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::iproute::Tool;
 use crate::kernel::wait;
 use crate::model::types::IfName;
 pub use attach::AttachArgs;
@@ -20,6 +22,7 @@ const ABOUT: &str = "Gives containers fixed, LAN-reachable addresses, in pure ne
 
 const USAGE: &str = "pipework [OPTIONS] <HOSTIF> [-i GUESTIF] [-l LOCALIF] [-a FAMILY] <GUEST> <ADDR> [[MAC][@VLAN]]
        pipework --wait [-i GUESTIF] [--timeout SECONDS]
+       pipework route|rule|tc <GUEST> <WORDS OF iproute2>...
        pipework <COMMAND>";
 
 const EXAMPLES: &str = "Examples:
@@ -57,6 +60,12 @@ enum Command {
     Attach(AttachArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
+    /// `ip route WORDS` in a guest
+    Route(inside::InsideArgs),
+    /// `ip rule WORDS` in a guest
+    Rule(inside::InsideArgs),
+    /// `tc WORDS` in a guest
+    Tc(inside::InsideArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -84,11 +93,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = words::with_subcommand(args.into_iter().collect(), &Cli::command());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error, &args),
+        Err(error) => return refuse(&error),
     };
     match cli.command {
         Some(Command::Attach(words)) => attach::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
+        Some(Command::Route(words)) => inside::run(Tool::Route, &words),
+        Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
+        Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
         Some(Command::Completions { shell }) => documents::completions(&mut Cli::command(), shell),
         Some(Command::Man { directory }) => documents::man(Cli::command(), directory.as_deref()),
         None => match cli.bare {
@@ -102,14 +114,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Help and version are no failures. The grammar of the original has exit status 1 for all that are.
-fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
+fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
-    }
-    if let Some(error) = words::guest_command(args) {
-        complain(&format!("pipework: {error}"));
-        return ExitCode::FAILURE;
     }
     let _ = error.print();
     ExitCode::FAILURE

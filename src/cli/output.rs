@@ -11,3 +11,9 @@ pub(super) fn say(text: &str) {
 pub(super) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
+
+/// Text that has its line ends in it, on standard output.
+pub(super) fn say_text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::AttachError;
+use super::dynamic::{Asking, Configured, configure};
+use super::{AttachError, NoAddress};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
@@ -11,16 +12,18 @@ use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
 use crate::kernel::{System, privilege};
 use crate::model::command::Commands;
+use crate::model::dynamic::Dynamic;
 use crate::model::facts::{Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
-use crate::plan::execute::{Event, ExecuteError, execute};
+use crate::model::types::{IfAddr, IfName};
+use crate::plan::execute::{Done, Event, ExecuteError, execute};
 use crate::plan::{Birth, Plan, plan};
 use crate::state::{NetnsLink, SharedLock};
 
 /// How to go about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Plan only.
     pub dry_run: bool,
@@ -77,11 +80,12 @@ fn attach_once(
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 
-    let run = Run { request, options, facts: &facts, lock: bridge_lock(&planned, &sides.home, options) };
-    let done = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
-    let report = account.report(&done, Outcome::Attached, warnings);
+    let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &sides.home, options) };
+    let (done, addr) = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
+    let mut report = account.report(&done, Outcome::Attached, warnings);
+    report.address = addr;
     drop(sides);
-    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(request, &done, held) })
+    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held) })
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.
@@ -108,33 +112,44 @@ struct Run<'a> {
     request: &'a AttachRequest,
     options: &'a Options,
     facts: &'a Facts,
+    held: &'a Held,
     lock: Option<SharedLock>,
 }
 
 impl Run<'_> {
-    /// Carries the plan out with signals held back and the namespace link in place.
+    /// Carries the plan out with signals held back and the namespace link in place. Returns what was done, and the
+    /// interface's address.
     fn carry_out(
         &self,
         planned: Plan,
         sides: &mut Sides<'_>,
         warnings: &mut Vec<String>,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Plan, AttachError> {
+    ) -> Result<(Plan, Option<IfAddr>), AttachError> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
         let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(sides.namespace, pid, self.options.keep_netns));
         if let Some(Err(error)) = &link {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
-        match self.execute(&planned, sides, &mut signals, watch) {
-            Ok(()) => Ok(planned),
+        let (planned, done) = match self.execute(&planned, sides, &mut signals, watch) {
+            Ok(done) => (planned, done),
             Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
                 // The kernel would not make the link where it belongs; the original's way is left.
                 let fallback = plan(self.request, self.facts, Birth::Host)?;
-                self.execute(&fallback, sides, &mut signals, watch)?;
-                Ok(fallback)
+                let done = self.execute(&fallback, sides, &mut signals, watch)?;
+                (fallback, done)
             }
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        let addr = match &self.request.dynamic {
+            None => self.request.addr.addr,
+            Some(dynamic) => {
+                let configured = self.configure(dynamic, planned.guest_if(), done, sides, &mut signals, watch)?;
+                warnings.extend(configured.warnings);
+                configured.addr
+            }
+        };
+        Ok((planned, addr))
     }
 
     fn execute(
@@ -143,16 +158,37 @@ impl Run<'_> {
         sides: &mut Sides<'_>,
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), Box<ExecuteError>> {
+    ) -> Result<Done, Box<ExecuteError>> {
+        execute(planned, &mut self.system(sides).with_signals(signals), watch)
+    }
+
+    fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
         let unused = |_: &_| self.lock.as_ref().is_none_or(SharedLock::is_last);
-        let mut system = System::new(sides).knowing(self.facts).with_signals(signals).with_bridge_check(unused);
-        execute(planned, &mut system, watch).map(|_| ())
+        System::new(sides).knowing(self.facts).with_bridge_check(unused)
+    }
+
+    /// Gets the address of a link that is there and up; takes the link back when none comes.
+    fn configure(
+        &self,
+        dynamic: &Dynamic,
+        guest_if: &IfName,
+        done: Done,
+        sides: &mut Sides<'_>,
+        signals: &mut Signals,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Configured, AttachError> {
+        let asking = Asking { dynamic, request: self.request, options: self.options, facts: self.facts, held: self.held, guest_if };
+        let mut system = self.system(sides);
+        configure(&asking, &mut system, signals, watch).map_err(|cause| {
+            let undone = done.undo(&mut system, watch);
+            Box::new(NoAddress { wanted: dynamic.clone(), interface: guest_if.clone(), cause, undone }).into()
+        })
     }
 }
 
-fn announcement(request: &AttachRequest, planned: &Plan, held: Held) -> Option<Announcement> {
+fn announcement(addr: Option<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
     let what = planned.announce()?.clone();
-    Some(Announcement::new(held.namespace, what, request.addr.addr?, held.process))
+    Some(Announcement::new(held.namespace, what, addr?, held.process))
 }
 
 /// What every report of one attach has in common.

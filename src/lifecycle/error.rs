@@ -2,10 +2,13 @@
 
 use thiserror::Error;
 
+use super::DynamicError;
 use crate::guest::GuestError;
 use crate::kernel::privilege;
+use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
 use crate::model::report;
+use crate::model::types::IfName;
 use crate::plan::execute::{ExecuteError, Undone};
 use crate::plan::{PlanError, hint};
 
@@ -32,6 +35,24 @@ pub enum AttachError {
     /// It failed half way, and was undone.
     #[error(transparent)]
     Execute(#[from] Box<ExecuteError>),
+    /// The link was made, but no address came; undone.
+    #[error(transparent)]
+    Dynamic(#[from] Box<NoAddress>),
+}
+
+/// The link was made, but no address came.
+#[derive(Debug, Error)]
+#[error("{wanted} for {interface}")]
+pub struct NoAddress {
+    /// The word.
+    pub wanted: Dynamic,
+    /// The guest's interface.
+    pub interface: IfName,
+    /// Why.
+    #[source]
+    pub cause: DynamicError,
+    /// How much was taken back.
+    pub undone: Undone,
 }
 
 impl AttachError {
@@ -43,27 +64,36 @@ impl AttachError {
             Self::Observe(_) => None,
             Self::Plan(error) => error.hint(),
             Self::Execute(error) => hint(&error.op, &error.cause),
+            Self::Dynamic(error) => error.cause.hint(),
         }
     }
 
     /// How much was taken back, when something had been done.
     pub fn undone(&self) -> Option<report::Undone> {
-        let Self::Execute(error) = self else { return None };
-        let Undone { of, undone, left } = &error.undone;
+        let Undone { of, undone, left } = match self {
+            Self::Execute(error) => &error.undone,
+            Self::Dynamic(error) => &error.undone,
+            _ => return None,
+        };
         let left = left.iter().map(|(op, error)| format!("{}: {error}", op.describe())).collect();
         Some(report::Undone { undone: *undone, of: *of, left })
     }
 
     /// The chain of reasons, outermost first.
     pub fn chain(&self) -> Vec<String> {
-        let mut chain = vec![self.to_string()];
-        let mut next = std::error::Error::source(self);
-        while let Some(error) = next {
-            chain.push(error.to_string());
-            next = error.source();
-        }
-        chain
+        chain(self)
     }
+}
+
+/// An error and its sources, as text, outermost first.
+pub(super) fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut chain = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        chain.push(error.to_string());
+        next = error.source();
+    }
+    chain
 }
 
 /// A namespace that may not be opened or entered, and the capability that would do it.

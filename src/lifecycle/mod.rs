@@ -1,7 +1,11 @@
 //! The use cases that every front end calls.
 
 mod attach;
+mod dynamic;
 mod error;
+mod inside;
 
 pub use attach::{Attached, Options, attach};
-pub use error::AttachError;
+pub use dynamic::DynamicError;
+pub use error::{AttachError, NoAddress};
+pub use inside::{Ended, InsideError, inside};

@@ -25,7 +25,9 @@ pub enum InputError {
         why: String,
     },
     /// Not a VLAN.
-    #[error("VLAN {text:?}: on Ethernet a number from 1 to 4094 like @10, on InfiniBand a partition key in hexadecimal like @8001")]
+    #[error(
+        "VLAN {text:?}: on Ethernet a number from 1 to 4094 like @10, on a bridge also tagged ones like @10,20-30 or @,20-30, on a NIC also @ad:100; on InfiniBand a partition key in hexadecimal like @8001"
+    )]
     Vlan {
         /// What was given.
         text: String,
@@ -90,17 +92,6 @@ pub enum InputError {
         /// What to do meanwhile.
         instead: String,
     },
-}
-
-impl InputError {
-    /// `route`, `rule` and `tc` in a guest, by their first word.
-    pub fn guest_command(word: &str) -> Self {
-        let tool = if word.starts_with("tc") { "tc".to_owned() } else { format!("ip {word}") };
-        Self::NotYet {
-            what: format!("{word} in a guest"),
-            instead: format!("run {tool} itself in the guest's namespace: nsenter -t PID -n {tool} ..."),
-        }
-    }
 }
 
 /// Why a step, or a question to the kernel, failed. The number stays data.

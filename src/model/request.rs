@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::dynamic::Dynamic;
 use super::error::InputError;
 use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast};
 
@@ -22,6 +23,8 @@ pub struct AttachRequest {
     pub local_if: Option<IfName>,
     /// The address, or none.
     pub addr: AddrSpec,
+    /// Who gives the address, when it is not told; `addr` is then empty.
+    pub dynamic: Option<Dynamic>,
     /// The MAC address of the guest's interface.
     pub mac: Option<MacAddr>,
     /// VLAN or partition key.
@@ -30,6 +33,52 @@ pub struct AttachRequest {
     pub direct_phys: bool,
     /// `--force`: take a NIC that this host itself needs.
     pub force: bool,
+}
+
+impl AttachRequest {
+    /// A request without any option.
+    pub fn new(host_if: HostIf, guest: GuestRef, addr: AddrWord) -> Self {
+        let (addr, dynamic) = match addr {
+            AddrWord::Static(spec) => (spec, None),
+            AddrWord::Dynamic(dynamic) => (AddrSpec { addr: None, gateway: None }, Some(dynamic)),
+        };
+        Self { host_if, guest, addr, dynamic, guest_if: None, local_if: None, mac: None, tag: None, direct_phys: false, force: false }
+    }
+}
+
+/// The third word: an address, or who gives one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddrWord {
+    /// `<ip>/<prefix>[@<gateway>]` or `0/0`.
+    Static(AddrSpec),
+    /// `dhcp` and the like.
+    Dynamic(Dynamic),
+}
+
+impl FromStr for AddrWord {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        match Dynamic::parse(text) {
+            Some(dynamic) => dynamic.map(Self::Dynamic),
+            None => text.parse().map(Self::Static),
+        }
+    }
+}
+
+impl From<AddrSpec> for AddrWord {
+    fn from(spec: AddrSpec) -> Self {
+        Self::Static(spec)
+    }
+}
+
+impl fmt::Display for AddrWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Static(spec) => spec.fmt(f),
+            Self::Dynamic(dynamic) => dynamic.fmt(f),
+        }
+    }
 }
 
 /// The first word: a host interface by name, or a NIC by its MAC address.
@@ -85,20 +134,10 @@ impl AddrSpec {
     }
 }
 
-/// The words that ask for DHCP in the original's grammar.
-const DHCP_WORDS: [&str; 6] = ["dhcp", "udhcpc", "udhcpc-f", "dhclient", "dhclient-f", "dhcpcd"];
-
 impl FromStr for AddrSpec {
     type Err = InputError;
 
     fn from_str(text: &str) -> Result<Self, InputError> {
-        let word = text.split(':').next().unwrap_or_default();
-        if DHCP_WORDS.contains(&word) {
-            return Err(InputError::NotYet {
-                what: format!("{word} as an address"),
-                instead: "give a static address like 192.168.1.10/24, or 0/0 and run a DHCP client in the container".into(),
-            });
-        }
         let mut parts = text.split('@');
         let ip = parts.next().unwrap_or_default();
         // As in the original an empty gateway is none: scripts write "$IP@$GATEWAY".

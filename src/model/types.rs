@@ -9,6 +9,7 @@ use md5::{Digest, Md5};
 use serde::{Serialize, Serializer};
 
 use super::error::InputError;
+use super::vlan::PortVlans;
 
 /// A network interface name: 1 to 15 bytes, no `/`, no `:`, no white space, not `.` or `..`
 /// (`dev_valid_name` in the kernel's net/core/dev.c, `IFNAMSIZ` in linux/if.h).
@@ -162,13 +163,13 @@ impl FromStr for Pkey {
     }
 }
 
-/// What stands behind `@` in the last word: a VLAN on Ethernet, a partition key on InfiniBand.
+/// What stands behind `@` in the last word: VLANs on Ethernet, a partition key on InfiniBand.
 /// Which of them is known once the host interface has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag as a VLAN identifier.
+    /// The tag as one VLAN identifier.
     pub fn vlan(&self) -> Result<VlanId, InputError> {
         self.0.parse()
     }
@@ -177,14 +178,25 @@ impl Tag {
     pub fn pkey(&self) -> Result<Pkey, InputError> {
         self.0.parse()
     }
+
+    /// The tag as the VLANs of a switch port: `10`, `10,20-30` or `,20-30`.
+    pub fn port(&self) -> Result<PortVlans, InputError> {
+        self.0.parse()
+    }
+
+    /// The tag as a service VLAN, `ad:100` (IEEE 802.1ad); `None` when it is none.
+    pub fn service_vlan(&self) -> Option<Result<VlanId, InputError>> {
+        self.0.strip_prefix("ad:").map(str::parse)
+    }
 }
 
 impl FromStr for Tag {
     type Err = InputError;
 
     fn from_str(text: &str) -> Result<Self, InputError> {
-        if text.parse::<VlanId>().is_ok() || text.parse::<Pkey>().is_ok() {
-            return Ok(Self(text.to_owned()));
+        let tag = Self(text.to_owned());
+        if tag.port().is_ok() || tag.pkey().is_ok() || tag.service_vlan().is_some_and(|id| id.is_ok()) {
+            return Ok(tag);
         }
         Err(InputError::Vlan { text: text.to_owned() })
     }

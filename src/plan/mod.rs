@@ -14,7 +14,6 @@ mod tests;
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 
-use crate::model::error::InputError;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
@@ -140,8 +139,6 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
         Ok(Kind::Bridge)
     } else if begins("ovs") {
         Err(PlanError::open_vswitch(name.as_str()))
-    } else if begins("route") || begins("rule") || begins("tc") {
-        Err(InputError::guest_command(name.as_str()).into())
     } else if begins("dummy") {
         Ok(Kind::Dummy)
     } else {
@@ -234,7 +231,9 @@ impl Job<'_> {
 
     /// Nothing is announced without an address, on InfiniBand, or on a link that leads nowhere.
     fn announce(&self, kind: Kind) -> Option<Announce> {
-        self.request.addr.addr?;
+        if self.request.addr.addr.is_none() && self.request.dynamic.is_none() {
+            return None;
+        }
         match kind {
             Kind::Bridge => Some(Announce { guest_if: self.guest_if.clone(), port: Some(self.names.host_end(self.request)) }),
             Kind::Nic => Some(Announce { guest_if: self.guest_if.clone(), port: None }),

@@ -10,7 +10,7 @@ use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe;
 use pipework::model::error::KernelError;
 use pipework::model::op::Op;
-use pipework::model::request::{AttachRequest, GuestRef, MacAndTag};
+use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
 use pipework::plan::execute::{Kernel, execute};
 use pipework::plan::{Birth, plan};
 
@@ -21,19 +21,10 @@ pub fn request(words: &str, guest: &Space) -> AttachRequest {
     let direct_phys = words.contains("--direct-phys");
     let mut words = words.split_whitespace().filter(|w| *w != "--direct-phys");
     let host_if = words.next().unwrap().parse().unwrap();
-    let addr = words.next().unwrap().parse().unwrap();
+    let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
-    AttachRequest {
-        host_if,
-        guest: GuestRef::Pid(guest.pid()),
-        guest_if: None,
-        local_if: None,
-        addr,
-        mac: last.mac,
-        tag: last.tag,
-        direct_phys,
-        force: false,
-    }
+    let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
+    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, ..all }
 }
 
 /// How a step goes wrong.

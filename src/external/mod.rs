@@ -1,0 +1,1 @@
+//! Other programs' protocols and other programs themselves: OVSDB, DHCP, clients and tools that are installed.
