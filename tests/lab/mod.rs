@@ -244,6 +244,7 @@ pub fn has_kind(kind: &str) -> bool {
     let lab = Space::new();
     match kind {
         "vlan" => lab.try_sh("ip link add v0 type veth peer name v1 && ip link add link v0 name v0.5 type vlan id 5"),
+        "netem" => lab.try_sh("ip link add v0 type veth peer name v1 && tc qdisc add dev v0 root netem delay 1ms"),
         kind => lab.try_sh(&format!("ip link add x0 type {kind}")),
     }
 }

@@ -1,4 +1,4 @@
-//! The table of command lines, as text: cases.txt says how it is written, cases-nic.txt goes on.
+//! The table of command lines, as text: cases.txt says how it is written, the other cases-*.txt go on.
 
 /// How a case has to end, compared with the original.
 #[derive(Debug, PartialEq)]
@@ -40,7 +40,7 @@ pub struct Case {
 /// All cases in the order of the table.
 pub fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    let table = concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"));
+    let table = concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"), include_str!("cases-inside.txt"));
     for line in table.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some((group, title)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
             all.push(Case {

@@ -7,8 +7,8 @@ use super::lab::Ran;
 use super::world::World;
 
 /// What the script calls. Left out: iw, brctl and ovs-vsctl, so that it finds the same on every machine.
-const TOOLS: [&str; 15] =
-    ["awk", "basename", "cat", "cut", "find", "grep", "head", "ip", "ln", "md5sum", "mkdir", "rm", "sed", "sh", "sleep"];
+const TOOLS: [&str; 16] =
+    ["awk", "basename", "cat", "cut", "find", "grep", "head", "ip", "ln", "md5sum", "mkdir", "rm", "sed", "sh", "sleep", "tc"];
 
 /// Answers the three questions that the script asks Docker, for the lab's guests.
 const DOCKER: &str = r#"#!/bin/sh

@@ -1,7 +1,7 @@
 //! The state of a world, as `ip -j -d` tells it, without what differs between two worlds by itself.
 //!
 //! Left out, as not the command's doing or not repeatable: lo, interface indexes, random MAC addresses (that they are
-//! random is not), operational state, counters, queues, link-local addresses and their routes, tables other than main.
+//! random is not), operational state, counters, link-local addresses and their routes, table local.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -37,6 +37,7 @@ pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
                 state.insert(format!("{side} {word} {key}"), value);
             }
         }
+        state.extend(seen.others.iter().map(|(what, line)| (format!("{side} {what} {line}"), String::new())));
         if *side == "host" {
             host_links = seen.links;
         }
@@ -107,13 +108,17 @@ struct Seen {
     routes6: Value,
     /// Each link's addr_assign_type, for which there is nothing in netlink.
     mac_kinds: BTreeMap<String, String>,
+    /// Rules, routes of other tables and traffic control, where somebody made some: what they are, and the tool's line.
+    others: Vec<(&'static str, String)>,
 }
 
 impl Seen {
     /// A sysfs shows the namespace that it was mounted in.
     fn look(space: &Space) -> Self {
         let script = "mount -t sysfs sysfs /sys; ip -j -d addr show; echo @; ip -j -d -4 route show table main; echo @; \
-            ip -j -d -6 route show table main; echo @; cd /sys/class/net; grep -H . */addr_assign_type";
+            ip -j -d -6 route show table main; echo @; cd /sys/class/net; grep -H . */addr_assign_type; echo @; \
+            for v in 4 6; do ip -$v rule show 2> /dev/null || :; done; echo @; ip -4 -d route show table all; ip -6 -d route show table all; echo @; \
+            tc qdisc show; for dev in *; do tc class show dev $dev; tc filter show dev $dev; tc filter show dev $dev ingress 2> /dev/null || :; done";
         let output = space.command("unshare").args(["--mount", "--", "sh", "-ec", script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -121,8 +126,26 @@ impl Seen {
         let json = |part: &str| if part.trim().is_empty() { Value::Array(Vec::new()) } else { serde_json::from_str(part).unwrap() };
         let kinds = parts[3].lines().filter_map(|line| line.split_once("/addr_assign_type:"));
         let mac_kinds = kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
-        Self { links: json(parts[0]), routes: json(parts[1]), routes6: json(parts[2]), mac_kinds }
+        let mut others = Vec::new();
+        for (what, part, usual) in [
+            ("rule", parts[4], &["from all lookup local", "from all lookup main", "from all lookup default"][..]),
+            ("route", parts[5], &["table local", "table main"]),
+            ("tc", parts[6], &["qdisc noqueue 0:", "qdisc pfifo_fast 0:", "qdisc mq 0:"]),
+        ] {
+            // A route of table main has no table in it.
+            let is_usual = |line: &&str| usual.iter().any(|u| line.contains(u)) || (what == "route" && !line.contains(" table "));
+            let lines = part.lines().map(str::trim_end).filter(|line| !line.is_empty() && !is_usual(line));
+            others.extend(lines.map(|line| (what, tool_line(line))));
+        }
+        Self { links: json(parts[0]), routes: json(parts[1]), routes6: json(parts[2]), mac_kinds, others }
     }
+}
+
+/// A tool's line without what hangs on the machine: how often the kernel refers to a queue.
+fn tool_line(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let counts = |at: usize| words[at] == "refcnt" || (at > 0 && words[at - 1] == "refcnt");
+    (0..words.len()).filter(|at| !counts(*at)).map(|at| words[at]).collect::<Vec<_>>().join(" ")
 }
 
 fn describe_route(route: &Value) -> (String, String) {
@@ -133,6 +156,11 @@ fn describe_route(route: &Value) -> (String, String) {
     for (field, label) in [("gateway", "via"), ("protocol", "proto"), ("scope", "scope"), ("prefsrc", "src")] {
         if let Some(word) = route[field].as_str() {
             let _ = write!(value, " {label} {word}");
+        }
+    }
+    for (field, label) in [("nexthops", "nexthops"), ("metrics", "metrics")] {
+        if let Some(all) = route[field].as_array() {
+            let _ = write!(value, " {label} {}", Value::from(all.clone()).to_string().replace('"', ""));
         }
     }
     // linkdown comes and goes with the carrier; onlink is asked for.
