@@ -19,6 +19,7 @@ pub enum Place {
     Host,
     Guest,
     Nic,
+    Dhcp,
 }
 
 /// One case.
@@ -40,7 +41,8 @@ pub struct Case {
 /// All cases in the order of the table.
 pub fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    let table = concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"), include_str!("cases-inside.txt"));
+    let table =
+        concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"), include_str!("cases-inside.txt"), include_str!("cases-dhcp.txt"));
     for line in table.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some((group, title)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
             all.push(Case {
@@ -63,6 +65,7 @@ pub fn cases() -> Vec<Case> {
             "host" => case.setup.push((Place::Host, rest)),
             "guest" => case.setup.push((Place::Guest, rest)),
             "nic" => case.setup.push((Place::Nic, rest)),
+            "dhcp" => case.setup.push((Place::Dhcp, rest)),
             "run" => case.runs.push(rest),
             "differs" => case.differs.push(rest),
             "no-busybox" => case.busybox = false,

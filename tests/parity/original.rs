@@ -10,8 +10,13 @@ use super::world::World;
 const TOOLS: [&str; 16] =
     ["awk", "basename", "cat", "cut", "find", "grep", "head", "ip", "ln", "md5sum", "mkdir", "rm", "sed", "sh", "sleep", "tc"];
 
-/// Answers the three questions that the script asks Docker, for the lab's guests.
+/// Answers the three questions that the script asks Docker, for the lab's guests. A container that shares a guest's network
+/// is a process in it, which ends when it has a lease: the state is then what it is while the container runs.
 const DOCKER: &str = r#"#!/bin/sh
+if [ "$1 $2 $4" = "run -d container:guest" ]; then
+  shift 7
+  exec nsenter --net="/proc/$PARITY_GUEST/ns/net" busybox "$@" -q -n -s /etc/udhcpc/default.script
+fi
 case "$3" in
 guest) pid=$PARITY_GUEST ;;
 other) pid=$PARITY_OTHER ;;
@@ -40,15 +45,21 @@ impl Original {
     }
 
     /// Runs the script. It looks for interfaces in /sys, which shows the namespace it was mounted in, and writes to
-    /// /var/run/netns: it gets its own of both.
+    /// /var/run/netns: it gets its own of both. DHCP clients write to /etc and to all of /run, and stay: they get their
+    /// own, the PATH that they need, and end with the script.
     pub fn run(&self, world: &World, words: &str, busybox: bool) -> Ran {
         let path = if busybox { self.with.path() } else { self.without.path() };
         let words = words.replace("{guest}", "guest").replace("{other}", "other");
-        let line = format!(
-            "mkdir -p /var/run/netns; mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /var/run/netns; PATH=\"$1\"; export PATH; exec sh \"$0\" {words}"
-        );
+        let (own, path) = match &world.dhcp {
+            None => ("mkdir -p /var/run/netns; mount -t tmpfs tmpfs /var/run/netns", path.display().to_string()),
+            Some(_) => (
+                "mount -t tmpfs tmpfs /run; cp -a /etc /run/etc; mkdir -p /run/etc/dhclient; mount --bind /run/etc /etc; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/dhcpcd /run/netns",
+                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display()),
+            ),
+        };
+        let line = format!("mount -t sysfs sysfs /sys; {own}; PATH=\"$1\"; export PATH; sh \"$0\" {words}");
         let mut command = world.lab.host.command("unshare");
-        command.args(["--mount", "--", "sh", "-ec", &line]).arg(&self.script).arg(path);
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-ec", &line]).arg(&self.script).arg(path);
         command
             .env("PARITY_GUEST", world.guest.pid().to_string())
             .env("PARITY_OTHER", world.other.as_ref().map(|o| o.pid().to_string()).unwrap_or_default());

@@ -13,9 +13,11 @@ use super::lab::Space;
 /// `guest addr eth1 10.1.1.2/24` to `brd 10.1.1.255 scope global`, and so on.
 pub type State = BTreeMap<String, String>;
 
-/// Reads all namespaces, the host first. `case` is the text in which MAC addresses known beforehand stand.
-pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
-    let pids: Vec<(&str, u32)> = spaces.iter().map(|(name, space)| (*name, space.pid())).collect();
+/// Reads all namespaces, the host first. `case` is the text in which MAC addresses known beforehand stand. A server's own
+/// namespace is not read, but the host's end of its cable bears its number.
+pub fn read(spaces: &[(&str, &Space)], case: &str, server: Option<&Space>) -> State {
+    let all = spaces.iter().map(|(name, space)| (*name, space.pid()));
+    let pids: Vec<(&str, u32)> = all.chain(server.map(|space| ("server", space.pid()))).collect();
     let mut state = State::new();
     let mut host_links = Value::Null;
     for (side, space) in spaces {
@@ -48,7 +50,9 @@ pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
 /// A guest's PID at the end of a name, as its placeholder.
 fn unpid(line: &str, pids: &[(&str, u32)]) -> String {
     let word = |word: &str| {
-        let found = pids.iter().find_map(|(side, pid)| word.strip_suffix(&format!("pl{pid}")).map(|rest| format!("{rest}pl<{side}>")));
+        let ends = ["pl", "srv"].iter().flat_map(|end| pids.iter().map(move |(side, pid)| (end, side, pid)));
+        let mut found = ends.map(|(end, side, pid)| (word.strip_suffix(&format!("{end}{pid}")), end, side));
+        let found = found.find_map(|(rest, end, side)| Some(format!("{}{end}<{side}>", rest?)));
         found.unwrap_or_else(|| word.to_owned())
     };
     line.split(' ').map(word).collect::<Vec<_>>().join(" ")

@@ -1,6 +1,7 @@
 //! A host with two guests, made fresh for each run of a case.
 
 use super::case::{Case, Place};
+use super::lab::dhcp::Server;
 use super::lab::{Lab, Ran, Space, has_netns_link};
 use super::state::{self, State};
 
@@ -10,6 +11,8 @@ pub struct World {
     pub guest: Space,
     /// Only where the case names it.
     pub other: Option<Space>,
+    /// Only where the case has one.
+    pub dhcp: Option<Server>,
     _switches: Vec<Space>,
 }
 
@@ -19,16 +22,17 @@ impl World {
         let lab = Lab::new();
         let guest = lab.guest();
         let other = case.text.contains("{other}").then(|| lab.guest());
-        let mut switches = Vec::new();
+        let (mut switches, mut dhcp) = (Vec::new(), None);
         for (place, line) in &case.setup {
             let line = line.replace("{pid}", &guest.pid().to_string());
             match place {
                 Place::Host => drop(lab.host.sh(&line)),
                 Place::Guest => drop(guest.sh(&line)),
                 Place::Nic => switches.push(lab.nic(&line)),
+                Place::Dhcp => dhcp = Some(dhcp_server(&lab, &line)),
             }
         }
-        Self { lab, guest, other, _switches: switches }
+        Self { lab, guest, other, dhcp, _switches: switches }
     }
 
     /// Runs our program; the shell splits and unquotes the words.
@@ -51,7 +55,7 @@ impl World {
 
     /// The normalised state of the host and its guests.
     pub fn state(&self, case: &Case) -> State {
-        state::read(&self.spaces(), &case.text)
+        state::read(&self.spaces(), &case.text, self.dhcp.as_ref().map(|server| &server.space))
     }
 
     /// Everything that the lab knows of a state, indexes and random MAC addresses too: for before and after in one world.
@@ -63,4 +67,10 @@ impl World {
     pub fn netns_link(&self) -> Option<u32> {
         self.spaces().iter().map(|(_, space)| space.pid()).find(|pid| has_netns_link(*pid))
     }
+}
+
+/// A server that has one lease to give.
+fn dhcp_server(lab: &Lab, bridge: &str) -> Server {
+    let options = ["--dhcp-range=10.88.0.50,10.88.0.50,255.255.255.0,1h", "--dhcp-option=3,10.88.0.1"];
+    Server::dnsmasq(lab, bridge, "10.88.0.1/24", &options)
 }
