@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use case::{Case, End, cases};
+use lab::ovs::no_ovs;
 use lab::{has_kind, no_root, skip};
 use original::Original;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,20 @@ fn an_address_from_a_dhcp_server_ends_as_with_the_original() {
 }
 
 #[test]
+fn a_guest_on_an_open_vswitch_ends_as_with_the_original() {
+    if !no_ovs() {
+        group("ovs", None);
+    }
+}
+
+#[test]
+fn a_new_open_vswitch_bridge_ends_as_with_the_original() {
+    if !no_ovs() {
+        group("new-ovs", Some("ovs"));
+    }
+}
+
+#[test]
 fn routes_rules_and_traffic_control_in_a_guest_end_as_with_the_original() {
     group("inside", None);
 }
@@ -110,8 +125,24 @@ fn what_the_original_gets_wrong_on_a_vlan_is_refused() {
 
 #[test]
 fn every_case_has_a_group_that_runs_it_and_a_record() {
-    const GROUPS: [&str; 14] =
-        ["bridge", "netmask", "gateway", "mac", "ipv6", "nic", "direct", "vlan", "dummy", "error", "vlan-error", "inside", "netem", "dhcp"];
+    const GROUPS: [&str; 16] = [
+        "bridge",
+        "netmask",
+        "gateway",
+        "mac",
+        "ipv6",
+        "nic",
+        "direct",
+        "vlan",
+        "dummy",
+        "error",
+        "vlan-error",
+        "inside",
+        "netem",
+        "dhcp",
+        "ovs",
+        "new-ovs",
+    ];
     let cases = cases();
     let records = recorded();
     assert!(cases.len() >= 44, "{} cases", cases.len());

@@ -20,6 +20,7 @@ pub enum Place {
     Guest,
     Nic,
     Dhcp,
+    Ovs,
 }
 
 /// One case.
@@ -41,8 +42,13 @@ pub struct Case {
 /// All cases in the order of the table.
 pub fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    let table =
-        concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"), include_str!("cases-inside.txt"), include_str!("cases-dhcp.txt"));
+    let table = concat!(
+        include_str!("cases.txt"),
+        include_str!("cases-nic.txt"),
+        include_str!("cases-inside.txt"),
+        include_str!("cases-dhcp.txt"),
+        include_str!("cases-ovs.txt")
+    );
     for line in table.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some((group, title)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
             all.push(Case {
@@ -65,6 +71,7 @@ pub fn cases() -> Vec<Case> {
             "host" => case.setup.push((Place::Host, rest)),
             "guest" => case.setup.push((Place::Guest, rest)),
             "nic" => case.setup.push((Place::Nic, rest)),
+            "ovs" => case.setup.push((Place::Ovs, rest)),
             "dhcp" => case.setup.push((Place::Dhcp, rest)),
             "run" => case.runs.push(rest),
             "differs" => case.differs.push(rest),

@@ -29,11 +29,12 @@ case "$2" in
 esac
 "#;
 
-/// The script, and directories that are its whole PATH: with busybox and without.
+/// The script, and directories that are its whole PATH: with busybox and without, and the one that Open vSwitch adds.
 pub struct Original {
     script: PathBuf,
     with: tempfile::TempDir,
     without: tempfile::TempDir,
+    ovs: tempfile::TempDir,
 }
 
 impl Original {
@@ -41,7 +42,9 @@ impl Original {
         assert!(script.is_file(), "PIPEWORK_ORIGINAL: no file {}", script.display());
         let (with, without) = (path_directory(), path_directory());
         symlink(tool("busybox"), with.path().join("busybox")).unwrap();
-        Self { script, with, without }
+        let ovs = tempfile::tempdir().unwrap();
+        symlink("/usr/bin/ovs-vsctl", ovs.path().join("ovs-vsctl")).unwrap();
+        Self { script, with, without, ovs }
     }
 
     /// Runs the script. It looks for interfaces in /sys, which shows the namespace it was mounted in, and writes to
@@ -51,7 +54,10 @@ impl Original {
         let path = if busybox { self.with.path() } else { self.without.path() };
         let words = words.replace("{guest}", "guest").replace("{other}", "other");
         let (own, path) = match &world.dhcp {
-            None => ("mkdir -p /var/run/netns; mount -t tmpfs tmpfs /var/run/netns", path.display().to_string()),
+            None => (
+                "mkdir -p /var/run/netns; mount -t tmpfs tmpfs /var/run/netns",
+                world.ovs.as_ref().map_or(String::new(), |_| format!("{}:", self.ovs.path().display())) + &path.display().to_string(),
+            ),
             Some(_) => (
                 "mount -t tmpfs tmpfs /run; cp -a /etc /run/etc; mkdir -p /run/etc/dhclient; mount --bind /run/etc /etc; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/dhcpcd /run/netns",
                 format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display()),
@@ -59,6 +65,7 @@ impl Original {
         };
         let line = format!("mount -t sysfs sysfs /sys; {own}; PATH=\"$1\"; export PATH; sh \"$0\" {words}");
         let mut command = world.lab.host.command("unshare");
+        command.envs(world.ovs.as_ref().map(|ovs| ("OVS_RUNDIR", &ovs.dir)));
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-ec", &line]).arg(&self.script).arg(path);
         command
             .env("PARITY_GUEST", world.guest.pid().to_string())

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::lab::Space;
+use super::lab::ovs::Ovs;
 
 /// `guest addr eth1 10.1.1.2/24` to `brd 10.1.1.255 scope global`, and so on.
 pub type State = BTreeMap<String, String>;
@@ -45,6 +46,27 @@ pub fn read(spaces: &[(&str, &Space)], case: &str, server: Option<&Space>) -> St
         }
     }
     state
+}
+
+/// Adds the database's rows of bridges and ports. Our guests are named by process: they have no container's name.
+pub fn read_ovs(state: &mut State, ovs: &Ovs, spaces: &[(&str, &Space)]) {
+    for bridge in ovs.vsctl("list-br").lines() {
+        state.insert(format!("ovs bridge {bridge}"), String::new());
+        for port in ovs.vsctl(&format!("list-ports {bridge}")).lines() {
+            let columns = ["tag", "trunks", "vlan_mode"].map(|column| format!("{column} {}", ovs.get("Port", port, column)));
+            let ids = ovs.get("Interface", port, "external_ids");
+            let mut line = format!("on {bridge} {} {}", columns.join(" "), ids);
+            let mut port = port.to_owned();
+            for (side, space) in spaces {
+                let pid = space.pid();
+                line = line.replace(&format!("\"{pid}\""), &format!("<{side}>")).replace(&format!("pl{pid}"), &format!("pl<{side}>"));
+                port = port.replace(&format!("pl{pid}"), &format!("pl<{side}>"));
+            }
+            let container = |word: &&str| !word.contains("pipework.containe");
+            let line: Vec<&str> = line.split(' ').filter(container).collect();
+            state.insert(format!("ovs port {port}"), line.join(" ").replace(['{', '}', '"'], ""));
+        }
+    }
 }
 
 /// A guest's PID at the end of a name, as its placeholder.
@@ -96,7 +118,7 @@ fn mac(link: &Value, kind: &str, case: &str) -> String {
     match kind {
         _ if case.to_lowercase().contains(&address) => address,
         // Of a bridge: it does not follow the ports, but nobody can say beforehand what it is.
-        "3" if link["linkinfo"]["info_kind"] == "bridge" => "pinned".into(),
+        "3" if ["bridge", "openvswitch", "tun"].iter().any(|kind| link["linkinfo"]["info_kind"] == *kind) => "pinned".into(),
         "3" => address,
         "2" => "inherited".into(),
         "1" => "random".into(),

@@ -2,6 +2,7 @@
 
 use super::case::{Case, Place};
 use super::lab::dhcp::Server;
+use super::lab::ovs::Ovs;
 use super::lab::{Lab, Ran, Space, has_netns_link};
 use super::state::{self, State};
 
@@ -13,6 +14,8 @@ pub struct World {
     pub other: Option<Space>,
     /// Only where the case has one.
     pub dhcp: Option<Server>,
+    /// Only where the case has one.
+    pub ovs: Option<Ovs>,
     _switches: Vec<Space>,
 }
 
@@ -22,17 +25,18 @@ impl World {
         let lab = Lab::new();
         let guest = lab.guest();
         let other = case.text.contains("{other}").then(|| lab.guest());
-        let (mut switches, mut dhcp) = (Vec::new(), None);
+        let (mut switches, mut dhcp, mut ovs) = (Vec::new(), None, None);
         for (place, line) in &case.setup {
             let line = line.replace("{pid}", &guest.pid().to_string());
             match place {
                 Place::Host => drop(lab.host.sh(&line)),
                 Place::Guest => drop(guest.sh(&line)),
                 Place::Nic => switches.push(lab.nic(&line)),
+                Place::Ovs => drop(ovs.get_or_insert_with(|| Ovs::start(&lab)).vsctl(&line)),
                 Place::Dhcp => dhcp = Some(dhcp_server(&lab, &line)),
             }
         }
-        Self { lab, guest, other, dhcp, _switches: switches }
+        Self { lab, guest, other, dhcp, ovs, _switches: switches }
     }
 
     /// Runs our program; the shell splits and unquotes the words.
@@ -44,6 +48,7 @@ impl World {
         let mut command = self.lab.host.command("sh");
         command.args(["-c", &format!("exec \"$0\" {words}"), env!("CARGO_BIN_EXE_pipework")]);
         command.env("PIPEWORK_RUN_DIR", self.lab.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.lab.dir.path());
+        command.envs(self.ovs.as_ref().map(|ovs| ("OVS_RUNDIR", &ovs.dir)));
         command.output().unwrap().into()
     }
 
@@ -55,12 +60,17 @@ impl World {
 
     /// The normalised state of the host and its guests.
     pub fn state(&self, case: &Case) -> State {
-        state::read(&self.spaces(), &case.text, self.dhcp.as_ref().map(|server| &server.space))
+        let mut state = state::read(&self.spaces(), &case.text, self.dhcp.as_ref().map(|server| &server.space));
+        if let Some(ovs) = &self.ovs {
+            state::read_ovs(&mut state, ovs, &self.spaces());
+        }
+        state
     }
 
     /// Everything that the lab knows of a state, indexes and random MAC addresses too: for before and after in one world.
     pub fn everything(&self) -> Vec<String> {
-        self.spaces().iter().flat_map(|(_, space)| space.state()).collect()
+        let rows = self.ovs.iter().flat_map(Ovs::rows);
+        self.spaces().iter().flat_map(|(_, space)| space.state()).chain(rows).collect()
     }
 
     /// A guest whose link in /var/run/netns was left there.
