@@ -10,6 +10,7 @@ mod nic;
 mod same;
 #[cfg(test)]
 mod tests;
+mod wifi;
 
 pub use error::{Difference, PlanError};
 pub use hints::hint;
@@ -115,6 +116,9 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
     ops.extend(addressing::ops(&job));
     ops.extend(last);
+    if kind == Kind::Ipoib {
+        ops.extend(link::returned(&job));
+    }
     Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if })
 }
 
