@@ -112,26 +112,22 @@ impl<'a> System<'a> {
         Ok(())
     }
 
-    /// Moves a phy and gives its interfaces their names. One that cannot have its name in the guest takes the phy back.
+    /// Moves a phy and gives its interfaces their names. The kernel knows no message that does both.
     fn move_phy(&mut self, phy: u32, wdev: u64, from: &LinkRef, to: &LinkRef, others: &[PhyMember]) -> Result<(), KernelError> {
         let (near, far) = match to.side {
-            Side::Guest => (&self.home, self.namespace),
-            Side::Host => (&self.namespace, self.home),
+            Side::Guest => (self.home, self.namespace),
+            Side::Host => (self.namespace, self.home),
         };
-        let mut leaving = near.inside(Wifi::open)?.ok_or_else(|| no_wifi(from))?;
-        let mut arriving = far.inside(Wifi::open)?.ok_or_else(|| no_wifi(from))?;
-        let at_home: Vec<(u64, &IfName)> = others.iter().map(|other| (other.wdev, &other.name)).collect();
-        let (near, far) = (near.raw_fd(), far.raw_fd());
+        let no_wifi = || KernelError::NoLink(from.to_string());
+        let mut leaving = near.inside(Wifi::open)?.ok_or_else(no_wifi)?;
+        let mut arriving = far.inside(Wifi::open)?.ok_or_else(no_wifi)?;
         self.indexes.clear();
-        leaving.set_netns(phy, far)?;
+        leaving.set_netns(phy, far.raw_fd())?;
+        let mut names = vec![(wdev, &to.name)];
         if to.side == Side::Host {
-            return self.name_wifi(&mut arriving, Side::Host, &[&[(wdev, &to.name)], &at_home[..]].concat());
+            names.extend(others.iter().map(|other| (other.wdev, &other.name)));
         }
-        self.name_wifi(&mut arriving, Side::Guest, &[(wdev, &to.name)]).inspect_err(|_| {
-            let back = arriving.set_netns(phy, near);
-            // The error that led here is the one to tell.
-            let _ = back.and_then(|()| self.name_wifi(&mut leaving, Side::Host, &[&[(wdev, &from.name)], &at_home[..]].concat()));
-        })
+        self.name_wifi(&mut arriving, to.side, &names).map_err(|cause| KernelError::HalfDone(Box::new(cause)))
     }
 
     /// Gives Wi-Fi interfaces their names, all that can have theirs.
@@ -273,10 +269,6 @@ impl Kernel for System<'_> {
     fn interrupted(&mut self) -> Option<&'static str> {
         self.signals.as_mut().and_then(|signals| signals.pending())
     }
-}
-
-fn no_wifi(link: &LinkRef) -> KernelError {
-    KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some(format!("this kernel has no Wi-Fi, and {link} was one")) }
 }
 
 /// The link of a name, on the socket's side.

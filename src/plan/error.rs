@@ -173,7 +173,9 @@ impl PlanError {
             Self::NicCarriesDefault { .. } | Self::NicHasChildren { .. } => {
                 "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into()
             }
-            Self::PhyStays { .. } => "a Wi-Fi interface moves only with its phy: attach to a bridge, and route between it and the Wi-Fi".into(),
+            Self::PhyStays { .. } => {
+                "a Wi-Fi interface moves only with its phy: attach to a bridge, and route between it and the Wi-Fi".into()
+            }
             Self::PhyShared { others, .. } => {
                 let commands: Vec<String> = others.iter().map(|name| format!("iw dev {name} del")).collect();
                 format!("remove what is not needed ({}); --force moves all of them", commands.join("; "))

@@ -16,15 +16,16 @@ use pipework::plan::{Birth, plan};
 
 use super::Space;
 
-/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` may stand first.
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` and `--force` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
     let direct_phys = words.contains("--direct-phys");
-    let mut words = words.split_whitespace().filter(|w| *w != "--direct-phys");
+    let force = words.contains("--force");
+    let mut words = words.split_whitespace().filter(|w| !w.starts_with("--"));
     let host_if = words.next().unwrap().parse().unwrap();
     let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
     let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
-    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, ..all }
+    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, force, ..all }
 }
 
 /// How a step goes wrong.
@@ -112,8 +113,13 @@ fn on_host<'a, T: Send>(
 
 /// For every step and both ways of going wrong: both sides look as before.
 pub fn every_step_rolls_back(words: &str, host_setup: &str, guest_setup: &str) {
-    for birth in [Birth::Guest, Birth::Host] {
-        let lab = super::Lab::new();
+    every_step_rolls_back_on(super::Lab::new, &[Birth::Guest, Birth::Host], words, host_setup, guest_setup);
+}
+
+/// As that, on hosts of the caller's making.
+pub fn every_step_rolls_back_on(host: impl Fn() -> super::Lab, births: &[Birth], words: &str, host_setup: &str, guest_setup: &str) {
+    for birth in births.iter().copied() {
+        let lab = host();
         let guest = lab.guest();
         lab.host.sh(host_setup);
         guest.sh(guest_setup);
