@@ -7,28 +7,21 @@ use std::process::Command;
 use super::lab::Space;
 use super::sh;
 
-/// Gives a guest an interface in the original's way.
+/// Gives a guest an interface in the original's way: `--direct-phys NIC` or `PARENT@PKEY`.
 pub fn original(host_if: &str, guest: &Space, addr: &str) {
-    match std::env::var("PIPEWORK_ORIGINAL") {
-        Ok(script) => run(&script, host_if, guest, addr),
-        Err(_) => {
-            let pid = guest.pid();
-            let (nic, key) = host_if.trim_start_matches("--direct-phys ").split_once('@').unwrap_or((host_if, ""));
-            match host_if.strip_prefix("--direct-phys ") {
-                Some(nic) => {
-                    sh(&format!("ip link set {nic} up; iw phy $(cat /sys/class/net/{nic}/phy80211/name) set netns {pid}"));
-                    finish(guest, nic, "eth1", addr);
-                }
-                None => {
-                    let pkey = if key.is_empty() { String::new() } else { format!("pkey 0x{key}") };
-                    let made = if key.is_empty() { format!("{nic}.{pid}") } else { format!("{nic}.{key}.{pid}") };
-                    sh(&format!(
-                        "ip link add link {nic} name {made} type ipoib {pkey}; ip link set {nic} up; ip link set {made} netns {pid}"
-                    ));
-                    finish(guest, &made, "ib0", addr);
-                }
-            }
-        }
+    let pid = guest.pid();
+    if let Ok(script) = std::env::var("PIPEWORK_ORIGINAL") {
+        run(&script, host_if, guest, addr);
+    } else if let Some(nic) = host_if.strip_prefix("--direct-phys ") {
+        sh(&format!("ip link set {nic} up; iw phy $(cat /sys/class/net/{nic}/phy80211/name) set netns {pid}"));
+        finish(guest, nic, "eth1", addr);
+    } else {
+        let (parent, key) = host_if.split_once('@').unwrap();
+        let made = format!("{parent}.{key}.{pid}");
+        sh(&format!(
+            "ip link add link {parent} name {made} type ipoib pkey 0x{key}; ip link set {parent} up; ip link set {made} netns {pid}"
+        ));
+        finish(guest, &made, "ib0", addr);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pipework::plan::Birth;
 
-use super::lab::inside::{every_step_rolls_back_on, request, there_and_back};
+use super::lab::inside::{Fault, every_step_rolls_back_on, request, there_and_back};
 use super::lab::{Lab, Space, assert_same, both, eventually};
 use super::original::{like_ours, original};
 use super::{not_ours, sh};
@@ -87,7 +87,9 @@ fn every_step_with_a_phy_rolls_back() {
         return;
     }
     let _radios = Radios::new();
-    every_step_rolls_back_on(Lab::here, &[Birth::Guest], "--direct-phys wlan0 10.1.1.2/24@10.1.1.1 U:x", IN_USE, "true");
+    let lab = Lab::here();
+    lab.host.sh(IN_USE);
+    every_step_rolls_back_on(&lab, "--direct-phys wlan0 10.1.1.2/24@10.1.1.1 U:x", "true", Birth::Guest, &[Fault::AnswerLost]);
 }
 
 #[test]
@@ -142,7 +144,7 @@ fn a_name_that_another_interface_of_the_phy_brings_along_leaves_all_as_it_was() 
     lab.host.sh(&format!("{IN_USE}; iw dev wlan0 interface add eth1 type monitor"));
     let before = both(&lab, &guest);
     let error = lab.fails(&format!("--direct-phys --force wlan0 pid:{} 10.1.1.2/24", guest.pid()), "move wlan0 with its phy");
-    assert!(error.contains("File exists"), "{error}");
+    assert!(error.contains("File exists") && error.contains("choose another with -i"), "{error}");
     assert_same(&before, &both(&lab, &guest), "refused half way");
 }
 
