@@ -15,6 +15,7 @@ mod original;
 mod wifi;
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use lab::{no_root, skip};
 
@@ -23,6 +24,15 @@ use lab::{no_root, skip};
 fn not_ours() -> bool {
     let ours = std::env::var("PIPEWORK_TEST_VM").as_deref() == Ok("1");
     no_root() || (!ours && skip("needs a machine of its own: scripts/qemu-run gives one"))
+}
+
+/// Waits until something is so. Everything takes its time in an emulated machine.
+fn in_time(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Runs a shell line on the machine, which has to succeed, and returns what it printed.

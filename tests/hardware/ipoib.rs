@@ -6,9 +6,9 @@ use pipework::model::request::AttachRequest;
 use pipework::plan::Birth;
 
 use super::lab::inside::{Fault, every_step_rolls_back_on, request, there_and_back};
-use super::lab::{Lab, Space, assert_same, both, eventually};
+use super::lab::{Lab, Space, assert_same, both};
 use super::original::{like_ours, original};
-use super::{not_ours, sh};
+use super::{in_time, not_ours, sh};
 
 static PORT: Once = Once::new();
 
@@ -19,7 +19,7 @@ fn host() -> Lab {
             rdma link add rxe0 type rxe netdev below0; modprobe rxe_as_ib; modprobe ib_ipoib");
     });
     let lab = Lab::here();
-    eventually("ib0", || lab.host.try_sh("ip link show ib0"));
+    in_time("ib0", || lab.host.try_sh("ip link show ib0"));
     lab.host.sh("ip link set ib0 up");
     lab
 }
@@ -106,7 +106,7 @@ fn a_child_whose_guest_died_comes_back_and_goes_with_the_next_attach() {
     let first = lab.guest();
     lab.ok(&line(&first, "8001"));
     drop(first);
-    eventually("the child is back", || lab.host.state().len() > before.len());
+    in_time("the child is back", || lab.host.state().len() > before.len());
     let mut came_back = keys(&lab.host);
     came_back.retain(|(name, _)| !["ib0", "mine"].contains(&name.as_str()));
     assert_eq!(came_back, [key("eth1", "0x8001")]);
