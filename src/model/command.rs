@@ -71,6 +71,25 @@ impl<'a> Commands<'a> {
         format!("{}{family} route {verb} {to}{via} dev {dev}", self.ip(Side::Guest))
     }
 
+    /// `iw` moves the phy, and the kernel keeps the interface's name where nobody there has it.
+    fn move_phy(&self, phy: &str, from: &LinkRef, to: &LinkRef) -> String {
+        let mut text = match (from.side, self.guest.pid) {
+            (Side::Host, _) => String::new(),
+            (Side::Guest, Some(pid)) => format!("ip netns exec {pid} "),
+            (Side::Guest, None) => format!("nsenter --net={} ", quoted(&self.guest.path)),
+        };
+        let netns = match (to.side, self.guest.pid) {
+            (Side::Host, _) => "1".to_owned(),
+            (Side::Guest, Some(pid)) => pid.to_string(),
+            (Side::Guest, None) => format!("name {}", quoted(&self.guest.path)),
+        };
+        text += &format!("iw phy {} set netns {netns}", quoted(phy));
+        if from.name != to.name {
+            text += &format!(" && {} link set dev {} name {}", self.ip(to.side), name(from), name(to));
+        }
+        text
+    }
+
     /// One step.
     pub fn print(&self, op: &Op) -> String {
         match op {
@@ -101,6 +120,7 @@ impl<'a> Commands<'a> {
                 let new = if from.name == to.name { String::new() } else { format!(" name {}", name(to)) };
                 format!("{} link set dev {}{new} netns {netns}", self.ip(from.side), name(from))
             }
+            Op::MovePhy { phy, from, to, .. } => self.move_phy(&phy.name, from, to),
             Op::RenameLink { link, name: new } => {
                 format!("{} link set dev {} name {}", self.ip(link.side), name(link), quoted(new.as_str()))
             }

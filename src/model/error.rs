@@ -114,6 +114,9 @@ pub enum KernelError {
     /// The answer made no sense.
     #[error("the kernel's answer cannot be read: {0}")]
     Garbled(String),
+    /// The first half of a step was done, and the second failed.
+    #[error(transparent)]
+    HalfDone(Box<Self>),
     /// A signal asked to stop.
     #[error("interrupted by {0}")]
     Interrupted(&'static str),
@@ -140,12 +143,14 @@ impl KernelError {
         match self {
             Self::Refused { errno, .. } | Self::File { errno, .. } => Some(*errno),
             Self::NoLink(_) => Some(Errno::ENODEV),
+            Self::HalfDone(cause) => cause.errno(),
             _ => None,
         }
     }
 
     /// Whether the step may have taken effect although it failed.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Unanswered(_) | Self::Garbled(_)) || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
+        matches!(self, Self::Unanswered(_) | Self::Garbled(_) | Self::HalfDone(_))
+            || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 
 use super::facts::{AddrFacts, NicState, RouteFacts};
+use super::phy::{Phy, PhyMember};
 use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side, VlanId};
 
 /// A link that is to be made: where, how it is called, and what it starts with.
@@ -87,6 +88,22 @@ pub enum Op {
         to: LinkRef,
         /// What a NIC that existed before had on the host, to be put back.
         before: Option<NicBefore>,
+    },
+    /// Moves a phy with all its Wi-Fi interfaces to the other side. Only one of them is meant; the others get their names
+    /// back when they come back to the host.
+    MovePhy {
+        /// The phy.
+        phy: Phy,
+        /// NL80211_ATTR_WDEV of the interface that is meant.
+        wdev: u64,
+        /// Where that is.
+        from: LinkRef,
+        /// Where it goes.
+        to: LinkRef,
+        /// What it had on the host, to be put back.
+        before: Option<NicBefore>,
+        /// Its other interfaces.
+        others: Vec<PhyMember>,
     },
     /// Renames a link.
     RenameLink {
@@ -233,6 +250,19 @@ impl Op {
                 vec![Self::DelLink { link: link.at.clone() }]
             }
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
+            Self::MovePhy { phy, wdev, from, to, before, others } => {
+                let mut ops = vec![Self::MovePhy {
+                    phy: phy.clone(),
+                    wdev: *wdev,
+                    from: to.clone(),
+                    to: from.clone(),
+                    before: None,
+                    others: others.clone(),
+                }];
+                ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+                ops.extend(others.iter().filter(|_| before.is_some()).flat_map(|m| put_back(&LinkRef::host(&m.name), &m.before)));
+                ops
+            }
             Self::RenameLink { link, name } => {
                 vec![Self::RenameLink { link: LinkRef { side: link.side, name: name.clone() }, name: link.name.clone() }]
             }
@@ -281,6 +311,7 @@ impl Op {
             Self::AddMacvlan { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
             Self::MoveLink { from: link, .. }
+            | Self::MovePhy { from: link, .. }
             | Self::DelLink { link }
             | Self::RenameLink { link, .. }
             | Self::AddAltName { link, .. }
@@ -312,6 +343,10 @@ impl Op {
                 Side::Guest => format!("move {from} into the guest as {}", to.name),
                 Side::Host => format!("move {from} back to the host as {}", to.name),
             },
+            Self::MovePhy { phy, from, to, .. } => match to.side {
+                Side::Guest => format!("move {from} with its phy {} into the guest as {}", phy.name, to.name),
+                Side::Host => format!("move {from} with its phy {} back to the host as {}", phy.name, to.name),
+            },
             Self::RenameLink { link, name } => format!("rename {link} to {name}"),
             Self::AddAltName { link, name } => format!("give {link} the other name {name}"),
             Self::DelAltName { link, name } => format!("take the other name {name} from {link}"),
@@ -338,12 +373,17 @@ fn on(side: Side) -> &'static str {
     }
 }
 
-/// Back to the host under its name; then what the move took away, in the order that the kernel wants.
+/// Back to the host under its name; then what the move took away.
 fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op> {
     let mut ops = vec![Op::MoveLink { from: to.clone(), to: from.clone(), before: None }];
-    let Some(before) = before else { return ops };
-    let link = || from.clone();
-    ops.extend(before.master.map(|master| Op::SetMaster { link: link(), master }));
+    ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+    ops
+}
+
+/// What a NIC had before it was moved away, in the order that the kernel wants.
+fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
+    let link = || nic.clone();
+    let mut ops: Vec<Op> = before.master.map(|master| Op::SetMaster { link: link(), master }).into_iter().collect();
     let restored = before.state.addrs.iter().filter(|a| !a.automatic);
     ops.extend(restored.map(|addr| Op::RestoreAddr { link: link(), addr: addr.clone() }));
     if before.up {
@@ -351,7 +391,7 @@ fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op
     }
     let routes = before.state.routes.iter();
     ops.extend(routes.map(|route| Op::RestoreRoute {
-        side: from.side,
+        side: nic.side,
         route: route.clone(),
         moved: Some(Moved { link: link(), index: before.index }),
     }));

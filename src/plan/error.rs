@@ -88,6 +88,24 @@ pub enum PlanError {
         /// The links on it.
         children: Vec<String>,
     },
+    /// A Wi-Fi driver that keeps its phy where it is.
+    #[error("the driver of {nic} does not let its phy {phy} leave the host's network namespace")]
+    PhyStays {
+        /// The interface.
+        nic: String,
+        /// Its phy.
+        phy: String,
+    },
+    /// A Wi-Fi interface that does not have its phy to itself.
+    #[error("{nic} is not alone on its phy {phy}: {} would move along", .others.join(", "))]
+    PhyShared {
+        /// The interface.
+        nic: String,
+        /// Its phy.
+        phy: String,
+        /// The other interfaces.
+        others: Vec<String>,
+    },
     /// The bridge has no room.
     #[error("bridge {name} is full: it has {ports} ports, the most that the kernel allows")]
     BridgeFull {
@@ -154,6 +172,13 @@ impl PlanError {
             }
             Self::NicCarriesDefault { .. } | Self::NicHasChildren { .. } => {
                 "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into()
+            }
+            Self::PhyStays { .. } => {
+                "a Wi-Fi interface moves only with its phy: attach to a bridge, and route between it and the Wi-Fi".into()
+            }
+            Self::PhyShared { others, .. } => {
+                let commands: Vec<String> = others.iter().map(|name| format!("iw dev {name} del")).collect();
+                format!("remove what is not needed ({}); --force moves all of them", commands.join("; "))
             }
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
             Self::IpoibMac => "leave the MAC address out".into(),

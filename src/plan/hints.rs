@@ -19,10 +19,13 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             Some(format!("is {bridge} still a bridge? `ip -d link show {bridge}` says"))
         }
         (Op::AddMacvlan { parent, .. }, Errno::EBUSY) => Some(format!("{parent} belongs to a bridge or bond: attach to that instead")),
-        (Op::AddIpoib { .. }, Errno::ENOTUNIQ | Errno::EEXIST) => Some("the partition key is in use on this parent already".into()),
-        (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!(
-            "the driver of {from} does not let it leave its namespace (Wi-Fi interfaces move with their phy, which this version does not do)"
-        )),
+        (Op::AddIpoib { .. }, Errno::ENOTUNIQ) => Some("the partition key is in use on this parent already".into()),
+        (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!("the driver of {from} does not let it leave its namespace")),
+        (Op::MovePhy { phy, .. }, Errno::EOPNOTSUPP) => Some(format!("the driver of {} does not let it leave its namespace", phy.name)),
+        (Op::MovePhy { to, .. }, Errno::EEXIST) => {
+            Some(format!("another interface of the phy, or the guest, has the name {}: choose another with -i", to.name))
+        }
+        (Op::SetUp { .. }, Errno::ERFKILL) => Some("the radio is switched off: rfkill list, rfkill unblock wifi".into()),
         (Op::AddAddr { .. }, Errno::EACCES) => Some("IPv6 is switched off in the guest: sysctl net.ipv6.conf.all.disable_ipv6".into()),
         (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => {
             Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into())

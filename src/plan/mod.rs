@@ -10,6 +10,7 @@ mod nic;
 mod same;
 #[cfg(test)]
 mod tests;
+mod wifi;
 
 pub use error::{Difference, PlanError};
 pub use hints::hint;
@@ -100,7 +101,8 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
         return same::unchanged(request, facts, moved, Kind::Nic);
     }
     let kind = kind_of(request, facts)?;
-    let job = Job { request, facts, birth, names: Names::of(&facts.guest.id), guest_if: guest_if(request, kind) };
+    let guest_if = guest_if(request, kind);
+    let job = Job { request, facts, birth: possible(birth, &guest_if, request, facts), names: Names::of(&facts.guest.id), guest_if };
     job.check_options(kind)?;
     if let Some(existing) = &facts.guest.link {
         return same::unchanged(request, facts, existing, kind);
@@ -115,6 +117,9 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
     ops.extend(addressing::ops(&job));
     ops.extend(last);
+    if kind == Kind::Ipoib {
+        ops.extend(link::returned(&job));
+    }
     Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if })
 }
 
@@ -144,6 +149,13 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
     } else {
         Err(unknown())
     }
+}
+
+/// The kernel looks for a new link's name on this side, even when it is to be another's (rtnl_newlink, EEXIST): a guest's eth1 on
+/// the host's eth1 is born on the host.
+fn possible(birth: Birth, guest_if: &IfName, request: &AttachRequest, facts: &Facts) -> Birth {
+    let host = facts.host.link.as_ref().filter(|link| link.kind != LinkKind::Bridge && !request.direct_phys);
+    if host.is_some_and(|link| link.name == guest_if.as_str()) { Birth::Host } else { birth }
 }
 
 fn guest_if(request: &AttachRequest, kind: Kind) -> IfName {

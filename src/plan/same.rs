@@ -104,12 +104,9 @@ fn ipoib(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: 
         return Ok(());
     };
     let parent = facts.host.link.as_ref();
-    differences.check(
-        "the parent",
-        parent.is_some_and(|p| link.link == Some(p.index)),
-        format!("interface {}", link.link.unwrap_or(0)),
-        &request.host_if,
-    );
+    // The kernel leaves the parent's index out when it is the child's own, in another namespace (rtnl_fill_ifinfo).
+    let on = link.link.unwrap_or(link.index);
+    differences.check("the parent", parent.is_some_and(|p| on == p.index), format!("interface {on}"), &request.host_if);
     if let Some(tag) = &request.tag {
         let wanted = tag.pkey()?.get();
         // The driver sets the membership bit of every child's key (0x8000).

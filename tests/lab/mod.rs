@@ -32,12 +32,16 @@ pub struct Space {
 
 impl Space {
     pub fn new() -> Self {
-        let mut child = Command::new("unshare")
-            .args(["--net", "--", "sh", "-c", "ip link set lo up && echo ready && exec sleep 100000"])
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("unshare (util-linux)");
+        Self::holding("unshare", &["--net", "--", "sh", "-c", "ip link set lo up && echo ready && exec sleep 100000"])
+    }
+
+    /// The namespace that the test itself is in: for machines that are the test's own.
+    pub fn here() -> Self {
+        Self::holding("sh", &["-c", "echo ready && exec sleep 100000"])
+    }
+
+    fn holding(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program).args(arguments).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().expect(program);
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
         assert_eq!(line, "ready\n");
@@ -178,6 +182,11 @@ pub struct Lab {
 impl Lab {
     pub fn new() -> Self {
         Self { host: Space::new(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A host that is the machine itself, where hardware appears.
+    pub fn here() -> Self {
+        Self { host: Space::here(), dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn guest(&self) -> Space {
