@@ -102,6 +102,30 @@ pub enum PlanError {
         /// The interface.
         name: String,
     },
+    /// Open vSwitch has a port of the name, and it is not ours.
+    #[error("Open vSwitch has a port {name} already, on {bridge}, and pipework did not make it")]
+    OvsPortInUse {
+        /// The name.
+        name: String,
+        /// The bridge it is on.
+        bridge: String,
+    },
+    /// 802.1ad on a port of Open vSwitch.
+    #[error("@{tag}: a port of Open vSwitch takes no 802.1ad VLAN")]
+    OvsServiceVlan {
+        /// What was asked.
+        tag: String,
+    },
+    /// A bridge that is itself a VLAN, and a VLAN besides.
+    #[error("{name} is VLAN {vlan} of {parent} already: its ports have no other")]
+    OvsFakeBridge {
+        /// The bridge.
+        name: String,
+        /// The bridge that it is a part of.
+        parent: String,
+        /// Its VLAN.
+        vlan: u16,
+    },
     /// MAC on InfiniBand. The original's words.
     #[error("MACADDR configuration unsupported for IPoIB interfaces.")]
     IpoibMac,
@@ -131,10 +155,6 @@ impl PlanError {
         Self::Input(InputError::NotYet { what: what.to_owned(), instead: instead.to_owned() })
     }
 
-    pub(super) fn open_vswitch(bridge: &str) -> Self {
-        Self::not_yet(&format!("Open vSwitch ({bridge})"), "use a Linux bridge, whose name starts with br, or attach with ovs-docker")
-    }
-
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -156,6 +176,11 @@ impl PlanError {
                 "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into()
             }
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
+            Self::OvsPortInUse { name, bridge } => {
+                format!("choose another name with -l, or remove it: ovs-vsctl del-port {bridge} {name}")
+            }
+            Self::OvsServiceVlan { .. } => "give @10, @10,20-30 or @,20-30; 802.1ad is for NICs".into(),
+            Self::OvsFakeBridge { parent, .. } => format!("leave the VLAN out, or attach to {parent} with it"),
             Self::IpoibMac => "leave the MAC address out".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,

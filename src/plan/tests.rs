@@ -25,8 +25,15 @@ fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
 }
 
 fn facts() -> Facts {
-    let id =
-        GuestId { name: "web".into(), engine: "docker", container: None, pid: Some(4711), path: "/proc/4711/ns/net".into(), netns: 42 };
+    let id = GuestId {
+        name: "web".into(),
+        engine: "docker",
+        container: None,
+        container_name: None,
+        pid: Some(4711),
+        path: "/proc/4711/ns/net".into(),
+        netns: 42,
+    };
     Facts {
         host: HostFacts::default(),
         guest: GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false },
