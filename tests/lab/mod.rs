@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod inside;
+pub mod ovs;
 
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -186,7 +187,13 @@ impl Lab {
     pub fn program(&self) -> Command {
         let mut command = self.host.command(env!("CARGO_BIN_EXE_pipework"));
         command.env("PIPEWORK_RUN_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
+        command.env("OVS_DB", self.ovsdb());
         command
+    }
+
+    /// Where the program looks for Open vSwitch's database: nobody is there unless the test starts it.
+    pub fn ovsdb(&self) -> String {
+        format!("unix:{}", self.dir.path().join("db.sock").display())
     }
 
     /// Runs the program with the words of a line (split at spaces).

@@ -40,6 +40,7 @@ impl World {
         let mut command = self.lab.host.command("sh");
         command.args(["-c", &format!("exec \"$0\" {words}"), env!("CARGO_BIN_EXE_pipework")]);
         command.env("PIPEWORK_RUN_DIR", self.lab.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.lab.dir.path());
+        command.env("OVS_DB", self.lab.ovsdb());
         command.output().unwrap().into()
     }
 
