@@ -186,7 +186,7 @@ fn the_same_request_again_changes_nothing_and_another_is_refused_with_the_differ
         lab.fails(&other, difference);
         assert_same(&before, &all(&lab, &guest, &ovs), &words);
     }
-    assert!(ovs.rows().contains(&format!("fake0 has veth5pl{pid}")), "a fake bridge's port is the VLAN's: {:?}", ovs.rows());
+    assert_eq!(ovs.vsctl("list-ports fake0").trim(), format!("veth5pl{pid}"), "a fake bridge's port is the VLAN's");
     lab.fails(&format!("fake0 -i eth6 pid:{pid} 0/0 @8"), "fake0 is VLAN 7 of ovsu already");
     lab.fails(&format!("ovsu -i eth6 pid:{pid} 0/0 @ad:8"), "a port of Open vSwitch takes no 802.1ad VLAN");
     lab.fails(&format!("ovsu -i eth6 pid:{pid} 0/0 @fff1"), "VLAN \"fff1\"");

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::Value;
+
 use super::{Lab, Space, eventually, skip};
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -132,17 +134,28 @@ impl Ovs {
 
     /// What is configured, a line for each row, without what the switch itself writes.
     pub fn rows(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (table, columns) in [
-            ("Bridge", "name,datapath_type,external_ids,other_config,fail_mode"),
-            ("Port", "name,tag,trunks,vlan_mode,fake_bridge,qos,external_ids,other_config"),
+        const TABLES: [(&str, &str); 3] = [
+            ("Port", "_uuid,name,tag,trunks,vlan_mode,fake_bridge,qos,external_ids,other_config"),
+            ("Bridge", "ports,name,datapath_type,external_ids,other_config,fail_mode"),
             ("Interface", "name,type,external_ids,options,other_config,mtu_request,ofport_request,ingress_policing_rate"),
-        ] {
-            let text = self.vsctl(&format!("--no-headings --format=csv --columns={columns} list {table}"));
-            lines.extend(text.lines().map(|line| format!("{table} {line}")));
-        }
-        for bridge in self.vsctl("list-br").lines() {
-            lines.extend(self.vsctl(&format!("list-ports {bridge}")).lines().map(|port| format!("{bridge} has {port}")));
+        ];
+        // One process for all: under another kernel each costs a tenth of a second.
+        let lists: Vec<String> = TABLES.iter().map(|(table, columns)| format!("--columns={columns} list {table}")).collect();
+        let text = self.vsctl(&format!("--format=json -- {}", lists.join(" -- ")));
+        let documents: Vec<Value> = serde_json::Deserializer::from_str(&text).into_iter().map(Result::unwrap).collect();
+        let mut lines = Vec::new();
+        let mut names = Vec::new();
+        for ((table, _), document) in TABLES.iter().zip(&documents) {
+            for row in document["data"].as_array().unwrap() {
+                let plain = row.as_array().unwrap().iter().skip(usize::from(*table != "Interface"));
+                lines.push(format!("{table} {}", plain.map(Value::to_string).collect::<Vec<_>>().join(" ")));
+                if *table == "Port" {
+                    names.push((row[0].to_string(), row[1].as_str().unwrap()));
+                }
+                let ports = row[0].to_string();
+                let has = names.iter().filter(|(uuid, _)| *table == "Bridge" && ports.contains(uuid.as_str()));
+                lines.extend(has.map(|(_, port)| format!("{} has {port}", row[1].as_str().unwrap())));
+            }
         }
         lines.sort();
         lines
