@@ -153,8 +153,28 @@ fn rows_are_as_the_originals_own_command_writes_them() {
     }
     assert!(ovs.row("Interface", "ours").iter().any(|line| line.contains("pipework.containername=\"/web\"")));
     assert_eq!(lab.host.link("ours")["master"], lab.host.link("theirs")["master"]);
+    if let Some(script) = std::env::var_os("PIPEWORK_ORIGINAL") {
+        compare_with_the_original(&engine, &ovs, &script);
+    }
     engine.ok("ovsu -l ours web 10.1.1.2/24 @10");
     engine.fails("ovsu web 10.1.1.2/24", "the port's VLAN is access 10, wanted all");
+}
+
+/// The script itself, which finds the database by OVS_RUNDIR and the links in a /sys of its own.
+fn compare_with_the_original(engine: &Engine, ovs: &Ovs, script: &std::ffi::OsStr) {
+    for (words, ours) in [("-i eth7 -l script web 10.1.7.2/24 @10", "ours"), ("-i eth8 -l script8 web 10.1.8.2/24", "plain")] {
+        let mut command = engine.lab.host.command("unshare");
+        let line =
+            format!("mkdir -p /var/run/netns; mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /var/run/netns; exec sh \"$0\" ovsu {words}");
+        command.args(["--mount", "--", "sh", "-ec", &line]).arg(script).env("DOCKER_HOST", engine.host()).env("OVS_RUNDIR", &ovs.dir);
+        let ran: lab::Ran = command.output().unwrap().into();
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let name = words.split(' ').nth(3).unwrap();
+        for table in ["Port", "Interface"] {
+            let wanted: Vec<String> = ovs.row(table, name).iter().map(|line| line.replace(name, ours)).collect();
+            assert_eq!(ovs.row(table, ours), wanted, "{words}");
+        }
+    }
 }
 
 #[test]
@@ -348,6 +368,39 @@ fn a_row_that_is_anothers_is_refused_and_a_stale_one_of_ours_is_replaced() {
 }
 
 #[test]
+fn what_changes_between_the_look_and_the_change_is_looked_at_again_or_told() {
+    if no_ovs() {
+        return;
+    }
+    for (meanwhile, told) in [
+        ("del-br ovs0", None),
+        ("--no-wait add-port ovs0 p0 tag=7", Some("somebody else made or removed port p0 meanwhile")),
+        ("--no-wait del-port ovs0 stale", None),
+    ] {
+        let lab = Lab::new();
+        let ovs = Ovs::start_dummy(&lab);
+        let guest = lab.guest();
+        ovs.vsctl("add-br ovs0 -- add-port ovs0 stale");
+        let command = format!("ovs-vsctl --db={} {meanwhile}", ovs.address());
+        let between = Between::start(&ovs, Fate::Late, move || {
+            assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success())
+        });
+        let line = format!("--ovsdb {} ovs0 -l p0 pid:{} 0/0 @10", between.address(), guest.pid());
+        match told {
+            Some(message) => {
+                let said = lab.fails(&line, message);
+                assert!(said.contains("undone: 1 of 1 steps") && ovs.get("Port", "p0", "tag") == "7", "{said}");
+                assert_eq!((lab.host.link("p0"), guest.link("eth1")), (Value::Null, Value::Null));
+            }
+            None => {
+                lab.ok(&line);
+                assert_eq!((ovs.get("Port", "p0", "tag"), ovs.vsctl("port-to-br p0").trim()), ("10".into(), "ovs0"));
+            }
+        }
+    }
+}
+
+#[test]
 fn what_the_switch_says_of_a_port_is_our_error_and_undone() {
     if no_ovs() {
         return;
@@ -475,7 +528,7 @@ fn a_server_that_is_stopped_is_told_within_its_time_and_nothing_is_left_when_it_
 
     // Stopped between the look and the change: the request lies in its socket, and so does the one that takes it back.
     let server = ovs.server_pid();
-    let between = Between::start(&ovs, Fate::Stopped, move || kill(server, Signal::SIGSTOP).unwrap());
+    let between = Between::start(&ovs, Fate::Late, move || kill(server, Signal::SIGSTOP).unwrap());
     let said = lab.fails(&format!("--ovsdb {} {line}", between.address()), "did not answer within 5000 ms");
     assert!(said.contains("could not remove port"), "{said}");
     kill(ovs.server_pid(), Signal::SIGCONT).unwrap();

@@ -70,9 +70,9 @@ fn attach_once(
     start: Instant,
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Attached, AttachError> {
+    let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
-    let mut database = Database::at(options.ovsdb.as_deref());
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
     let mut ends = Ends { sides, database };
     let planned = plan(request, &facts, options.birth)?;

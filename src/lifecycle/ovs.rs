@@ -8,7 +8,7 @@ use crate::model::request::{AttachRequest, HostIf};
 /// The database of a request: an address that is looked at, and a connection that is opened, only when they are needed.
 #[derive(Debug, Default)]
 pub struct Database {
-    address: Option<String>,
+    address: Option<Address>,
     switch: Option<Switch>,
 }
 
@@ -25,20 +25,27 @@ enum Reason {
 
 impl Database {
     /// The database at an address; `None` for that of the environment, or the usual one.
-    pub fn at(address: Option<&str>) -> Self {
-        Self { address: address.map(str::to_owned), switch: None }
+    ///
+    /// # Errors
+    /// [`OvsError::Address`]
+    pub fn at(address: Option<&str>) -> Result<Self, OvsError> {
+        Ok(Self { address: address.map(str::parse).transpose()?, switch: None })
     }
 
     /// The address, when ovs-vsctl does not look there by itself.
     pub fn unusual_address(&self) -> Option<String> {
-        let address = Address::or_default(self.address.as_deref()).ok()?;
+        let address = self.address().ok()?;
         (address != Address::usual()).then(|| address.to_string())
+    }
+
+    fn address(&self) -> Result<Address, OvsError> {
+        self.address.clone().map_or_else(Address::current, Ok)
     }
 
     pub(super) fn switch(&mut self) -> Result<&mut Switch, OvsError> {
         let switch = match self.switch.take() {
             Some(switch) => switch,
-            None => Switch::new(Address::or_default(self.address.as_deref())?),
+            None => Switch::new(self.address()?),
         };
         Ok(self.switch.insert(switch))
     }

@@ -159,7 +159,7 @@ impl PlanError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::UnknownInterface { name } => format!(
-                "there is no interface {name} here; a name that starts with br makes a bridge, the word dummy a dummy interface. `ip link` lists what there is"
+                "there is no interface {name} here; a name that starts with br makes a bridge, with ovs one of Open vSwitch, the word dummy a dummy interface. `ip link` lists what there is"
             ),
             Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
             Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
@@ -176,9 +176,7 @@ impl PlanError {
                 "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into()
             }
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
-            Self::OvsPortInUse { name, bridge } => {
-                format!("choose another name with -l, or remove it: ovs-vsctl del-port {bridge} {name}")
-            }
+            Self::OvsPortInUse { name, .. } => format!("choose another name with -l; `ovs-vsctl list Interface {name}` shows what it is"),
             Self::OvsServiceVlan { .. } => "give @10, @10,20-30 or @,20-30; 802.1ad is for NICs".into(),
             Self::OvsFakeBridge { parent, .. } => format!("leave the VLAN out, or attach to {parent} with it"),
             Self::IpoibMac => "leave the MAC address out".into(),

@@ -85,7 +85,7 @@ fn ovs(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &m
     let port = known.and_then(|ovs| ovs.port.as_ref()).filter(|port| port.name == peer.name);
     let wanted = match bridge {
         Some(OvsBridge::Fake { parent, .. }) => parent.clone(),
-        _ => request.host_if.to_string(),
+        _ => facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |link| link.name.clone()),
     };
     let is = port.and_then(|port| port.bridge.as_deref());
     differences.check("the host end", is == Some(&wanted), format!("{} on {}", peer.name, is.unwrap_or("nothing")), format!("on {wanted}"));

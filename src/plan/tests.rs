@@ -199,7 +199,7 @@ fn only_a_row_of_ours_makes_room() {
     assert!(replaced[1].starts_with("ovs-vsctl --if-exists del-port veth1pl4711 -- add-port ovs0 veth1pl4711 -- "), "{replaced:?}");
     let error = plan(&request("ovs0 0/0"), &with_ovs(Some(OvsBridge::Real), Some(ovs_port("another"))), Birth::Guest).unwrap_err();
     assert_eq!(error.to_string(), "Open vSwitch has a port veth1pl4711 already, on ovs9, and pipework did not make it");
-    assert_eq!(error.hint().unwrap(), "choose another name with -l, or remove it: ovs-vsctl del-port ovs9 veth1pl4711");
+    assert_eq!(error.hint().unwrap(), "choose another name with -l; `ovs-vsctl list Interface veth1pl4711` shows what it is");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn on_host<'a, T: Send>(
             .inside(|| {
                 let held = guest::hold(&request.guest).unwrap();
                 let (mut facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).unwrap();
-                let mut database = Database::at(ovsdb);
+                let mut database = Database::at(ovsdb).unwrap();
                 if ovsdb.is_some() {
                     database.look(request, &mut facts).unwrap();
                 }

@@ -211,8 +211,8 @@ pub enum Fate {
     Dropped,
     /// The server gets it, its answer is lost and the connection closed.
     AnswerLost,
-    /// The server is stopped before it gets it.
-    Stopped,
+    /// Something happens before the server gets it.
+    Late,
 }
 
 /// Stands between the program and a server; the first request that makes a row meets its fate, later ones pass.
@@ -253,7 +253,7 @@ fn pass(mut client: UnixStream, server: &Path, fate: Fate, met: &AtomicUsize, th
         if is_first && fate == Fate::Dropped {
             return then();
         }
-        if is_first && fate == Fate::Stopped {
+        if is_first && fate == Fate::Late {
             then();
         }
         server.write_all(&request).unwrap();

@@ -22,14 +22,13 @@ pub enum Address {
 }
 
 impl Address {
-    /// The address that is given, else that of `OVS_DB`, else the one where ovs-vsctl looks by itself.
+    /// The address in `OVS_DB`, else the one where ovs-vsctl looks by itself.
     ///
     /// # Errors
-    /// When the address is none.
-    pub fn or_default(given: Option<&str>) -> Result<Self, OvsError> {
-        let from_environment = || std::env::var("OVS_DB").ok().filter(|text| !text.is_empty());
-        match given.map(str::to_owned).or_else(from_environment) {
-            Some(text) => text.parse(),
+    /// When there is something else in `OVS_DB`.
+    pub fn current() -> Result<Self, OvsError> {
+        match std::env::var_os("OVS_DB").filter(|text| !text.is_empty()) {
+            Some(text) => text.to_string_lossy().parse(),
             None => Ok(Self::usual()),
         }
     }
