@@ -11,7 +11,7 @@ use super::address::Address;
 use crate::model::ovs::OvsError;
 
 /// How long the server may take for one answer. A busy one takes milliseconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 const PIECE: usize = 64 << 10;
 
 /// A connection. It is used up by its first error.

@@ -5,13 +5,20 @@ use serde_json::Value;
 
 /// More than any answer to our questions, in bytes: a server cannot make us hold more.
 const MOST: usize = 16 << 20;
+/// Deeper than any answer: a row's column is a value in a list in an object in a list in an object.
+const DEEPEST: usize = 100;
 
-/// Bytes that have come, up to the values that are complete.
+/// Bytes that have come, up to the values that are complete. Each byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,
-    /// How many bytes the value that is not yet complete had when it was last tried.
-    tried: usize,
+    /// How many of them have been looked at.
+    seen: usize,
+    /// How many braces and brackets are open there.
+    depth: usize,
+    /// Whether that is inside a string, and behind a backslash in it.
+    in_string: bool,
+    escaped: bool,
 }
 
 impl Frames {
@@ -25,31 +32,33 @@ impl Frames {
     /// # Errors
     /// What is wrong with it, when no more bytes can make it a value; or when it is too long.
     pub fn next_value(&mut self) -> Result<Option<Value>, String> {
-        // A long answer comes in many pieces, and is read from its beginning each time: not for every piece.
-        if self.bytes.len() < self.tried.saturating_mul(2) && !self.may_be_complete() {
-            return Ok(None);
-        }
-        let mut values = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
-        let next = values.next();
-        let read = values.byte_offset();
-        match next {
-            Some(Ok(value)) => {
-                self.bytes.drain(..read);
-                self.tried = 0;
-                Ok(Some(value))
-            }
-            Some(Err(error)) if !error.is_eof() => Err(error.to_string()),
-            _ if self.bytes.len() > MOST => Err(format!("it is longer than {MOST} bytes")),
-            _ => {
-                self.tried = self.bytes.len();
-                Ok(None)
+        while let Some(byte) = self.bytes.get(self.seen).copied() {
+            self.seen += 1;
+            if self.is_end(byte)? {
+                let whole: Vec<u8> = self.bytes.drain(..self.seen).collect();
+                self.seen = 0;
+                return serde_json::from_slice(&whole).map(Some).map_err(|error| error.to_string());
             }
         }
+        if self.bytes.len() > MOST { Err(format!("it is longer than {MOST} bytes")) } else { Ok(None) }
     }
 
-    /// Every message is an object, and ends like one.
-    fn may_be_complete(&self) -> bool {
-        self.bytes.iter().rev().find(|b| !b.is_ascii_whitespace()).is_none_or(|b| *b == b'}')
+    /// Whether a value ends with the byte. Every message is an object; a list is let through, to be told apart later.
+    fn is_end(&mut self, byte: u8) -> Result<bool, String> {
+        if self.in_string {
+            self.in_string = byte != b'"' || self.escaped;
+            self.escaped = byte == b'\\' && !self.escaped;
+            return Ok(false);
+        }
+        match byte {
+            b'{' | b'[' if self.depth < DEEPEST => self.depth += 1,
+            b'{' | b'[' => return Err(format!("it is deeper than {DEEPEST} levels")),
+            _ if self.depth == 0 && !byte.is_ascii_whitespace() => return Err("it is no JSON object".into()),
+            b'}' | b']' => self.depth -= 1,
+            b'"' => self.in_string = true,
+            _ => {}
+        }
+        Ok(self.depth == 0 && matches!(byte, b'}' | b']'))
     }
 }
 
@@ -83,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_can_become_no_value_is_an_error_and_so_is_one_without_end() {
-        for stream in ["x", "}", "{\"a\":}", "HTTP/1.1 400", "\u{0}", "{\"a\" 1"] {
+        for stream in ["x", "}", "{\"a\":}", "HTTP/1.1 400", "\u{0}", "{\"a\" 1}", "{]", "\"{}\"", "7 {}"] {
             let mut frames = Frames::default();
             frames.push(stream.as_bytes());
             assert!(frames.next_value().is_err(), "{stream}");
@@ -92,7 +101,7 @@ mod tests {
         frames.push(&vec![b'['; 1000]);
         assert!(frames.next_value().is_err(), "deeper than we read");
         let mut frames = Frames::default();
-        frames.push(b"\"");
+        frames.push(b"[\"");
         frames.push(&vec![b'a'; MOST]);
         assert!(frames.next_value().unwrap_err().contains("longer"));
     }

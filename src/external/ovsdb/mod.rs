@@ -4,6 +4,7 @@
 mod address;
 mod client;
 mod frame;
+mod look;
 mod rows;
 mod switch;
 mod transaction;

@@ -1,4 +1,4 @@
-//! The switch through its database: what it has, and bridges and ports made and removed.
+//! The switch through its database: bridges and ports made, waited for, and removed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::Client;
 use super::address::Address;
-use super::rows::{Row, map, restorable, uuid, vlan_columns};
+use super::rows::{Row, map, uuid, vlan_columns};
 use super::transaction::{Answers, Transaction, only};
-use crate::model::ovs::{NewOvsPort, OvsBridge, OvsError, OvsFacts, OvsPort};
+use crate::model::ovs::{NewOvsPort, OvsError, OvsPort};
 
 const DATABASE: &str = "Open_vSwitch";
 /// How long ovs-vswitchd may take. A busy one with thousands of ports takes a second or two.
@@ -38,71 +38,6 @@ impl Switch {
     /// The switch of a database. Nothing is asked yet.
     pub fn new(address: Address) -> Self {
         Self { address, client: None, made: BTreeMap::new(), asleep: false }
-    }
-
-    /// Asks what the database has of a bridge and a port.
-    ///
-    /// # Errors
-    /// See [`OvsError`].
-    pub fn look(&mut self, bridge: &str, port: &str) -> Result<OvsFacts, OvsError> {
-        let mut ask = Transaction::default();
-        let named = |name: &str| only("name", "==", &json!(name));
-        let root = ask.select("Open_vSwitch", &json!([]), &["next_cfg", "cur_cfg"]);
-        let bridges = ask.select("Bridge", &named(bridge), &["_uuid", "ports"]);
-        let fakes = ask.select("Port", &named(bridge), &["_uuid", "fake_bridge", "tag"]);
-        let ports = ask.select("Port", &named(port), &[]);
-        let interfaces = ask.select("Interface", &named(port), &[]);
-        let answers = self.ask(&ask)?;
-        if answers.rows(root).len() != 1 {
-            return Err(self.wrong_schema("its table Open_vSwitch has no row; `ovs-vsctl init` makes it".into()));
-        }
-        let fake = answers.rows(fakes).first().map(Row).filter(|row| row.flag("fake_bridge"));
-        let found = match (answers.rows(bridges).first(), fake) {
-            (Some(_), _) => Some(OvsBridge::Real),
-            (None, Some(row)) => self.fake_bridge(row)?,
-            (None, None) => None,
-        };
-        let (row, interface) = (answers.rows(ports).first(), answers.rows(interfaces).first());
-        Ok(OvsFacts { bridge: found, port: self.port(port, row, interface)? })
-    }
-
-    fn fake_bridge(&mut self, row: Row<'_>) -> Result<Option<OvsBridge>, OvsError> {
-        let vlan = row.vlans().tag.and_then(|tag| tag.to_string().parse().ok());
-        let parent = row.uuid().map(|id| self.name_of_holder("Bridge", "ports", id)).transpose()?.flatten();
-        Ok(parent.zip(vlan).map(|(parent, vlan)| OvsBridge::Fake { parent, vlan }))
-    }
-
-    /// A port, or an interface that is part of another port (a bond's): both take the name.
-    fn port(&mut self, name: &str, row: Option<&Value>, interface: Option<&Value>) -> Result<Option<OvsPort>, OvsError> {
-        let ids = interface.map(|row| Row(row).map("external_ids")).unwrap_or_default();
-        let own = interface.and_then(|row| Row(row).uuid());
-        let Some(row) = row else {
-            let Some(own) = own else { return Ok(None) };
-            let holder = self.name_of_holder("Port", "interfaces", own)?;
-            let bridge = holder.map(|port| format!("port {port}"));
-            return Ok(Some(OvsPort {
-                name: name.into(),
-                bridge,
-                vlans: Row(&Value::Null).vlans(),
-                ids,
-                uuid: own.into(),
-                raw: "".into(),
-            }));
-        };
-        let port = Row(row);
-        let id = port.uuid().unwrap_or_default();
-        let alone = own.is_some_and(|own| port.uuids("interfaces") == [own]);
-        let raw = if alone { json!({"port": restorable(row), "interface": interface.map(restorable)}).to_string() } else { String::new() };
-        let bridge = self.name_of_holder("Bridge", "ports", id)?;
-        Ok(Some(OvsPort { name: name.into(), bridge, vlans: port.vlans(), ids, uuid: id.into(), raw }))
-    }
-
-    /// The name of the row that refers to another.
-    fn name_of_holder(&mut self, table: &str, column: &str, id: &str) -> Result<Option<String>, OvsError> {
-        let mut ask = Transaction::default();
-        let holders = ask.select(table, &only(column, "includes", &uuid(id)), &["name"]);
-        let answers = self.ask(&ask)?;
-        Ok(answers.rows(holders).first().and_then(|row| Row(row).text("name")).map(str::to_owned))
     }
 
     /// Makes a bridge, and waits until ovs-vswitchd has it.
@@ -321,7 +256,7 @@ impl Switch {
     }
 
     /// A question before anything is changed: a server that refuses it has another schema.
-    fn ask(&mut self, ask: &Transaction) -> Result<Answers, OvsError> {
+    pub(super) fn ask(&mut self, ask: &Transaction) -> Result<Answers, OvsError> {
         self.transact(ask).map_err(|error| match error {
             OvsError::Refused { error, details } => self.wrong_schema(format!("{error}: {details}")),
             error => error,
@@ -376,7 +311,7 @@ impl Switch {
         self.wrong_schema(format!("it has {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") }))
     }
 
-    fn wrong_schema(&self, why: String) -> OvsError {
+    pub(super) fn wrong_schema(&self, why: String) -> OvsError {
         OvsError::WrongSchema { address: self.address.to_string(), why }
     }
 
