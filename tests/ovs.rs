@@ -368,6 +368,39 @@ fn a_row_that_is_anothers_is_refused_and_a_stale_one_of_ours_is_replaced() {
 }
 
 #[test]
+fn the_neighbours_on_its_vlan_hear_of_a_guest() {
+    if no_ovs() {
+        return;
+    }
+    let lab = Lab::new();
+    let _ovs = Ovs::start(&lab);
+    let (near, far, guest) = (lab.guest(), lab.guest(), lab.guest());
+    for (space, ip, vlan) in [(&near, 1, 10), (&far, 2, 20)] {
+        lab.ok(&format!("ovsu pid:{} 10.1.1.{ip}/24 @{vlan}", space.pid()));
+        space.sh("sysctl -qw net.ipv4.conf.eth1.arp_accept=1");
+    }
+    lab.ok(&format!("ovsu pid:{} 10.1.1.3/24 02:00:00:00:00:07@10", guest.pid()));
+    eventually("it is heard", || near.sh("ip neigh show 10.1.1.3").contains("02:00:00:00:00:07"));
+    assert_eq!(far.sh("ip neigh show 10.1.1.3"), "");
+}
+
+#[test]
+fn a_database_is_reached_by_tcp_and_the_printed_commands_name_it() {
+    if no_ovs() {
+        return;
+    }
+    let lab = Lab::new();
+    let ovs = Ovs::start(&lab);
+    ovs.server_appctl(&["ovsdb-server/add-remote", "ptcp:6641:127.0.0.1"]);
+    let guest = lab.guest();
+    let line = format!("--ovsdb tcp:127.0.0.1:6641 ovsu pid:{} 0/0 @10", guest.pid());
+    let dry = lab.run(&format!("--dry-run {line}"));
+    assert!(dry.out.contains("ovs-vsctl --db=tcp:127.0.0.1:6641 add-port ovsu"), "{} {}", dry.out, dry.err);
+    lab.ok(&line);
+    assert_eq!(ovs.get("Port", &format!("veth1pl{}", guest.pid()), "tag"), "10");
+}
+
+#[test]
 fn what_changes_between_the_look_and_the_change_is_looked_at_again_or_told() {
     if no_ovs() {
         return;
@@ -482,7 +515,7 @@ fn a_server_that_is_killed_in_mid_transaction_leaves_nothing_once_it_is_back() {
         // As its monitor would.
         std::thread::sleep(Duration::from_millis(300));
         ovs.kill_server();
-        ovs.start_server();
+        ovs.start_server(&lab);
         let ran: lab::Ran = child.wait_with_output().unwrap().into();
         assert!(ran.code == Some(1) && ran.err.contains("went away before it answered"), "{}", ran.err);
         assert!(ran.err.contains("undone: 2 of 2 steps"), "{}", ran.err);
@@ -506,7 +539,7 @@ fn a_server_that_never_comes_back_is_told_with_what_is_left_and_the_next_run_rep
     assert!(said.contains("undone: 1 of 2 steps") && said.contains("could not remove port veth1pl"), "{said}");
     assert_same(&before, &both(&lab, &guest), "the kernel's side");
     ovs.kill_server();
-    ovs.start_server();
+    ovs.start_server(&lab);
     assert!(ovs.vsctl("list-ports ovsu").contains("veth1pl"), "the transaction was done before it died");
     lab.ok(&line);
 }

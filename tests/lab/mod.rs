@@ -237,9 +237,9 @@ pub fn both(lab: &Lab, guest: &Space) -> Vec<String> {
     lab.host.state().into_iter().chain(guests).collect()
 }
 
-/// Waits until something is so, for at most five seconds.
+/// Waits until something is so, for at most twenty seconds: the machine may be busy.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !so() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));

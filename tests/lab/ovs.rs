@@ -50,7 +50,7 @@ impl Ovs {
         let dir = lab.dir.path().to_owned();
         let mut ovs = Self { socket: dir.join("db.sock"), dir, server: None, switch: None };
         ovs.run("ovsdb-tool", &format!("create conf.db {SCHEMA}"));
-        ovs.start_server();
+        ovs.start_server(lab);
         ovs.vsctl("--no-wait init");
         ovs
     }
@@ -76,8 +76,9 @@ impl Ovs {
     }
 
     /// Starts the server, after it was ended as well.
-    pub fn start_server(&mut self) {
-        let mut command = self.command("ovsdb-server");
+    pub fn start_server(&mut self, lab: &Lab) {
+        let mut command = lab.host.command("ovsdb-server");
+        self.privately(&mut command);
         command.args([
             "conf.db",
             &format!("--remote=punix:{}", self.socket.display()),
@@ -130,6 +131,12 @@ impl Ovs {
         let output = self.command("ovs-appctl").arg("-t").arg(self.dir.join("vs.ctl")).args(words).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `ovs-appctl` of the server.
+    pub fn server_appctl(&self, words: &[&str]) {
+        let output = self.command("ovs-appctl").arg("-t").arg(self.dir.join("db.ctl")).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What is configured, a line for each row, without what the switch itself writes.
