@@ -166,6 +166,21 @@ fn role_based_access_control_is_told_with_what_to_do() {
     assert!(!error.outcome_unknown());
 }
 
+#[test]
+fn a_server_that_refuses_the_questions_after_a_change_does_not_make_us_forget_the_change() {
+    for refusal in ["unknown database", "not allowed"] {
+        let stub = Stub::start(move |request| {
+            let ops = request["params"].as_array().unwrap();
+            if ops.iter().all(|op| op["op"] != "insert") {
+                return json!({"id": request["id"], "result": null, "error": {"error": refusal}}).to_string();
+            }
+            answered(request, &ops[1..].iter().map(|_| json!({"rows": [{"next_cfg": 8}], "uuid": ["uuid", "x"]})).collect())
+        });
+        let error = Switch::new(stub.address()).add_port(&port(), &mut || None).unwrap_err();
+        assert!(error.outcome_unknown(), "it is in the database: {error}");
+    }
+}
+
 /// JSON that has the words of the protocol in it.
 fn nonsense() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![

@@ -340,12 +340,14 @@ fn columns<const N: usize>(columns: [(&str, Value); N]) -> Map<String, Value> {
     columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The change is in the database, whatever becomes of the questions that follow it.
+/// The change is in the database, whatever becomes of the questions that follow it: their errors must not say otherwise.
 fn after_commit(error: OvsError) -> OvsError {
     match error {
         OvsError::Gone { address, why } => OvsError::Lost { address, why },
         OvsError::Permission { address } => OvsError::Lost { address, why: "permission denied".into() },
-        error => error,
+        OvsError::WrongSchema { address, why } => OvsError::Garbled { address, why },
+        error if error.outcome_unknown() => error,
+        error => OvsError::Garbled { address: "the database server".into(), why: error.to_string() },
     }
 }
 
