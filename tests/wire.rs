@@ -148,6 +148,16 @@ fn cases() -> Vec<Case> {
             }],
         ),
         case(
+            "veth without a bridge",
+            &[],
+            |_| Op::AddVeth { host: "veth1pl7".parse().unwrap(), bridge: None, guest: newborn(Some(1400), Some("02:00:00:00:00:07")) },
+            vec![Differs {
+                ours: "RTM_NEWLINK flags 0x60d",
+                theirs: "RTM_NEWLINK flags 0x605",
+                why: "NLM_F_ECHO: the answer has the indexes",
+            }],
+        ),
+        case(
             "vlan",
             &[NIC],
             |_| Op::AddVlan { name: "nic0.5".parse().unwrap(), parent: "nic0".parse().unwrap(), id: "5".parse().unwrap(), mtu: 1400 },
