@@ -79,6 +79,10 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Res
         facts.local_link = find_link(host, names.host_end(request).as_str())?;
         facts.ports = ports(host, nic.index)?;
     } else {
+        // Open vSwitch's bridges: the kernel's datapath, and the other's tap (drivers/net/tun.c).
+        if nic.kind == LinkKind::OpenVswitch || nic.kind == LinkKind::Other("tun".into()) {
+            facts.local_link = find_link(host, names.host_end(request).as_str())?;
+        }
         if let Some(vlan) = request.tag.as_ref().and_then(|tag| tag.vlan().ok()) {
             facts.vlan_link = find_link(host, &format!("{}.{vlan}", nic.name))?;
         }

@@ -181,17 +181,18 @@ impl<'a> System<'a> {
     }
 
     /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
-    fn add_veth(&mut self, host: &IfName, bridge: &IfName, guest: &NewLink) -> Result<(), KernelError> {
-        let index = self.host_index(bridge)?;
+    fn add_veth(&mut self, host: &IfName, bridge: Option<&IfName>, guest: &NewLink) -> Result<(), KernelError> {
+        let index = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
         let message = encode::add_veth(host, index, &self.newborn(guest));
         let near = LinkRef::host(host);
         self.indexes.remove(&guest.at);
         self.indexes.remove(&near);
         let answers = match self.host.request(&message, NEW | NLM_F_ECHO) {
             // The kernel says no more than EINVAL of a bridge that is gone.
-            Err(error) if error.errno() == Some(Errno::EINVAL) && link_at(self.host, index)?.is_none() => {
-                return Err(KernelError::NoLink(bridge.to_string()));
-            }
+            Err(error) if error.errno() == Some(Errno::EINVAL) => match (bridge, index) {
+                (Some(bridge), Some(index)) if link_at(self.host, index)?.is_none() => return Err(KernelError::NoLink(bridge.to_string())),
+                _ => return Err(error),
+            },
             answered => answered?,
         };
         if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.as_str()) {
@@ -215,7 +216,10 @@ impl Kernel for System<'_> {
         match op {
             Op::AddBridge { name, mac } => self.add(&encode::add_bridge(name, *mac), &[LinkRef::host(name)]),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
-            Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge, guest),
+            Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge.as_ref(), guest),
+            Op::AddOvsBridge { .. } | Op::DelUnusedOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } => {
+                Err(KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some("it is a step for Open vSwitch's database".into()) })
+            }
             Op::AddVlan { name, parent, id, mtu } => {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::add_vlan(name, parent, *id, *mtu), &[LinkRef::host(name)])

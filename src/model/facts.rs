@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::ovs::OvsFacts;
 use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
 use super::types::{Family, IfAddr, IfName, MacAddr};
@@ -30,6 +31,8 @@ pub struct HostFacts {
     pub master: Option<LinkFacts>,
     /// The link of the host that is the other end of the guest's interface.
     pub peer: Option<LinkFacts>,
+    /// What Open vSwitch's database has; `None` when there was no reason to ask it.
+    pub ovs: Option<OvsFacts>,
     /// How many ports the bridge has.
     pub ports: usize,
     /// Whether the gateway asked for is one of the host's own addresses.
@@ -86,6 +89,8 @@ pub struct GuestId {
     pub engine: &'static str,
     /// The engine's own identifier.
     pub container: Option<String>,
+    /// The engine's own name of the container.
+    pub container_name: Option<String>,
     /// A process in its namespace, where there is one.
     pub pid: Option<u32>,
     /// The namespace file, as one would give it to nsenter(1).

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 
 use super::facts::{AddrFacts, NicState, RouteFacts};
+use super::ovs::NewOvsPort;
 use super::phy::{Phy, PhyMember};
 use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side, VlanId};
 
@@ -34,12 +35,32 @@ pub enum Op {
         /// Its name.
         name: IfName,
     },
-    /// Makes a veth pair; the host's end is a port of `bridge` and up.
+    /// Makes a bridge of Open vSwitch.
+    AddOvsBridge {
+        /// Its name.
+        name: IfName,
+    },
+    /// Removes a bridge of Open vSwitch that has no port but its own and that nobody is about to use.
+    DelUnusedOvsBridge {
+        /// Its name.
+        name: IfName,
+    },
+    /// Makes a port of a bridge of Open vSwitch.
+    AddOvsPort {
+        /// The port.
+        port: NewOvsPort,
+    },
+    /// Removes a port of Open vSwitch that we made, and puts back what it replaced.
+    DelOvsPort {
+        /// The port.
+        port: NewOvsPort,
+    },
+    /// Makes a veth pair; the host's end is up, and a port of `bridge` if there is one.
     AddVeth {
         /// The host's end.
         host: IfName,
-        /// The bridge.
-        bridge: IfName,
+        /// The Linux bridge; Open vSwitch's ports are made in its database.
+        bridge: Option<IfName>,
         /// The guest's end.
         guest: NewLink,
     },
@@ -244,6 +265,8 @@ impl Op {
     pub fn undo(&self) -> Vec<Self> {
         match self {
             Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
+            Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
+            Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
             Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
             Self::AddMacvlan { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
@@ -277,6 +300,8 @@ impl Op {
             // A sysctl of a link that goes with the link, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
             | Self::DelUnusedBridge { .. }
+            | Self::DelUnusedOvsBridge { .. }
+            | Self::DelOvsPort { .. }
             | Self::DelLink { .. }
             | Self::DelAltName { .. }
             | Self::SetMaster { .. }
@@ -292,7 +317,9 @@ impl Op {
     pub fn tolerates(&self, errno: Errno) -> bool {
         match self {
             // Somebody else made the bridge, or the same on-link route, in the meantime.
-            Self::AddBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
+            Self::AddBridge { .. } | Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => {
+                errno == Errno::EEXIST
+            }
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelRoute { .. } | Self::DelNewRoute { .. } => matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
             Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::SetDown { .. } => errno == Errno::ENODEV,
@@ -308,6 +335,7 @@ impl Op {
     pub fn side(&self) -> Side {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
+            Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddMacvlan { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
             Self::MoveLink { from: link, .. }
@@ -333,7 +361,12 @@ impl Op {
         match self {
             Self::AddBridge { name, .. } => format!("make bridge {name}"),
             Self::DelUnusedBridge { name } => format!("remove bridge {name}"),
-            Self::AddVeth { host, bridge, guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddOvsBridge { name } => format!("make Open vSwitch bridge {name}"),
+            Self::DelUnusedOvsBridge { name } => format!("remove Open vSwitch bridge {name}"),
+            Self::AddOvsPort { port } => format!("make {} a port of {}", port.name, port.bridge),
+            Self::DelOvsPort { port } => format!("remove port {} from {}", port.name, port.bridge),
+            Self::AddVeth { host, bridge: Some(bridge), guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddVeth { host, bridge: None, guest } => format!("make veth pair {host} and {}", guest.at),
             Self::AddVlan { name, parent, id, .. } => format!("make {name}, VLAN {id} of {parent}"),
             Self::AddMacvlan { parent, link } => format!("make macvlan {} on {parent}", link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),

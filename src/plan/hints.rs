@@ -10,12 +10,15 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
     if let Some((what, option, module)) = kind_of_link(op).filter(|_| unknown_kind(error)) {
         return Some(format!("this kernel has no {what}: it needs {option} (modprobe {module}, or a kernel built with it)"));
     }
+    if let KernelError::Ovs(error) = error {
+        return error.hint();
+    }
     match (op, error.errno()?) {
         (_, Errno::EPERM) => Some("run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the host's user namespace".into()),
-        (Op::AddVeth { bridge, .. }, Errno::EXFULL) => {
+        (Op::AddVeth { bridge: Some(bridge), .. }, Errno::EXFULL) => {
             Some(format!("bridge {bridge} has 1023 ports, the most that the kernel allows: make another one"))
         }
-        (Op::AddVeth { bridge, .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => {
+        (Op::AddVeth { bridge: Some(bridge), .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => {
             Some(format!("is {bridge} still a bridge? `ip -d link show {bridge}` says"))
         }
         (Op::AddMacvlan { parent, .. }, Errno::EBUSY) => Some(format!("{parent} belongs to a bridge or bond: attach to that instead")),

@@ -5,7 +5,7 @@ use std::sync::Once;
 use pipework::model::request::AttachRequest;
 use pipework::plan::Birth;
 
-use super::lab::inside::{Fault, every_step_rolls_back_on, request, there_and_back};
+use super::lab::inside::{Fault, request, rolls_back_on, there_and_back};
 use super::lab::{Lab, Space, assert_same, both};
 use super::original::{like_ours, original};
 use super::{in_time, not_ours, sh};
@@ -91,7 +91,8 @@ fn every_step_with_an_infiniband_child_rolls_back() {
     }
     let lab = host();
     lab.host.sh("ip link set ib0 down");
-    every_step_rolls_back_on(&lab, "ib0 10.3.3.3/24@10.3.3.1 @8001", "true", Birth::Guest, &[Fault::AnswerLost]);
+    let guest = lab.guest();
+    rolls_back_on(&lab, &guest, None, "ib0 10.3.3.3/24@10.3.3.1 @8001", Birth::Guest, &[Fault::AnswerLost], &|| both(&lab, &guest));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use pipework::plan::Birth;
 
-use super::lab::inside::{Fault, every_step_rolls_back_on, request, there_and_back};
+use super::lab::inside::{Fault, request, rolls_back_on, there_and_back};
 use super::lab::{Lab, Space, assert_same, both};
 use super::original::{like_ours, original};
 use super::{in_time, not_ours, sh};
@@ -87,7 +87,10 @@ fn every_step_with_a_phy_rolls_back() {
     let _radios = Radios::new();
     let lab = Lab::here();
     lab.host.sh(IN_USE);
-    every_step_rolls_back_on(&lab, "--direct-phys wlan0 10.1.1.2/24@10.1.1.1 U:x", "true", Birth::Guest, &[Fault::AnswerLost]);
+    let guest = lab.guest();
+    rolls_back_on(&lab, &guest, None, "--direct-phys wlan0 10.1.1.2/24@10.1.1.1 U:x", Birth::Guest, &[Fault::AnswerLost], &|| {
+        both(&lab, &guest)
+    });
 }
 
 #[test]

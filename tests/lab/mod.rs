@@ -197,7 +197,13 @@ impl Lab {
     pub fn program(&self) -> Command {
         let mut command = self.host.command(env!("CARGO_BIN_EXE_pipework"));
         command.env("PIPEWORK_RUN_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
+        command.env("OVS_DB", self.ovsdb());
         command
+    }
+
+    /// Where the program looks for Open vSwitch's database: nobody is there unless the test starts it.
+    pub fn ovsdb(&self) -> String {
+        format!("unix:{}", self.dir.path().join("db.sock").display())
     }
 
     /// Runs the program with the words of a line (split at spaces).
@@ -241,9 +247,9 @@ pub fn both(lab: &Lab, guest: &Space) -> Vec<String> {
     lab.host.state().into_iter().chain(guests).collect()
 }
 
-/// Waits until something is so, for at most five seconds.
+/// Waits until something is so, for at most twenty seconds: the machine may be busy.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !so() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
