@@ -2,12 +2,14 @@
 //! enters a namespace or opens a netlink socket.
 
 pub mod announce;
+mod bridge_vlans;
 mod decode;
 mod encode;
 mod fork;
 pub mod netns;
 pub mod observe;
 pub mod privilege;
+mod siblings;
 pub mod signal;
 mod sysctl;
 mod system;

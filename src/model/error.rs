@@ -38,6 +38,18 @@ pub enum InputError {
         /// What was given.
         text: String,
     },
+    /// Not a macvlan mode.
+    #[error("macvlan mode {text:?}: give bridge, vepa, private, passthru, or source:MAC,MAC... with the addresses that may be heard")]
+    MacvlanMode {
+        /// What was given.
+        text: String,
+    },
+    /// Not an ipvlan mode.
+    #[error("ipvlan mode {text:?}: give l2, l3 or l3s, with :private or :vepa behind it where siblings are to be kept apart")]
+    IpvlanMode {
+        /// What was given.
+        text: String,
+    },
     /// Not an address family.
     #[error("address family {text:?}: give 4, 6, inet or inet6")]
     Family {

@@ -7,5 +7,6 @@ pub mod facts;
 pub mod op;
 pub mod report;
 pub mod request;
+pub mod sharing;
 pub mod types;
 pub mod vlan;

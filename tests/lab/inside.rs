@@ -11,20 +11,26 @@ use pipework::kernel::observe;
 use pipework::model::error::KernelError;
 use pipework::model::op::Op;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
+use pipework::model::sharing::Sharing;
 use pipework::plan::execute::{Kernel, execute};
 use pipework::plan::{Birth, plan};
 
 use super::Space;
 
-/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` may stand first.
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--vlan-filtering`, `--macvlan=MODE`,
+/// `--macvtap=MODE` or `--ipvlan=MODE` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
-    let direct_phys = words.contains("--direct-phys");
-    let mut words = words.split_whitespace().filter(|w| *w != "--direct-phys");
+    let (direct_phys, vlan_filtering) = (words.contains("--direct-phys"), words.contains("--vlan-filtering"));
+    let mode = |option: &str| words.split_whitespace().find_map(|w| w.strip_prefix(option));
+    let macvlan = mode("--macvlan=").map(|m| Sharing::Macvlan(m.parse().unwrap()));
+    let macvtap = mode("--macvtap=").map(|m| Sharing::Macvtap(m.parse().unwrap()));
+    let sharing = macvlan.or(macvtap).or(mode("--ipvlan=").map(|m| Sharing::Ipvlan(m.parse().unwrap())));
+    let mut words = words.split_whitespace().filter(|w| !w.starts_with("--"));
     let host_if = words.next().unwrap().parse().unwrap();
     let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
     let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
-    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, ..all }
+    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, vlan_filtering, sharing, ..all }
 }
 
 /// How a step goes wrong.

@@ -1,0 +1,189 @@
+//! VLANs of a bridge's port: what it is to carry, and who else would notice.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::hints::NO_FILTERING;
+use super::{Job, PlanError};
+use crate::model::facts::{BridgePort, BridgeVlans, LinkFacts};
+use crate::model::op::Op;
+use crate::model::request::AttachRequest;
+use crate::model::types::IfName;
+use crate::model::vlan::{PortVlan, PortVlans, VlanProtocol};
+
+/// The VLAN of a new bridge's ports, untagged (BR_DEFAULT_PVID, net/bridge/br_vlan.c: `br->default_pvid = 1`).
+const NEW_BRIDGE_PVID: u16 = 1;
+/// How many ports of one kind a message names.
+const NAMED: usize = 8;
+
+/// Why a VLAN cannot be had.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum VlanError {
+    /// A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
+    #[error("bridge {bridge} cannot filter VLANs")]
+    Unsupported {
+        /// The bridge.
+        bridge: String,
+    },
+    /// The bridge's other ports would see something else than now.
+    #[error("bridge {bridge} does not filter VLANs; with filtering its ports would have {}", .view.join("; "))]
+    FilteringOff {
+        /// The bridge.
+        bridge: String,
+        /// What each port would see.
+        view: Vec<String>,
+    },
+    /// `@ad:` on a bridge.
+    #[error("@{tag} is for a NIC: bridge {bridge} looks at one kind of tags, the same on all ports")]
+    ServiceOnBridge {
+        /// The tag.
+        tag: String,
+        /// The bridge.
+        bridge: String,
+    },
+    /// `@10,20` on a NIC.
+    #[error("@{tag} is for a bridge: a link on NIC {nic} is in one VLAN")]
+    SeveralOnNic {
+        /// The tag.
+        tag: String,
+        /// The NIC.
+        nic: String,
+    },
+}
+
+impl VlanError {
+    /// What to type instead.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Unsupported { .. } => NO_FILTERING.to_owned(),
+            Self::FilteringOff { bridge, .. } => format!(
+                "--vlan-filtering turns it on: tagged frames then pass only between ports that carry their VLAN, and untagged ones between ports of the same untagged VLAN. `bridge vlan` shows what {bridge}'s ports carry, `bridge vlan add` changes it"
+            ),
+            Self::ServiceOnBridge { bridge, .. } => {
+                format!("type the number alone; `ip link set {bridge} type bridge vlan_protocol 802.1ad` makes the tags 802.1ad ones")
+            }
+            Self::SeveralOnNic { nic, .. } => {
+                format!("type one, as @10 or @ad:100; for several make {nic} a port of a bridge, and attach to that")
+            }
+        }
+    }
+}
+
+/// The VLANs asked for, when the bridge can have them.
+pub(super) fn wanted(job: &Job<'_>) -> Result<Option<PortVlans>, PlanError> {
+    let Some(tag) = &job.request.tag else { return Ok(None) };
+    let bridge = job.host_name();
+    if tag.service_vlan().is_some() {
+        return Err(VlanError::ServiceOnBridge { tag: tag.to_string(), bridge }.into());
+    }
+    let wanted = tag.port()?;
+    if job.facts.host.link.is_some() {
+        match &job.facts.host.vlans {
+            Some(vlans) if vlans.possible && (vlans.filtering || job.request.vlan_filtering) => {}
+            Some(vlans) if vlans.possible => return Err(VlanError::FilteringOff { view: view(vlans), bridge }.into()),
+            _ => return Err(VlanError::Unsupported { bridge }.into()),
+        }
+    }
+    Ok(Some(wanted))
+}
+
+/// Steps between the making of the pair and the guest's end coming up: until that, no frame passes.
+pub(super) fn ops(job: &Job<'_>, bridge: &IfName, port: &IfName, wanted: &PortVlans) -> Vec<Op> {
+    let observed = job.facts.host.vlans.as_ref();
+    let entries = wanted.entries();
+    let mut ops: Vec<Op> = Vec::new();
+    // What the kernel gives every new port (nbp_vlan_init, net/bridge/br_vlan.c).
+    let pvid = observed.map_or(Some(NEW_BRIDGE_PVID), |vlans| vlans.default_pvid);
+    let default = pvid.map(|id| PortVlan { first: id, last: id, pvid: true, untagged: true });
+    let unwanted = default.filter(|default| !entries.iter().any(|e| (e.first..=e.last).contains(&default.first)));
+    ops.extend(unwanted.map(|vlan| Op::DelPortVlan { port: port.clone(), vlan }));
+    let missing = entries.into_iter().filter(|entry| Some(*entry) != default);
+    ops.extend(missing.map(|vlan| Op::AddPortVlan { port: port.clone(), vlan }));
+    if observed.is_some_and(|vlans| !vlans.filtering) {
+        ops.push(Op::SetVlanFiltering { bridge: bridge.clone(), on: true });
+    }
+    ops
+}
+
+/// What the user should know of the others on the bridge.
+pub(super) fn warnings(job: &Job<'_>) -> Vec<String> {
+    let Some(wanted) = job.request.tag.as_ref().and_then(|tag| tag.port().ok()) else { return Vec::new() };
+    let bridge = job.host_name();
+    let Some(vlans) = &job.facts.host.vlans else { return new_bridge_warning(job, &bridge, &wanted).into_iter().collect() };
+    let mut warnings = Vec::new();
+    if !vlans.filtering {
+        warnings.push(format!("bridge {bridge} filters VLANs from now on; its other ports have {}", view(vlans).join("; ")));
+    }
+    if vlans.protocol == VlanProtocol::Dot1ad {
+        warnings.push(format!("bridge {bridge} looks at 802.1ad tags: {} is a service VLAN", job.tag_text()));
+    }
+    for port in vlans.ports.iter().filter(|port| port.uplink).take(NAMED) {
+        let missing = missing(port, &wanted);
+        if !missing.is_empty() {
+            let commands: Vec<String> = missing.iter().map(|m| format!("bridge vlan add dev {} vid {m}", port.name)).collect();
+            let (vlans, commands) = (missing.join(", "), commands.join("; "));
+            warnings.push(format!("{} does not carry VLAN {vlans}: the guest reaches nobody by it until you type: {commands}", port.name));
+        }
+    }
+    let own = vlans.ports.first().filter(|_| vlans.has_address).map(|own| missing(own, &wanted)).unwrap_or_default();
+    if !own.is_empty() {
+        warnings.push(format!("this host's own {bridge} is not in VLAN {}: host and guest do not reach each other by it", own.join(", ")));
+    }
+    warnings
+}
+
+/// On a new bridge the host itself is in the default VLAN.
+fn new_bridge_warning(job: &Job<'_>, bridge: &str, wanted: &PortVlans) -> Option<String> {
+    let gateway = job.request.addr.gateway.filter(|_| job.facts.host.link.is_none() && job.facts.host.owns_gateway)?;
+    let id = wanted.untagged.filter(|id| id.get() != NEW_BRIDGE_PVID)?;
+    Some(format!(
+        "this host's own {bridge} is not in VLAN {id}: gateway {gateway} is not reached by it until you type: bridge vlan add dev {bridge} vid {id} pvid untagged self"
+    ))
+}
+
+/// The wanted VLANs that a port does not carry, as `10` and `20-30`.
+fn missing(port: &BridgePort, wanted: &PortVlans) -> Vec<String> {
+    let lacking = wanted.entries().into_iter().filter(|e| !port.carries(e.first, e.last));
+    lacking.map(|e| if e.first == e.last { e.first.to_string() } else { format!("{}-{}", e.first, e.last) }).collect()
+}
+
+/// What ports have with filtering, those that have the same together: `VLAN 1 untagged: br0 itself, eth0`.
+fn view(vlans: &BridgeVlans) -> Vec<String> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (n, port) in vlans.ports.iter().enumerate() {
+        let name = if n == 0 { format!("{} itself", port.name) } else { port.name.clone() };
+        groups.entry(carried(&port.vlans)).or_default().push(name);
+    }
+    let group = |(what, names): (String, Vec<String>)| {
+        let more = names.len().saturating_sub(NAMED);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{what}: {}{rest}", names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
+    };
+    groups.into_iter().map(group).collect()
+}
+
+/// `VLAN 10 untagged, 20-30 tagged`
+fn carried(vlans: &[PortVlan]) -> String {
+    if vlans.is_empty() {
+        return "no VLAN".to_owned();
+    }
+    let parts: Vec<String> = vlans.iter().map(PortVlan::to_string).collect();
+    format!("VLAN {}", parts.join(", "))
+}
+
+/// How the port of an earlier attach differs from what is asked: what it is, what was asked. Without a VLAN asked for, the
+/// port of a bridge that filters is to have what new ports get.
+pub(super) fn difference(request: &AttachRequest, vlans: &BridgeVlans, port: &LinkFacts) -> Result<Option<(String, String)>, PlanError> {
+    let default = vlans.default_pvid.map(|id| PortVlan { first: id, last: id, pvid: true, untagged: true });
+    let wanted = match &request.tag {
+        Some(tag) => tag.port()?.entries(),
+        None if !vlans.filtering => return Ok(None),
+        None => default.into_iter().collect(),
+    };
+    let is = vlans.ports.iter().find(|p| p.index == port.index).map(|p| p.vlans.clone()).unwrap_or_default();
+    let each = |entries: &[PortVlan]| -> BTreeMap<u16, (bool, bool)> {
+        entries.iter().flat_map(|e| (e.first..=e.last).map(|id| (id, (e.pvid, e.untagged)))).collect()
+    };
+    Ok((each(&is) != each(&wanted)).then(|| (carried(&is), carried(&wanted))))
+}
