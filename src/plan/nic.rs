@@ -67,7 +67,7 @@ pub(super) fn is_vlan_of(link: &LinkFacts, nic: &LinkFacts, vlan: NicVlan) -> bo
 
 fn shared(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     if let Some(master) = master_in_the_way(job, parent) {
-        return Err(PlanError::NicIsPort { nic: parent.name.to_string(), master, why: "nobody can share it" });
+        return Err(PlanError::NicIsPort { nic: parent.name.to_string(), master, why: "no macvlan or ipvlan can share it" });
     }
     let how = job.request.sharing.clone().unwrap_or_default();
     sharing::check_parent(job, parent.name.as_str(), parent.link, &how)?;

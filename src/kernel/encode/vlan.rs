@@ -1,7 +1,7 @@
 //! VLANs: children of NICs, and what a bridge's ports carry.
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{BridgeVlanInfoFlags, VlanProtocol as Protocol};
+use netlink_packet_route::link::{BridgeVlanInfoFlags, InfoKind, VlanProtocol as Protocol};
 use rtnetlink::{LinkBridge, LinkBridgeVlan, LinkMessageBuilder, LinkVlan};
 
 use super::new_link;
@@ -20,7 +20,7 @@ pub(in super::super) fn add(name: &IfName, parent: u32, vlan: NicVlan, mtu: u32)
 
 /// `ip link set dev BRIDGE type bridge vlan_filtering 0|1`
 pub(in super::super) fn set_filtering(bridge: u32, on: bool) -> RouteNetlinkMessage {
-    new_link(LinkMessageBuilder::<LinkBridge>::default().index(bridge).vlan_filtering(on).build())
+    new_link(LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge).index(bridge).vlan_filtering(on).build())
 }
 
 /// `bridge vlan add dev PORT vid FIRST[-LAST] [pvid] [untagged]`
