@@ -175,13 +175,13 @@ fn cases() -> Vec<Case> {
         case(
             "VLAN filtering on",
             &[('H', "ip link add br0 type bridge")],
-            |_| Op::SetVlanFiltering { bridge: "br0".parse().unwrap(), on: true },
+            |_| Op::SetVlanFiltering { bridge: "br0".parse().unwrap(), on: true, ports: 0 },
             vec![],
         ),
         case(
             "VLAN filtering off",
             &[('H', "ip link add br0 type bridge")],
-            |_| Op::SetVlanFiltering { bridge: "br0".parse().unwrap(), on: false },
+            |_| Op::SetVlanFiltering { bridge: "br0".parse().unwrap(), on: false, ports: 0 },
             vec![],
         ),
         case(

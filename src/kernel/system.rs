@@ -125,6 +125,15 @@ impl<'a> System<'a> {
         self.del_link(&LinkRef::host(name))
     }
 
+    /// Switches it off again only when nobody came who relies on it. Leaving it is no failure.
+    fn set_vlan_filtering(&mut self, bridge: &IfName, on: bool, before: usize) -> Result<(), KernelError> {
+        let index = self.host_index(bridge)?;
+        if !on && (!(self.unused)(bridge) || ports(self.host, index)?.len() > before + 1) {
+            return Ok(());
+        }
+        self.send(Side::Host, &encode::vlan::set_filtering(index, on), 0)
+    }
+
     fn del_addr(&mut self, link: &LinkRef, addr: &IfAddr) -> Result<(), KernelError> {
         let index = self.index(link)?;
         self.send(link.side, &RouteNetlinkMessage::DelAddress(encode::addr(index, addr)), 0)
@@ -181,7 +190,7 @@ impl Kernel for System<'_> {
             Op::AddBridge { name, mac, vlan_filtering } => {
                 self.add(&encode::add_bridge(name, *mac, *vlan_filtering), &[LinkRef::host(name)])
             }
-            Op::SetVlanFiltering { bridge, on } => self.change(&LinkRef::host(bridge), |index| encode::vlan::set_filtering(index, *on)),
+            Op::SetVlanFiltering { bridge, on, ports } => self.set_vlan_filtering(bridge, *on, *ports),
             Op::AddPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::add_to_port(index, vlan)),
             Op::DelPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::del_from_port(index, vlan)),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),

@@ -98,12 +98,12 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
     Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
 }
 
-/// A run that makes a bridge holds a lock for as long as it might take it back; runs that use the bridge meanwhile join it,
+/// A run that makes a bridge, or makes one filter VLANs, holds a lock for as long as it might take that back; runs that use the bridge meanwhile join it,
 /// and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock to join.
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
-    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. }));
+    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. } | Op::SetVlanFiltering { .. }));
     let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
     if makes { SharedLock::take(&options.run_dir, &name).ok() } else { SharedLock::join(&options.run_dir, &name).ok() }
 }

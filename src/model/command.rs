@@ -86,7 +86,7 @@ impl<'a> Commands<'a> {
                 let (host, bridge) = (quoted(host.as_str()), quoted(bridge.as_str()));
                 format!("ip link add name {host}{mtu} master {bridge} up type veth peer {}", self.new_link(guest))
             }
-            Op::SetVlanFiltering { bridge, on } => {
+            Op::SetVlanFiltering { bridge, on, .. } => {
                 format!("ip link set dev {} type bridge vlan_filtering {}", quoted(bridge.as_str()), u8::from(*on))
             }
             Op::AddPortVlan { port, vlan } => port_vlan("add", port, vlan),

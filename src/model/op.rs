@@ -52,6 +52,8 @@ pub enum Op {
         bridge: IfName,
         /// Whether it is to.
         on: bool,
+        /// How many ports it had before. With more than ours, somebody relies on the filtering, and it stays.
+        ports: usize,
     },
     /// Makes a bridge's port carry VLANs.
     AddPortVlan {
@@ -256,7 +258,7 @@ impl Op {
             Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
             Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
-            Self::SetVlanFiltering { bridge, on } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on }],
+            Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
             Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
             Self::DelPortVlan { port, vlan } => vec![Self::AddPortVlan { port: port.clone(), vlan: *vlan }],
             Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
@@ -337,8 +339,8 @@ impl Op {
             Self::AddBridge { name, vlan_filtering: true, .. } => format!("make bridge {name}, which filters VLANs"),
             Self::DelUnusedBridge { name } => format!("remove bridge {name}"),
             Self::AddVeth { host, bridge, guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
-            Self::SetVlanFiltering { bridge, on: true } => format!("make {bridge} filter VLANs"),
-            Self::SetVlanFiltering { bridge, on: false } => format!("make {bridge} filter no VLANs"),
+            Self::SetVlanFiltering { bridge, on: true, .. } => format!("make {bridge} filter VLANs"),
+            Self::SetVlanFiltering { bridge, on: false, .. } => format!("make {bridge} filter no VLANs"),
             Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
             Self::DelPortVlan { port, vlan } => format!("take VLAN {vlan} from {port}"),
             Self::AddVlan { name, parent, vlan, .. } => format!("make {name}, {vlan} of {parent}"),

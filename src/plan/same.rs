@@ -69,6 +69,7 @@ fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         differences.check("MTU", link.mtu == bridge.mtu, link.mtu, bridge.mtu);
     }
     if let (true, Some(vlans)) = (on_bridge, &facts.host.vlans) {
+        differences.check("VLAN filtering", vlans.filtering || request.tag.is_none(), "off", "on");
         let difference = vlan::difference(request, vlans, peer)?;
         difference.into_iter().for_each(|(is, wanted)| differences.check("the host end", false, is, wanted));
     }

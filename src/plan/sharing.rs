@@ -182,9 +182,6 @@ pub(super) fn warnings(job: &Job<'_>) -> Vec<String> {
     if sharing.is_passthru() {
         warnings.push(format!("{nic} is the guest's alone: this host hears no more of what comes in by it"));
     }
-    if matches!(&sharing, Sharing::Macvtap(_)) {
-        warnings.push("a macvtap's device is /dev/tapN on this host, N being the interface's index in the guest".to_owned());
-    }
     warnings
 }
 

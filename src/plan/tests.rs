@@ -1,6 +1,8 @@
 //! Plans as tables: what is asked and what is there, to the steps as `ip` commands.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod links;
+
 use super::*;
 use crate::model::command::Commands;
 use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};

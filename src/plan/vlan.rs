@@ -101,7 +101,7 @@ pub(super) fn ops(job: &Job<'_>, bridge: &IfName, port: &IfName, wanted: &PortVl
     let missing = entries.into_iter().filter(|entry| Some(*entry) != default);
     ops.extend(missing.map(|vlan| Op::AddPortVlan { port: port.clone(), vlan }));
     if observed.is_some_and(|vlans| !vlans.filtering) {
-        ops.push(Op::SetVlanFiltering { bridge: bridge.clone(), on: true });
+        ops.push(Op::SetVlanFiltering { bridge: bridge.clone(), on: true, ports: job.facts.host.ports });
     }
     ops
 }

@@ -104,8 +104,9 @@ impl Space {
     pub fn state(&self) -> Vec<String> {
         let mut lines = Vec::new();
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
-        let text = self.sh("ip -j -d addr show; echo; bridge -j vlan show; echo; ip -4 route show table all; ip -6 route show table all");
-        let mut parts = text.splitn(3, '\n');
+        let text =
+            self.sh("ip -j -d addr show; echo =; bridge -j vlan show; echo =; ip -4 route show table all; ip -6 route show table all");
+        let mut parts = text.splitn(3, "=\n");
         let (addrs, vlans, routes) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
         for link in serde_json::from_str::<Value>(addrs).unwrap().as_array().unwrap() {
             let up = link["flags"].as_array().unwrap().iter().any(|f| f == "UP");

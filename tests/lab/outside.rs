@@ -38,6 +38,11 @@ impl Network {
         self.switch.sh("bridge link set dev port0 hairpin on");
     }
 
+    /// And no longer.
+    pub fn no_hairpin(&self) {
+        self.switch.sh("bridge link set dev port0 hairpin off");
+    }
+
     pub fn first_mac(&self) -> String {
         self.first.link("eth0")["address"].as_str().unwrap().to_owned()
     }
@@ -53,7 +58,16 @@ impl Default for Network {
     }
 }
 
-/// Whether a ping comes back. What is heard for the first time may take a moment.
+/// Whether a ping comes back, told at once when it does.
 pub fn reaches(from: &Space, to: &str) -> bool {
-    (0..2).any(|_| from.try_sh(&format!("ping -c1 -W1 {to}")))
+    from.try_sh(&format!("ping -c1 -W1 {to}"))
+}
+
+/// Fails unless it is as expected who reaches whom: what is to be reached may take a moment, what is not gets one chance.
+#[track_caller]
+pub fn expect(from: &Space, reached: &[(&str, bool)], what: &str) {
+    for (to, expected) in reached {
+        let is = (0..if *expected { 5 } else { 1 }).any(|_| reaches(from, to));
+        assert_eq!(is, *expected, "{what}: reaches {to}");
+    }
 }
