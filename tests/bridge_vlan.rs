@@ -4,8 +4,9 @@
 
 mod lab;
 
-use lab::inside::every_step_rolls_back;
+use lab::inside::{every_step_rolls_back, request, there_and_back};
 use lab::{Lab, Space, has_kind, no_root, skip};
+use pipework::plan::Birth;
 use serde_json::Value;
 
 const NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up";
@@ -137,6 +138,25 @@ fn an_old_bridge_is_made_to_filter_only_when_told_to() {
 }
 
 #[test]
+fn filtering_never_cuts_the_host_off() {
+    if cannot() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    lab.host.sh("ip link add br0 up type bridge vlan_default_pvid 0; ip addr add 10.1.1.9/24 dev br0; ip link add up0 type dummy; ip link set up0 master br0 up");
+    let before = lab::both(&lab, &guest);
+    let line = format!("--vlan-filtering br0 pid:{} 0/0 @10", guest.pid());
+    lab.fails(&line, "filtering VLANs would cut this host off bridge br0: untagged frames by up0");
+    lab.host.sh("ip addr del 10.1.1.9/24 dev br0; ip link add link br0 name br0.7 type vlan id 7");
+    lab.fails(&line, "VLAN 7 by up0");
+    lab.host.sh("ip link del br0.7; ip addr add 10.1.1.9/24 dev br0");
+    lab::assert_same(&before, &lab::both(&lab, &guest), "what is refused");
+    let ran = lab.run(&format!("--force {line}"));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+}
+
+#[test]
 fn what_carries_the_vlan_is_not_warned_of() {
     if cannot() {
         return;
@@ -157,9 +177,9 @@ fn a_bridge_that_another_run_made_meanwhile_without_filtering_is_looked_at_again
     if cannot() {
         return;
     }
-    // Ten at once on a bridge that none finds: whoever makes it, all end in their VLAN.
+    // Five at once on a bridge that none finds: whoever makes it, all end in their VLAN.
     let lab = Lab::new();
-    let guests: Vec<Space> = (0..10).map(|_| lab.guest()).collect();
+    let guests: Vec<Space> = (0..5).map(|_| lab.guest()).collect();
     let runs: Vec<_> =
         guests.iter().map(|guest| lab.program().args(["br0", &format!("pid:{}", guest.pid()), "0/0", "@10"]).spawn().unwrap()).collect();
     for mut run in runs {
@@ -178,6 +198,24 @@ fn every_step_with_vlans_on_a_bridge_rolls_back() {
     every_step_rolls_back("br0 0/0 @10,20-30", "true", "true");
     let old = "ip link add br0 address 02:00:00:00:00:05 up type bridge; ip link add p0 type veth peer name p1; ip link set p0 master br0";
     every_step_rolls_back("--vlan-filtering br0 0/0 @,20-30", old, "true");
+}
+
+#[test]
+fn what_is_taken_back_leaves_the_filtering_that_somebody_came_to_rely_on() {
+    if cannot() {
+        return;
+    }
+    for somebody_comes in [true, false] {
+        let lab = Lab::new();
+        let (first, second) = (lab.guest(), lab.guest());
+        lab.host.sh("ip link add br0 up type bridge");
+        there_and_back(&lab.host, &request("--vlan-filtering br0 0/0 @10", &first), Birth::Guest, || {
+            if somebody_comes {
+                lab.ok(&format!("br0 pid:{} 0/0 @20", second.pid()));
+            }
+        });
+        assert_eq!(lab.host.link("br0")["linkinfo"]["info_data"]["vlan_filtering"], u8::from(somebody_comes));
+    }
 }
 
 #[test]
@@ -256,9 +294,14 @@ fn a_service_vlan_moves_whole_and_a_foreign_one_is_refused() {
 }
 
 #[test]
-fn every_step_with_a_service_vlan_rolls_back() {
+fn a_service_vlan_that_is_taken_back_leaves_nothing() {
     if cannot() {
         return;
     }
-    every_step_rolls_back("nic0 0/0 @ad:100", NIC, "true");
+    let lab = Lab::new();
+    let guest = lab.guest();
+    lab.host.sh(NIC);
+    let before = lab::both(&lab, &guest);
+    there_and_back(&lab.host, &request("nic0 0/0 @ad:100", &guest), Birth::Guest, || assert_ne!(lab.host.link("nic0.ad100"), Value::Null));
+    lab::assert_same(&before, &lab::both(&lab, &guest), "both sides");
 }

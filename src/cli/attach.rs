@@ -56,7 +56,7 @@ pub struct AttachArgs {
     /// With @VLAN: make a bridge that is there filter VLANs, which its other ports will notice
     #[arg(long)]
     vlan_filtering: bool,
-    /// With --direct-phys or passthru: even a NIC that this host needs (default route, bridge port)
+    /// With --direct-phys, passthru, --vlan-filtering: even where this host needs the NIC or bridge itself
     #[arg(long)]
     force: bool,
     /// Say each step on standard error

@@ -128,8 +128,14 @@ fn is_wireless(nic: &LinkFacts) -> bool {
 /// A bridge's VLANs, for a port that is to be in one.
 fn tagged_vlans(host: &mut Netlink, bridge: &LinkFacts, ports: &[LinkFacts]) -> Result<Option<BridgeVlans>, KernelError> {
     let Some(mut vlans) = bridge_vlans::look(host, bridge, ports)? else { return Ok(None) };
+    let counts = |ip: IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     for family in [Family::Inet, Family::Inet6] {
-        vlans.has_address |= addrs(host, family)?.iter().any(|a| a.index == bridge.index && !a.automatic);
+        vlans.has_address |= addrs(host, family)?.iter().any(|a| a.index == bridge.index && counts(a.addr.ip()));
+    }
+    if !vlans.filtering {
+        let links = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let on_it = links.iter().filter_map(decode::link).filter(|l| l.link == Some(bridge.index));
+        vlans.own_tags = on_it.filter_map(|l| if let LinkKind::Vlan { id, .. } = l.kind { id } else { None }).collect();
     }
     Ok(Some(vlans))
 }

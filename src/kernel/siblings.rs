@@ -2,7 +2,7 @@
 //! or a name is looked into. So much is done only when it is asked how a NIC is to be shared: ipvlan's mode is the NIC's, and a
 //! new link would change its siblings' without a word (ipvlan_link_new, drivers/net/ipvlan/ipvlan_main.c).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use netlink_packet_route::RouteNetlinkMessage;
@@ -22,10 +22,13 @@ const NAMED: [&str; 3] = ["/run/netns", "/run/docker/netns", "/run/podman/netns"
 pub(super) fn of(host: &mut Netlink, home: &Namespace, index: u32) -> Result<Vec<Sibling>, KernelError> {
     let here = links(host)?.into_iter().filter(|(link, parent_elsewhere)| parent_elsewhere.is_none() && link.link == Some(index));
     let mut all: Vec<Sibling> = here.filter_map(|(link, _)| sibling(link)).collect();
-    for namespace in namespaces().into_iter().filter(|namespace| !namespace.is(home)) {
+    let mut seen = BTreeSet::from([home.inode()]);
+    for file in files() {
         // It may have gone, or be none of ours to enter.
-        let found = namespace.inside(|| inside(home, index));
-        all.extend(found.unwrap_or_default());
+        let Ok(namespace) = Namespace::open(&file) else { continue };
+        if seen.insert(namespace.inode()) {
+            all.extend(namespace.inside(|| inside(home, index)).unwrap_or_default());
+        }
     }
     Ok(all)
 }
@@ -67,18 +70,12 @@ fn number_of(socket: &mut Netlink, other: &Namespace) -> Result<i32, KernelError
     Ok(answers.iter().find_map(decode::namespace_number).unwrap_or(-1))
 }
 
-/// Every network namespace of this machine that can be seen, once.
-fn namespaces() -> Vec<Namespace> {
+/// Where every network namespace of this machine that can be seen is found, most of them more than once.
+fn files() -> impl Iterator<Item = PathBuf> {
     let names = |directory: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(directory).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     };
-    let processes = names(Path::new("/proc")).into_iter();
     let is_process = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()));
-    let files = processes.filter(is_process).map(|process| process.join("ns/net"));
-    let files = files.chain(NAMED.iter().flat_map(|directory| names(Path::new(directory))));
-    let mut all = BTreeMap::new();
-    for namespace in files.filter_map(|file| Namespace::open(&file).ok()) {
-        all.entry(namespace.inode()).or_insert(namespace);
-    }
-    all.into_values().collect()
+    let processes = names(Path::new("/proc")).into_iter().filter(is_process);
+    processes.map(|process| process.join("ns/net")).chain(NAMED.iter().flat_map(move |directory| names(Path::new(directory))))
 }

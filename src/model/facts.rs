@@ -67,6 +67,8 @@ pub struct BridgeVlans {
     pub default_pvid: Option<u16>,
     /// Whether the host has an address on the bridge itself.
     pub has_address: bool,
+    /// The VLANs that the host has links on the bridge for; looked at only while it does not filter.
+    pub own_tags: Vec<u16>,
     /// The bridge's own port first, then the others.
     pub ports: Vec<BridgePort>,
 }
@@ -85,6 +87,11 @@ pub struct BridgePort {
 }
 
 impl BridgePort {
+    /// The VLAN that it sends and takes untagged.
+    pub fn untagged(&self) -> Option<u16> {
+        self.vlans.iter().find(|vlan| vlan.pvid && vlan.untagged).map(|vlan| vlan.first)
+    }
+
     /// Whether it carries all VLANs from `first` to `last`.
     pub fn carries(&self, first: u16, last: u16) -> bool {
         (first..=last).all(|id| self.vlans.iter().any(|v| (v.first..=v.last).contains(&id)))

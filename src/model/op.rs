@@ -300,6 +300,7 @@ impl Op {
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelRoute { .. } | Self::DelNewRoute { .. } => matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
             Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::SetDown { .. } => errno == Errno::ENODEV,
+            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } => errno == Errno::ENODEV,
             Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),

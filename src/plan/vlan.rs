@@ -34,6 +34,14 @@ pub enum VlanError {
         /// What each port would see.
         view: Vec<String>,
     },
+    /// The host itself would lose what it reaches through the bridge.
+    #[error("filtering VLANs would cut this host off bridge {bridge}: {}", .ways.join(", "))]
+    CutsHostOff {
+        /// The bridge.
+        bridge: String,
+        /// Port by port: what would no longer pass.
+        ways: Vec<String>,
+    },
     /// `@ad:` on a bridge.
     #[error("@{tag} is for a NIC: bridge {bridge} looks at one kind of tags, the same on all ports")]
     ServiceOnBridge {
@@ -60,6 +68,9 @@ impl VlanError {
             Self::FilteringOff { bridge, .. } => format!(
                 "--vlan-filtering turns it on: tagged frames then pass only between ports that carry their VLAN, and untagged ones between ports of the same untagged VLAN. `bridge vlan` shows what {bridge}'s ports carry, `bridge vlan add` changes it"
             ),
+            Self::CutsHostOff { bridge, .. } => format!(
+                "`bridge vlan` shows what each port carries: give {bridge} (with the word self) and its uplink the same first; --force turns filtering on all the same"
+            ),
             Self::ServiceOnBridge { bridge, .. } => {
                 format!("type the number alone; `ip link set {bridge} type bridge vlan_protocol 802.1ad` makes the tags 802.1ad ones")
             }
@@ -80,12 +91,33 @@ pub(super) fn wanted(job: &Job<'_>) -> Result<Option<PortVlans>, PlanError> {
     let wanted = tag.port()?;
     if job.facts.host.link.is_some() {
         match &job.facts.host.vlans {
-            Some(vlans) if vlans.possible && (vlans.filtering || job.request.vlan_filtering) => {}
+            Some(vlans) if vlans.possible && vlans.filtering => {}
+            Some(vlans) if vlans.possible && job.request.vlan_filtering => {
+                let ways = if job.request.force { Vec::new() } else { cut_off(vlans) };
+                if !ways.is_empty() {
+                    return Err(VlanError::CutsHostOff { bridge, ways }.into());
+                }
+            }
             Some(vlans) if vlans.possible => return Err(VlanError::FilteringOff { view: view(vlans), bridge }.into()),
             _ => return Err(VlanError::Unsupported { bridge }.into()),
         }
     }
     Ok(Some(wanted))
+}
+
+/// What of the host's own would no longer pass between the bridge and its uplinks: untagged frames, and each VLAN that the
+/// host has a link for.
+fn cut_off(vlans: &BridgeVlans) -> Vec<String> {
+    let Some((own, ports)) = vlans.ports.split_first() else { return Vec::new() };
+    let mut ways = Vec::new();
+    for port in ports.iter().filter(|port| port.uplink) {
+        if vlans.has_address && (own.untagged().is_none() || own.untagged() != port.untagged()) {
+            ways.push(format!("untagged frames by {}", port.name));
+        }
+        let lost = vlans.own_tags.iter().filter(|id| !own.carries(**id, **id) || !port.carries(**id, **id));
+        ways.extend(lost.map(|id| format!("VLAN {id} by {}", port.name)));
+    }
+    ways
 }
 
 /// Steps between the making of the pair and the guest's end coming up: until that, no frame passes.

@@ -39,6 +39,7 @@ pub(in super::super) fn bridge_vlans(answer: &Answer) -> Option<BridgeVlans> {
         protocol: protocol(find(IFLA_BR_VLAN_PROTOCOL)),
         default_pvid: find(IFLA_BR_VLAN_DEFAULT_PVID).and_then(half).filter(|pvid| *pvid != 0),
         has_address: false,
+        own_tags: Vec::new(),
         ports: Vec::new(),
     })
 }

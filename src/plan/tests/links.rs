@@ -28,7 +28,8 @@ fn bridge(filtering: bool) -> Facts {
     let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
     let ports = vec![port(2, "br0", false, &[vlan(1)]), port(3, "eth0", true, &[vlan(1)])];
     let protocol = VlanProtocol::Dot1q;
-    facts.host.vlans = Some(BridgeVlans { possible: true, filtering, protocol, default_pvid: Some(1), has_address: true, ports });
+    facts.host.vlans =
+        Some(BridgeVlans { possible: true, filtering, protocol, default_pvid: Some(1), has_address: true, own_tags: Vec::new(), ports });
     facts.host.ports = 1;
     facts
 }
@@ -88,6 +89,20 @@ fn a_bridge_that_does_not_filter_is_left_so_until_told_and_then_only_once_the_po
     let mut old = bridge(false);
     old.host.vlans.as_mut().unwrap().possible = false;
     assert_eq!(refused(&ask, &old), "bridge br0 cannot filter VLANs");
+}
+
+#[test]
+fn filtering_that_would_cut_the_host_off_is_refused_unless_forced() {
+    let ask = AttachRequest { vlan_filtering: true, ..request("br0 0/0 @10") };
+    let mut facts = bridge(false);
+    facts.host.vlans.as_mut().unwrap().own_tags = vec![7];
+    assert_eq!(refused(&ask, &facts), "filtering VLANs would cut this host off bridge br0: VLAN 7 by eth0");
+    let mut facts = bridge(false);
+    facts.host.vlans.as_mut().unwrap().ports[1].vlans = vec![vlan(5)];
+    assert_eq!(refused(&ask, &facts), "filtering VLANs would cut this host off bridge br0: untagged frames by eth0");
+    assert!(plan(&AttachRequest { force: true, ..ask.clone() }, &facts, Birth::Guest).is_ok());
+    facts.host.vlans.as_mut().unwrap().has_address = false;
+    assert!(plan(&ask, &facts, Birth::Guest).is_ok(), "the host reaches nobody by it anyway");
 }
 
 #[test]
