@@ -4,7 +4,7 @@
 
 mod lab;
 
-use lab::inside::{every_step_rolls_back, request, there_and_back};
+use lab::inside::{every_step_of_a_birth_rolls_back, request, there_and_back};
 use lab::{Lab, Space, has_kind, no_root, skip};
 use pipework::plan::Birth;
 use serde_json::Value;
@@ -195,9 +195,9 @@ fn every_step_with_vlans_on_a_bridge_rolls_back() {
     if cannot() {
         return;
     }
-    every_step_rolls_back("br0 0/0 @10,20-30", "true", "true");
+    every_step_of_a_birth_rolls_back(Birth::Guest, "br0 0/0 @10,20-30", "true", "true");
     let old = "ip link add br0 address 02:00:00:00:00:05 up type bridge; ip link add p0 type veth peer name p1; ip link set p0 master br0";
-    every_step_rolls_back("--vlan-filtering br0 0/0 @,20-30", old, "true");
+    every_step_of_a_birth_rolls_back(Birth::Host, "--vlan-filtering br0 0/0 @,20-30", old, "true");
 }
 
 #[test]

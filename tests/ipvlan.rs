@@ -6,9 +6,10 @@ mod lab;
 #[path = "lab/outside.rs"]
 mod outside;
 
-use lab::inside::every_step_rolls_back;
+use lab::inside::every_step_of_a_birth_rolls_back;
 use lab::{Lab, Space, assert_same, both, has_kind, no_root, skip};
 use outside::{FIRST, HOST, Network, expect};
+use pipework::plan::Birth;
 
 const NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up";
 
@@ -128,5 +129,5 @@ fn every_step_with_an_ipvlan_rolls_back() {
     if cannot() {
         return;
     }
-    every_step_rolls_back("--ipvlan=l3:vepa nic0 0/0", NIC, "true");
+    every_step_of_a_birth_rolls_back(Birth::Guest, "--ipvlan=l3:vepa nic0 0/0", NIC, "true");
 }

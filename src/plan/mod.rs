@@ -231,7 +231,7 @@ impl Job<'_> {
             (Some(link), _) if !link.up => Some(format!("bridge {bridge} is down: nothing passes until you type: ip link set {bridge} up")),
             (None, Some(gateway)) if !self.facts.host.owns_gateway => Some(format!(
                 "bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ip link set NIC master {bridge}{}) or the address (ip addr add {gateway}/{} dev {bridge})",
-                self.request.tag.as_ref().map(|tag| format!("; bridge vlan add dev NIC vid {tag}")).unwrap_or_default(),
+                vlan::uplink_commands(self),
                 self.request.addr.addr.map_or_else(|| crate::model::types::Family::of(gateway).host_prefix(), |a| a.prefix()),
             )),
             _ => None,

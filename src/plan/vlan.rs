@@ -12,7 +12,7 @@ use crate::model::request::AttachRequest;
 use crate::model::types::IfName;
 use crate::model::vlan::{PortVlan, PortVlans, VlanProtocol};
 
-/// The VLAN of a new bridge's ports, untagged (BR_DEFAULT_PVID, net/bridge/br_vlan.c: `br->default_pvid = 1`).
+/// The VLAN of a new bridge's ports, untagged (br_vlan_init, net/bridge/br_vlan.c).
 const NEW_BRIDGE_PVID: u16 = 1;
 /// How many ports of one kind a message names.
 const NAMED: usize = 8;
@@ -138,6 +138,17 @@ pub(super) fn ops(job: &Job<'_>, bridge: &IfName, port: &IfName, wanted: &PortVl
     ops
 }
 
+/// What makes an uplink of a new bridge carry the VLANs, as more commands behind the one that makes it a port.
+pub(super) fn uplink_commands(job: &Job<'_>) -> String {
+    let wanted = job.request.tag.as_ref().and_then(|tag| tag.port().ok()).map(|wanted| wanted.entries()).unwrap_or_default();
+    wanted.iter().map(|e| format!("; bridge vlan add dev NIC vid {}", numbers(e))).collect()
+}
+
+/// `10`, `20-30`
+fn numbers(vlan: &PortVlan) -> String {
+    if vlan.first == vlan.last { vlan.first.to_string() } else { format!("{}-{}", vlan.first, vlan.last) }
+}
+
 /// What the user should know of the others on the bridge.
 pub(super) fn warnings(job: &Job<'_>) -> Vec<String> {
     let Some(wanted) = job.request.tag.as_ref().and_then(|tag| tag.port().ok()) else { return Vec::new() };
@@ -177,7 +188,7 @@ fn new_bridge_warning(job: &Job<'_>, bridge: &str, wanted: &PortVlans) -> Option
 /// The wanted VLANs that a port does not carry, as `10` and `20-30`.
 fn missing(port: &BridgePort, wanted: &PortVlans) -> Vec<String> {
     let lacking = wanted.entries().into_iter().filter(|e| !port.carries(e.first, e.last));
-    lacking.map(|e| if e.first == e.last { e.first.to_string() } else { format!("{}-{}", e.first, e.last) }).collect()
+    lacking.map(|e| numbers(&e)).collect()
 }
 
 /// What ports have with filtering, those that have the same together: `VLAN 1 untagged: br0 itself, eth0`.

@@ -106,6 +106,16 @@ fn filtering_that_would_cut_the_host_off_is_refused_unless_forced() {
 }
 
 #[test]
+fn on_a_new_bridge_the_uplink_and_the_host_are_told_what_they_lack() {
+    let mut facts = facts();
+    let ask = request("br0 10.1.1.2/24@10.1.1.1 @10,20-30");
+    let warned = |facts: &Facts| plan(&ask, facts, Birth::Guest).unwrap().warnings().join("; ");
+    assert!(warned(&facts).contains("ip link set NIC master br0; bridge vlan add dev NIC vid 10; bridge vlan add dev NIC vid 20-30)"));
+    facts.host.owns_gateway = true;
+    assert!(warned(&facts).contains("until you type: bridge vlan add dev br0 vid 10 pvid untagged self"));
+}
+
+#[test]
 fn the_flag_alone_changes_nothing_and_without_a_tag_nobody_is_warned() {
     let ask = AttachRequest { vlan_filtering: true, ..request("br0 0/0") };
     let planned = plan(&ask, &bridge(false), Birth::Guest).unwrap();
