@@ -2,6 +2,7 @@
 //! enters a namespace or opens a netlink socket.
 
 pub mod announce;
+mod bridge_vlans;
 mod decode;
 mod encode;
 mod fork;
@@ -9,6 +10,7 @@ pub mod netns;
 mod nl80211;
 pub mod observe;
 pub mod privilege;
+mod siblings;
 pub mod signal;
 mod sysctl;
 mod system;

@@ -37,6 +37,7 @@ pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_NEWNSID: u16 = 88;
 /// `struct nlmsghdr`
 const HEADER: usize = 16;
 
