@@ -36,6 +36,11 @@ pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWRULE: u16 = 32;
+pub(super) const RTM_DELRULE: u16 = 33;
+pub(super) const RTM_GETRULE: u16 = 34;
 /// `struct nlmsghdr`
 const HEADER: usize = 16;
 
@@ -116,8 +121,16 @@ impl Netlink {
     pub fn dump(&mut self, message: &RouteNetlinkMessage) -> Result<Vec<Answer>, KernelError> {
         let mut payload = vec![0; message.buffer_len()];
         message.serialize(&mut payload);
+        self.dump_raw(message.message_type(), &payload)
+    }
+
+    /// As [`Self::dump`], with the message's bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn dump_raw(&mut self, kind: u16, payload: &[u8]) -> Result<Vec<Answer>, KernelError> {
         for _ in 0..DUMP_TRIES {
-            self.send(message.message_type(), NLM_F_REQUEST | NLM_F_DUMP, &payload)?;
+            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
             let (answers, whole) = self.collect()?;
             if whole {
                 return Ok(answers);

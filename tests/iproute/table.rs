@@ -167,7 +167,10 @@ fn theirs(space: &Space, words: &[String]) -> Ran {
     if tool == "tc" {
         return space.command("tc").args(rest).output().unwrap().into();
     }
-    let options = rest.iter().take_while(|w| w.starts_with('-')).count();
+    let mut options = rest.iter().take_while(|w| w.starts_with('-')).count();
+    if options == 1 && rest[0].starts_with("-f") {
+        options = 2 + rest[2..].iter().take_while(|w| w.starts_with('-')).count();
+    }
     let (options, rest) = rest.split_at(options);
     space.command("ip").args(options).arg(tool).args(rest).output().unwrap().into()
 }
