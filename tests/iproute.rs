@@ -291,7 +291,11 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_kernel_says_prints_as_one_line_or_more(family in prop::sample::select(vec![2_u8, 10]), rest in prop::collection::vec(any::<u8>(), 11..200), attributes in prop::collection::vec((0_u16..33, prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
+    fn whatever_the_kernel_says_prints_as_one_line_or_more(
+        family in prop::sample::select(vec![2_u8, 10]),
+        rest in prop::collection::vec(any::<u8>(), 11..200),
+        attributes in prop::collection::vec((0_u16..33, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
+    ) {
         let mut raw = vec![family];
         raw.extend(if rest.len() % 2 == 0 { &rest[..] } else { &rest[..11] });
         for (kind, value) in &attributes {
