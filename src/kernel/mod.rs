@@ -10,6 +10,7 @@ pub mod netns;
 mod nl80211;
 pub mod observe;
 pub mod privilege;
+pub mod routing;
 mod siblings;
 pub mod signal;
 mod sysctl;

@@ -6,6 +6,7 @@ mod error;
 mod inside;
 mod machine;
 mod ovs;
+mod routing;
 
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;
