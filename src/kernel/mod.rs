@@ -11,6 +11,7 @@ pub mod privilege;
 pub mod signal;
 mod sysctl;
 mod system;
+pub mod tc;
 pub mod wait;
 pub mod wire;
 

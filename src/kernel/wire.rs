@@ -116,8 +116,16 @@ impl Netlink {
     pub fn dump(&mut self, message: &RouteNetlinkMessage) -> Result<Vec<Answer>, KernelError> {
         let mut payload = vec![0; message.buffer_len()];
         message.serialize(&mut payload);
+        self.dump_raw(message.message_type(), &payload)
+    }
+
+    /// As [`Self::dump`], with the message's bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn dump_raw(&mut self, kind: u16, payload: &[u8]) -> Result<Vec<Answer>, KernelError> {
         for _ in 0..DUMP_TRIES {
-            self.send(message.message_type(), NLM_F_REQUEST | NLM_F_DUMP, &payload)?;
+            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
             let (answers, whole) = self.collect()?;
             if whole {
                 return Ok(answers);

@@ -6,6 +6,7 @@ use super::error::chain;
 use crate::guest::{self, GuestError};
 use crate::iproute::{Tool, WordsError};
 use crate::kernel::netns::Namespace;
+use crate::kernel::tc::{self, TcError};
 use crate::model::error::KernelError;
 use crate::model::request::GuestRef;
 
@@ -57,7 +58,20 @@ pub fn inside(tool: Tool, guest: &GuestRef, words: &[String], watch: &mut dyn Fn
     native(tool, words, &held.namespace)
 }
 
-fn native(tool: Tool, words: &[String], _namespace: &Namespace) -> Result<Ended, InsideError> {
+fn native(tool: Tool, words: &[String], namespace: &Namespace) -> Result<Ended, InsideError> {
+    if tool == Tool::Tc {
+        let output = tc::run(words, namespace)?;
+        return Ok(Ended { output, status: 0 });
+    }
     let word = words.first().cloned().unwrap_or_default();
     Err(WordsError::Unknown { word, place: Some(tool.program().0) }.into())
+}
+
+impl From<TcError> for InsideError {
+    fn from(error: TcError) -> Self {
+        match error {
+            TcError::Words(error) => Self::Words(error),
+            TcError::Kernel(error) => Self::Kernel(error),
+        }
+    }
 }
