@@ -8,6 +8,7 @@ mod fork;
 pub mod netns;
 pub mod observe;
 pub mod privilege;
+pub mod routing;
 pub mod signal;
 mod sysctl;
 mod system;

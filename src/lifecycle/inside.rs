@@ -3,12 +3,16 @@
 use thiserror::Error;
 
 use super::error::chain;
-use crate::guest::{self, GuestError};
-use crate::iproute::{Tool, WordsError};
-use crate::kernel::netns::Namespace;
+use super::routing;
+use crate::external::program::{self, ProgramError};
+use crate::guest::{self, GuestError, Held};
+use crate::iproute::{Tool, WordsError, options};
 use crate::kernel::tc::{self, TcError};
 use crate::model::error::KernelError;
 use crate::model::request::GuestRef;
+
+/// iproute2's exit status when the kernel has refused.
+const REFUSED: u8 = 2;
 
 /// What a command in a guest came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +35,17 @@ pub enum InsideError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// A word that only the installed program may know, and none is installed.
+    #[error("{unknown}, and {program} is not installed")]
+    NotInstalled {
+        /// Which would be needed.
+        program: &'static str,
+        /// The word.
+        unknown: WordsError,
+    },
+    /// The installed program cannot be run.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
 }
 
 impl InsideError {
@@ -38,13 +53,21 @@ impl InsideError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Guest(error) => error.hint(),
-            Self::Words(_) | Self::Kernel(_) => None,
+            Self::NotInstalled { program, .. } => {
+                Some(format!("is the word misspelt? If not, install iproute2: {program} then does what is not known here"))
+            }
+            Self::Words(_) | Self::Kernel(_) | Self::Program(_) => None,
         }
     }
 
     /// The chain of reasons, outermost first.
     pub fn chain(&self) -> Vec<String> {
         chain(self)
+    }
+
+    /// The exit status: as iproute2's own, 2 when the kernel has refused.
+    pub fn status(&self) -> u8 {
+        if matches!(self, Self::Kernel(KernelError::Refused { .. })) { REFUSED } else { 1 }
     }
 }
 
@@ -55,16 +78,30 @@ impl InsideError {
 pub fn inside(tool: Tool, guest: &GuestRef, words: &[String], watch: &mut dyn FnMut(&str)) -> Result<Ended, InsideError> {
     let held = guest::hold(guest)?;
     watch(&format!("{tool} in {}", held.namespace.path().display()));
-    native(tool, words, &held.namespace)
+    match native(tool, words, &held) {
+        Err(InsideError::Words(unknown @ WordsError::Unknown { .. })) => by_program(tool, words, &held, unknown, watch),
+        ended => ended,
+    }
 }
 
-fn native(tool: Tool, words: &[String], namespace: &Namespace) -> Result<Ended, InsideError> {
-    if tool == Tool::Tc {
-        let output = tc::run(words, namespace)?;
-        return Ok(Ended { output, status: 0 });
+fn native(tool: Tool, words: &[String], held: &Held) -> Result<Ended, InsideError> {
+    match tool {
+        Tool::Route => routing::route(words, held),
+        Tool::Rule => routing::rule(words, held),
+        Tool::Tc => Ok(Ended { output: tc::run(words, &held.namespace)?, status: 0 }),
     }
-    let word = words.first().cloned().unwrap_or_default();
-    Err(WordsError::Unknown { word, place: Some(tool.program().0) }.into())
+}
+
+/// What we do not know goes to the program that is installed. What it prints goes where ours would.
+fn by_program(tool: Tool, words: &[String], held: &Held, unknown: WordsError, watch: &mut dyn FnMut(&str)) -> Result<Ended, InsideError> {
+    let (name, before) = tool.program();
+    let Some(path) = program::find(name) else { return Err(InsideError::NotInstalled { program: name, unknown }) };
+    watch(&format!("{unknown}: {} does it", path.display()));
+    // Options of ip stand before its object.
+    let (options, rest) = if before.is_empty() { (&[][..], words) } else { options::split(words) };
+    let before = before.iter().map(|word| (*word).to_owned());
+    let all: Vec<String> = options.iter().cloned().chain(before).chain(rest.iter().cloned()).collect();
+    Ok(Ended { output: String::new(), status: program::run_inside(&held.namespace, &path, &all)? })
 }
 
 impl From<TcError> for InsideError {

@@ -4,6 +4,7 @@ mod attach;
 mod dynamic;
 mod error;
 mod inside;
+mod routing;
 
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;

@@ -43,7 +43,7 @@ pub struct U32 {
     /// Whether any word stood there: without one nothing is sent.
     pub given: bool,
     /// The number that `order` gives to the handle.
-    order: u32,
+    pub order: u32,
 }
 
 /// A handle: `TABLE:BUCKET:NUMBER` in hexadecimal, or all in one behind `0x`.

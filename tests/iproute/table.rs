@@ -1,0 +1,208 @@
+//! Tables of command lines: each is carried out by ours in one namespace and by iproute2 in its twin, and whatever can be
+//! seen of both afterwards has to be the same. The judge is iproute2.
+//!
+//! A table is a text file:
+//!
+//! ```text
+//! # a comment
+//! judge ip -d route show table all      what is compared after each line: a shell line, run in both by sh
+//! setup ip link add eth0 ...            what each case begins with, in both
+//! == a sentence that names the case
+//! $ ip addr add 10.1.1.2/24 dev eth0    a shell line in both, which has to succeed
+//! route add default via 10.1.1.1        `pipework route pid:N WORDS` against `ip route WORDS`
+//! route -6 show                         options in front of the verb: `ip -6 route show`
+//! tc -s qdisc show                      likewise for rule and tc
+//! ! route add default via 10.9.9.9      a line that has to fail, with both
+//! ```
+//!
+//! Of each line are compared: whether it succeeds, what it prints, and what the judges say afterwards. Ours has an empty
+//! PATH, so that no installed program can help it.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::lab::{Ran, Space};
+
+/// What the kernel says of kinds that it was built without (net/sched).
+const NO_SUCH_KIND: [&str; 3] = ["qdisc kind is unknown", "TC classifier not found", "Failed to load TC action module"];
+
+/// A table's cases, and what they have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    judges: Vec<String>,
+    setup: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Case {
+    name: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Shell(String),
+    Line { words: Vec<String>, fails: bool },
+}
+
+impl Table {
+    /// Reads `tests/iproute/NAME.txt`.
+    pub fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/iproute/{name}.txt"));
+        let mut table = Self::default();
+        for line in std::fs::read_to_string(path).unwrap().lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+            } else if let Some(judge) = line.strip_prefix("judge ") {
+                table.judges.push(judge.to_owned());
+            } else if let Some(setup) = line.strip_prefix("setup ") {
+                table.setup.push(setup.to_owned());
+            } else if let Some(name) = line.strip_prefix("== ") {
+                table.cases.push(Case { name: name.to_owned(), steps: Vec::new() });
+            } else {
+                let case = table.cases.last_mut().unwrap_or_else(|| panic!("{line}: before the first case"));
+                case.steps.push(step(line));
+            }
+        }
+        table
+    }
+
+    /// How many command lines it has.
+    pub fn lines(&self) -> usize {
+        let is_line = |step: &&Step| matches!(step, Step::Line { .. });
+        self.cases.iter().map(|case| case.steps.iter().filter(is_line).count()).sum()
+    }
+
+    /// Carries all cases out and fails with everything that differs. Returns the names of the cases that this kernel is
+    /// too small for: iproute2 itself is told that there is no such kind.
+    pub fn run(&self) -> Vec<&str> {
+        let mut differences = Vec::new();
+        let small = self.cases.iter().filter(|case| !self.run_case(case, &mut differences));
+        let small = small.map(|case| case.name.as_str()).collect();
+        assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+        small
+    }
+
+    /// Whether the kernel is large enough for the case.
+    fn run_case(&self, case: &Case, differences: &mut Vec<String>) -> bool {
+        let twins = Twins { ours: Space::new(), theirs: Space::new(), judges: self.judges.join("; echo; ") };
+        twins.shell(&self.setup.join("; "));
+        let mut say = |what: String| differences.push(format!("-- {}: {what}", case.name));
+        if let Some(difference) = twins.difference() {
+            say(format!("the set-up: {difference}"));
+            return true;
+        }
+        for step in &case.steps {
+            match step {
+                Step::Shell(line) => twins.shell(line),
+                Step::Line { words, fails } => match twins.line(words, *fails) {
+                    Some(differences) => differences.into_iter().for_each(&mut say),
+                    None => return false,
+                },
+            }
+        }
+        true
+    }
+}
+
+fn step(line: &str) -> Step {
+    if let Some(shell) = line.strip_prefix("$ ") {
+        return Step::Shell(shell.to_owned());
+    }
+    let (line, fails) = line.strip_prefix("! ").map_or((line, false), |line| (line, true));
+    Step::Line { words: line.split_whitespace().map(str::to_owned).collect(), fails }
+}
+
+struct Twins {
+    ours: Space,
+    theirs: Space,
+    judges: String,
+}
+
+impl Twins {
+    fn shell(&self, line: &str) {
+        for space in [&self.ours, &self.theirs] {
+            space.sh(line);
+        }
+    }
+
+    /// What differs after one line; nothing when the kernel has no such kind.
+    fn line(&self, words: &[String], fails: bool) -> Option<Vec<String>> {
+        let shown = words.join(" ");
+        let (ours, theirs) = (ours(&self.ours, words), theirs(&self.theirs, words));
+        if !fails && NO_SUCH_KIND.iter().any(|text| theirs.err.contains(text)) {
+            return None;
+        }
+        let mut all = Vec::new();
+        if (theirs.code == Some(0)) == fails {
+            all.push(format!("{shown}: iproute2 itself: {theirs:?}"));
+        }
+        if (ours.code == Some(0)) == fails {
+            all.push(format!("{shown}: exit status {:?}, {}", ours.code, ours.err.trim_end()));
+        }
+        if settled(&ours.out) != settled(&theirs.out) {
+            all.push(format!("{shown}: printed\n{}instead of\n{}", ours.out, theirs.out));
+        }
+        all.extend(self.difference().map(|difference| format!("{shown}: {difference}")));
+        Some(all)
+    }
+
+    /// What the judges say of one and not of the other. The kernel does some things a moment later: what differs is looked
+    /// at again.
+    fn difference(&self) -> Option<String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let [ours, theirs] = [&self.ours, &self.theirs].map(|space| settled(&space.sh(&self.judges)));
+            if ours == theirs {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!("the state is\n{ours}instead of\n{theirs}"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Ours, with nothing in its PATH.
+fn ours(space: &Space, words: &[String]) -> Ran {
+    let (tool, rest) = words.split_first().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipework"));
+    command.arg(tool).arg(format!("pid:{}", space.pid())).args(rest).env("PATH", "/nonexistent").env("COLUMNS", "80");
+    command.output().unwrap().into()
+}
+
+/// iproute2's own, inside.
+fn theirs(space: &Space, words: &[String]) -> Ran {
+    let (tool, rest) = words.split_first().unwrap();
+    if tool == "tc" {
+        return space.command("tc").args(rest).output().unwrap().into();
+    }
+    let mut options = rest.iter().take_while(|w| w.starts_with('-')).count();
+    if options == 1 && rest[0].starts_with("-f") {
+        options = 2 + rest[2..].iter().take_while(|w| w.starts_with('-')).count();
+    }
+    let (options, rest) = rest.split_at(options);
+    space.command("ip").args(options).arg(tool).args(rest).output().unwrap().into()
+}
+
+/// Text without what runs on by itself: seconds that are left or gone.
+fn settled(text: &str) -> String {
+    let words = |line: &str| {
+        let running = |before: &str, word: &str| match before {
+            "expires" => word.ends_with("sec"),
+            "installed" | "used" | "firstused" => word.parse::<u32>().is_ok(),
+            _ => false,
+        };
+        let mut before = "";
+        let mut all = Vec::new();
+        for word in line.split(' ') {
+            all.push(if running(before, word) { "(running)" } else { word });
+            before = word;
+        }
+        all.join(" ")
+    };
+    text.split('\n').map(words).collect::<Vec<_>>().join("\n")
+}
