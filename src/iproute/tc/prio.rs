@@ -51,6 +51,6 @@ impl Prio {
     /// As tc prints it.
     pub fn show(&self) -> String {
         let map: String = self.map.iter().map(|band| format!(" {band}")).collect();
-        format!("bands {} priomap {map}", self.bands)
+        format!("bands {} priomap{map}", self.bands)
     }
 }
