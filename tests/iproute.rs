@@ -141,7 +141,7 @@ fn what_is_wrong_is_said_with_what_to_type_and_a_refusal_of_the_kernel_has_the_s
         ("route G get", 1, "route get 10.1.1.1"),
         ("route G -n other show", 1, "is no option that may stand here"),
         ("rule G -b file", 1, "is no option that may stand here"),
-        ("rule G add", 1, "rule add from 10.1.1.0/24 lookup 100"),
+        ("rule G add", 1, "as in: add from 10.1.1.0/24 lookup 100"),
         ("rule G add from fd00::/64 table 5", 1, "-6 add from"),
         ("rule G add dport 99999 table 5", 1, "PORT or FIRST-LAST"),
         ("route G add 192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.2", 2, "File exists"),

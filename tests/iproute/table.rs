@@ -13,10 +13,12 @@
 //! route -6 show                         options in front of the verb: `ip -6 route show`
 //! tc -s qdisc show                      likewise for rule and tc
 //! ! route add default via 10.9.9.9      a line that has to fail, with both
+//! * route add 10.0.0.0/8 encap ...      a line that the installed program does for us: without it, it is not known
 //! ```
 //!
 //! Of each line are compared: whether it succeeds, what it prints, and what the judges say afterwards (of lines that fail or
-//! print, with the next that does neither). Ours has an empty PATH, so that no installed program can help it.
+//! print, with the next that does neither). Ours has nothing in its PATH, so that no installed program can help it but where
+//! the line says so.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
@@ -45,7 +47,15 @@ struct Case {
 #[derive(Clone, Debug)]
 enum Step {
     Shell(String),
-    Line { words: Vec<String>, fails: bool },
+    Line { words: Vec<String>, wanted: Wanted },
+}
+
+/// What is to become of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Done,
+    Refused,
+    ByProgram,
 }
 
 impl Table {
@@ -69,9 +79,9 @@ impl Table {
         table
     }
 
-    /// How many command lines it has.
+    /// How many command lines it has that we do ourselves.
     pub fn lines(&self) -> usize {
-        let is_line = |step: &&Step| matches!(step, Step::Line { .. });
+        let is_line = |step: &&Step| matches!(step, Step::Line { wanted: Wanted::Done | Wanted::Refused, .. });
         self.cases.iter().map(|case| case.steps.iter().filter(is_line).count()).sum()
     }
 
@@ -97,7 +107,7 @@ impl Table {
         for step in &case.steps {
             match step {
                 Step::Shell(line) => twins.shell(line),
-                Step::Line { words, fails } => match twins.line(words, *fails) {
+                Step::Line { words, wanted } => match twins.line(words, *wanted) {
                     Some(differences) => differences.into_iter().for_each(&mut say),
                     None => return false,
                 },
@@ -112,8 +122,12 @@ fn step(line: &str) -> Step {
     if let Some(shell) = line.strip_prefix("$ ") {
         return Step::Shell(shell.to_owned());
     }
-    let (line, fails) = line.strip_prefix("! ").map_or((line, false), |line| (line, true));
-    Step::Line { words: line.split_whitespace().map(str::to_owned).collect(), fails }
+    let (line, wanted) = match line.split_at(2) {
+        ("! ", line) => (line, Wanted::Refused),
+        ("* ", line) => (line, Wanted::ByProgram),
+        _ => (line, Wanted::Done),
+    };
+    Step::Line { words: line.split_whitespace().map(str::to_owned).collect(), wanted }
 }
 
 struct Twins {
@@ -130,13 +144,21 @@ impl Twins {
     }
 
     /// What differs after one line; nothing when the kernel has no such kind.
-    fn line(&self, words: &[String], fails: bool) -> Option<Vec<String>> {
+    fn line(&self, words: &[String], wanted: Wanted) -> Option<Vec<String>> {
         let shown = words.join(" ");
-        let (ours, theirs) = (ours(&self.ours, words), theirs(&self.theirs, words));
+        let fails = wanted == Wanted::Refused;
+        let theirs = theirs(&self.theirs, words);
+        let mut ours = run_ours(&self.ours, words, false);
         if !fails && NO_SUCH_KIND.iter().any(|text| theirs.err.contains(text)) {
             return None;
         }
         let mut all = Vec::new();
+        if wanted == Wanted::ByProgram {
+            if ours.code == Some(0) || !ours.err.contains("is not known here") {
+                all.push(format!("{shown}: without a program: {ours:?}"));
+            }
+            ours = run_ours(&self.ours, words, true);
+        }
         if (theirs.code == Some(0)) == fails {
             all.push(format!("{shown}: iproute2 itself: {theirs:?}"));
         }
@@ -170,11 +192,14 @@ impl Twins {
     }
 }
 
-/// Ours, with nothing in its PATH.
-fn ours(space: &Space, words: &[String]) -> Ran {
+/// Ours, with nothing in its PATH or with all that is installed.
+fn run_ours(space: &Space, words: &[String], programs: bool) -> Ran {
     let (tool, rest) = words.split_first().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipework"));
-    command.arg(tool).arg(format!("pid:{}", space.pid())).args(rest).env("PATH", "/nonexistent").env("COLUMNS", "80");
+    command.arg(tool).arg(format!("pid:{}", space.pid())).args(rest).stdin(std::process::Stdio::null());
+    if !programs {
+        command.env("PATH", "/nonexistent");
+    }
     command.output().unwrap().into()
 }
 

@@ -4,7 +4,7 @@ use super::super::address::prefix;
 use super::super::names::{LookUps, NameTable};
 use super::super::options::Options;
 use super::super::words::{Keyword, keyword, short, whole};
-use super::super::{Words, WordsError, number};
+use super::super::{Words, WordsError};
 use super::{FIB_MATCH, LOOKUP_TABLE, Route, spec};
 use crate::model::types::Family;
 
@@ -103,6 +103,5 @@ pub(crate) fn ip_protocol(words: &mut Words<'_>, table: &NameTable) -> Result<u8
     let decimal = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse().ok());
     let id = decimal.or_else(|| table.id(text).and_then(|id| id.try_into().ok()));
     let known = || [("icmp", 1), ("tcp", 6), ("udp", 17), ("ipv6-icmp", 58), ("sctp", 132)].into_iter().find(|(name, _)| *name == text);
-    let id = id.or_else(|| known().map(|(_, id)| id)).filter(|_| number(text) != Some(0));
-    id.ok_or_else(|| words.bad("ipproto", text, "a protocol such as tcp, udp or icmp, or its number"))
+    id.or_else(|| known().map(|(_, id)| id)).ok_or_else(|| words.bad("ipproto", text, "a protocol such as tcp, udp or icmp, or its number"))
 }

@@ -6,7 +6,7 @@ use super::super::names::LookUps;
 use super::super::words::{Keyword, keyword, short, whole};
 use super::super::{Words, WordsError};
 use super::ONLINK;
-use super::spec::{self, Way};
+use super::spec;
 use crate::model::types::Family;
 
 /// One way of several: `struct rtnexthop` and its attributes.
@@ -41,9 +41,9 @@ const KEYS: &[Keyword<Key>] = &[
     short("realms", Key::Realms),
 ];
 
-/// Reads all of them; the family is read off the first address when it is not known yet.
+/// Reads all of them; the first `nexthop` has been read. The family is read off the first address when it is not known yet.
 pub(super) fn read(words: &mut Words<'_>, family: &mut Option<Family>, lookups: &LookUps) -> Result<Vec<Nexthop>, WordsError> {
-    let mut all = Vec::new();
+    let mut all = vec![one(words, family, lookups)?];
     while let Some(word) = words.take() {
         if word != "nexthop" {
             return Err(words.unknown(word));
@@ -60,18 +60,17 @@ fn one(words: &mut Words<'_>, family: &mut Option<Family>, lookups: &LookUps) ->
         words.take();
         empty = false;
         match key {
-            Key::Via => nexthop.gateway = Some(Way::read(words, *family)?.settle(family)),
+            Key::Via => nexthop.gateway = Some(spec::way(words, family)?),
             Key::Dev => nexthop.dev = lookups.link(words.value("dev")?)?,
             Key::Weight => nexthop.hops = weight(words)?,
             Key::Onlink => nexthop.flags |= ONLINK,
             Key::Realms => nexthop.realms = Some(spec::realms(words, &lookups.names)?),
         }
     }
-    match words.peek() {
-        Some(word) if word != "nexthop" => Err(words.unknown(word)),
-        None if empty => Err(WordsError::Bad("nexthop needs via ADDRESS or dev NAME behind it".into())),
-        _ => Ok(nexthop),
+    if empty && words.peek().is_none_or(|word| word == "nexthop") {
+        return Err(WordsError::Bad("nexthop needs via ADDRESS or dev NAME behind it".into()));
     }
+    Ok(nexthop)
 }
 
 fn weight(words: &mut Words<'_>) -> Result<u8, WordsError> {

@@ -122,21 +122,9 @@ impl Reading<'_> {
     fn value(&mut self, word: &str, key: Key) -> Result<(), WordsError> {
         let (words, names) = (&mut self.words, &self.lookups.names);
         match key {
-            Key::Source => {
-                let ip = address(word, words.value(word)?, self.family)?;
-                self.family.get_or_insert(Family::of(ip));
-                self.route.prefsrc = Some(ip);
-            }
-            Key::Via if self.said.way => return Err(WordsError::Bad("several ways are written nexthop via A nexthop via B".into())),
-            Key::Via => {
-                self.said.way = true;
-                self.route.gateway = Some(Way::read(words, self.family)?.settle(&mut self.family));
-            }
-            Key::From => {
-                let from = prefix(word, words.value(word)?, self.family)?;
-                self.family = self.family.or(from.family);
-                (self.route.src, self.route.src_len) = (from.ip, from.len);
-            }
+            Key::Source => self.source()?,
+            Key::Via => self.way()?,
+            Key::From => self.from()?,
             Key::Tos => self.route.tos = tos(words, names)?,
             Key::Expires => self.route.expires = Some(words.number(word, u32::MAX.into())? as u32),
             Key::Priority => self.route.metric = Some(words.number(word, u32::MAX.into())? as u32),
@@ -162,11 +150,32 @@ impl Reading<'_> {
         Ok(())
     }
 
+    fn source(&mut self) -> Result<(), WordsError> {
+        let ip = address("src", self.words.value("src")?, self.family)?;
+        self.family.get_or_insert(Family::of(ip));
+        self.route.prefsrc = Some(ip);
+        Ok(())
+    }
+
+    fn way(&mut self) -> Result<(), WordsError> {
+        if std::mem::replace(&mut self.said.way, true) {
+            return Err(WordsError::Bad("several ways are written nexthop via A nexthop via B".into()));
+        }
+        self.route.gateway = Some(way(&mut self.words, &mut self.family)?);
+        Ok(())
+    }
+
+    fn from(&mut self) -> Result<(), WordsError> {
+        let from = prefix("from", self.words.value("from")?, self.family)?;
+        self.family = self.family.or(from.family);
+        (self.route.src, self.route.src_len) = (from.ip, from.len);
+        Ok(())
+    }
+
     /// The last words of a route: the first `nexthop` has been read.
     fn nexthops(&mut self) -> Result<(), WordsError> {
-        let words: Vec<String> = std::iter::once("nexthop".to_owned()).chain(self.words.rest().iter().cloned()).collect();
-        self.route.nexthops = nexthop::read(&mut Words::new(&words, "route nexthop"), &mut self.family, self.lookups)?;
-        self.words = Words::new(&[], "route");
+        self.words = self.words.clone().at("route nexthop");
+        self.route.nexthops = nexthop::read(&mut self.words, &mut self.family, self.lookups)?;
         Ok(())
     }
 
@@ -225,30 +234,20 @@ fn looks_like_a_word(word: &str) -> bool {
     !matches!(word, "default" | "any" | "all") && !word.contains([':', '/', '.']) && !word.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// `via [inet|inet6] ADDRESS`: the address may be of the other family (RFC 5549).
-pub(super) struct Way {
-    ip: IpAddr,
-}
-
-impl Way {
-    pub(super) fn read(words: &mut Words<'_>, family: Option<Family>) -> Result<Self, WordsError> {
-        let wanted = match words.peek() {
-            Some("inet") => Some(Family::Inet),
-            Some("inet6") => Some(Family::Inet6),
-            Some(word @ ("link" | "mpls" | "bridge")) => return Err(words.unknown(word)),
-            _ => None,
-        };
-        if wanted.is_some() {
-            words.take();
-        }
-        Ok(Self { ip: address("via", words.value("via")?, wanted.or(family))? })
+/// `via [inet|inet6] ADDRESS`: the address may be of the other family (RFC 5549). Says the family when nothing before has.
+pub(super) fn way(words: &mut Words<'_>, family: &mut Option<Family>) -> Result<IpAddr, WordsError> {
+    let wanted = match words.peek() {
+        Some("inet") => Some(Family::Inet),
+        Some("inet6") => Some(Family::Inet6),
+        Some(word @ ("link" | "mpls" | "bridge")) => return Err(words.unknown(word)),
+        _ => None,
+    };
+    if wanted.is_some() {
+        words.take();
     }
-
-    /// Says the family when nothing before has.
-    pub(super) fn settle(self, family: &mut Option<Family>) -> IpAddr {
-        family.get_or_insert(Family::of(self.ip));
-        self.ip
-    }
+    let ip = address("via", words.value("via")?, wanted.or(*family))?;
+    family.get_or_insert(Family::of(ip));
+    Ok(ip)
 }
 
 /// The value of a word: a name of the table, or a number.

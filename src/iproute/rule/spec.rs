@@ -66,86 +66,98 @@ const KEYS: &[Keyword<Key>] = &[
     whole("dport", Key::Dport),
 ];
 
+/// What has been read so far.
+struct Reading<'a> {
+    words: Words<'a>,
+    lookups: &'a LookUps,
+    /// The family that was said.
+    family: Option<Family>,
+    rule: Rule,
+    /// Whether it was said what to do.
+    action: bool,
+}
+
 /// Reads a rule's description.
-pub(super) fn read(mut words: Words<'_>, deleting: bool, options: Options, lookups: &LookUps) -> Result<Rule, WordsError> {
-    let place = if deleting { "rule del" } else { "rule add" };
+pub(super) fn read(words: Words<'_>, deleting: bool, options: Options, lookups: &LookUps) -> Result<Rule, WordsError> {
     if words.peek().is_none() {
-        return Err(WordsError::Bad(format!("{place} needs to be told which rule, as in: {place} from 10.1.1.0/24 lookup 100")));
+        return Err(WordsError::Bad("which rule? Give its words, as in: add from 10.1.1.0/24 lookup 100".into()));
     }
-    let mut rule = Rule::new(options.family.unwrap_or(Family::Inet));
-    rule.action = if deleting { 0 } else { TO_TABLE };
-    let mut said = deleting;
-    while let Some(word) = words.take() {
-        said |= match keyword(word, KEYS) {
-            Some(key) => value(&mut rule, word, key, options, &mut words, lookups)?,
-            None => action(&mut rule, word, &mut words)?,
-        };
+    let rule = Rule { action: if deleting { 0 } else { TO_TABLE }, ..Rule::new(options.family.unwrap_or(Family::Inet)) };
+    let mut reading = Reading { words, lookups, family: options.family, rule, action: deleting };
+    while let Some(word) = reading.words.take() {
+        match keyword(word, KEYS) {
+            Some(key @ (Key::From | Key::To)) => reading.prefix(word, key)?,
+            Some(key) => reading.value(word, key)?,
+            None => reading.action(word)?,
+        }
     }
+    let Reading { mut rule, action, .. } = reading;
     if rule.l3mdev && rule.table != 0 {
         return Err(WordsError::Bad("l3mdev takes the table of the device: leave out lookup or l3mdev".into()));
     }
-    if !said {
+    if !action {
         rule.table = TABLE_MAIN;
     }
     Ok(rule)
 }
 
-/// One word and its value; whether it says what to do.
-fn value(rule: &mut Rule, word: &str, key: Key, options: Options, words: &mut Words<'_>, lookups: &LookUps) -> Result<bool, WordsError> {
-    let names = &lookups.names;
-    let number = |words: &mut Words<'_>| words.number(word, u32::MAX.into()).map(|n| n as u32);
-    match key {
-        Key::Not => rule.flags |= INVERT,
-        Key::From | Key::To => {
-            // iproute2 does not remember the family that it has read here; neither does the kernel take two in one rule.
-            let read = prefix(word, words.value(word)?, options.family)?;
-            let family = read.family.unwrap_or(rule.family);
-            if family != rule.family && options.family.is_none() {
-                return Err(WordsError::Bad(format!("{word}: rules of IPv6 are made with -6 in front: -6 add {word} ...")));
-            }
-            let (ip, len) = if matches!(key, Key::From) { (&mut rule.src, &mut rule.src_len) } else { (&mut rule.dst, &mut rule.dst_len) };
-            (*ip, *len) = (read.ip, read.len);
+impl Reading<'_> {
+    fn value(&mut self, word: &str, key: Key) -> Result<(), WordsError> {
+        let (rule, words, names) = (&mut self.rule, &mut self.words, &self.lookups.names);
+        let number = |words: &mut Words<'_>, most: u32| words.number(word, most.into()).map(|n| Some(n as u32));
+        match key {
+            Key::Not => rule.flags |= INVERT,
+            Key::Priority => rule.priority = number(words, u32::MAX)?,
+            Key::Tos => rule.tos = tos(words, names)?,
+            Key::Mark => (rule.mark, rule.mask) = mark(words)?,
+            Key::Realms => rule.realms = Some(realms(words, names)?),
+            Key::Protocol => rule.protocol = Some(named(words, word, &names.protocols, 255)? as u8),
+            Key::Tunnel => rule.tunnel = Some(words.number(word, u64::MAX)?),
+            Key::Table => rule.table = named(words, word, &names.tables, u32::MAX)?,
+            Key::SuppressPrefixlength => rule.suppress_prefixlength = number(words, i32::MAX.cast_unsigned())?,
+            Key::SuppressIfgroup => rule.suppress_ifgroup = Some(named(words, word, &names.groups, i32::MAX.cast_unsigned())?),
+            Key::Iif => rule.iif = Some(link_name(word, words)?),
+            Key::Oif => rule.oif = Some(link_name(word, words)?),
+            Key::L3mdev => rule.l3mdev = true,
+            Key::Uids => rule.uids = Some(uids(words)?),
+            Key::IpProtocol => rule.ip_protocol = Some(ip_protocol(words, &names.ip_protocols)?),
+            Key::Sport => rule.sports = Some(ports(word, words)?),
+            Key::Dport => rule.dports = Some(ports(word, words)?),
+            Key::From | Key::To | Key::Foreign => return Err(words.unknown(word)),
         }
-        Key::Priority => rule.priority = Some(number(words)?),
-        Key::Tos => rule.tos = tos(words, names)?,
-        Key::Mark => (rule.mark, rule.mask) = mark(words)?,
-        Key::Realms => rule.realms = Some(realms(words, names)?),
-        Key::Protocol => rule.protocol = Some(named(words, word, &names.protocols, 255)? as u8),
-        Key::Tunnel => rule.tunnel = Some(words.number(word, u64::MAX)?),
-        Key::Table => {
-            rule.table = named(words, word, &names.tables, u32::MAX)?;
-            return Ok(true);
-        }
-        Key::SuppressPrefixlength => rule.suppress_prefixlength = Some(words.number(word, i32::MAX as u64)? as u32),
-        Key::SuppressIfgroup => rule.suppress_ifgroup = Some(named(words, word, &names.groups, i32::MAX as u32)?),
-        Key::Iif => rule.iif = Some(link_name(word, words)?),
-        Key::Oif => rule.oif = Some(link_name(word, words)?),
-        Key::L3mdev => {
-            rule.l3mdev = true;
-            return Ok(true);
-        }
-        Key::Uids => rule.uids = Some(uids(words)?),
-        Key::IpProtocol => rule.ip_protocol = Some(ip_protocol(words, &names.ip_protocols)?),
-        Key::Sport => rule.sports = Some(ports(word, words)?),
-        Key::Dport => rule.dports = Some(ports(word, words)?),
-        Key::Foreign => return Err(words.unknown(word)),
+        self.action |= matches!(key, Key::Table | Key::L3mdev);
+        Ok(())
     }
-    Ok(false)
-}
 
-/// `[type] goto N`, `nop`, `blackhole`, ...
-fn action(rule: &mut Rule, first: &str, words: &mut Words<'_>) -> Result<bool, WordsError> {
-    let word = if first == "type" { words.value("type")? } else { first };
-    rule.action = if abbreviates(word, "goto") {
-        rule.goto = Some(words.number("goto", u32::MAX.into())? as u32);
-        GOTO
-    } else if abbreviates(word, "nop") {
-        NOP
-    } else {
-        let kind = kind(word).or_else(|| number(word).and_then(|n| n.try_into().ok()));
-        kind.filter(|kind| *kind != route::NAT).ok_or_else(|| words.unknown(word))?
-    };
-    Ok(true)
+    /// `from PREFIX`, `to PREFIX`. The family has to be said before: iproute2 does not read it off the address here.
+    fn prefix(&mut self, word: &str, key: Key) -> Result<(), WordsError> {
+        let read = prefix(word, self.words.value(word)?, self.family)?;
+        if read.family.is_some_and(|family| family != self.rule.family) {
+            return Err(WordsError::Bad(format!("{word}: rules of IPv6 are made with -6 in front: -6 add {word} ...")));
+        }
+        match key {
+            Key::From => (self.rule.src, self.rule.src_len) = (read.ip, read.len),
+            _ => (self.rule.dst, self.rule.dst_len) = (read.ip, read.len),
+        }
+        Ok(())
+    }
+
+    /// `[type] goto N`, `nop`, `blackhole`, ...
+    fn action(&mut self, first: &str) -> Result<(), WordsError> {
+        let (rule, words) = (&mut self.rule, &mut self.words);
+        let word = if first == "type" { words.value("type")? } else { first };
+        rule.action = if abbreviates(word, "goto") {
+            rule.goto = Some(words.number("goto", u32::MAX.into())? as u32);
+            GOTO
+        } else if abbreviates(word, "nop") {
+            NOP
+        } else {
+            let kind = kind(word).or_else(|| number(word).and_then(|n| n.try_into().ok()));
+            kind.filter(|kind| *kind != route::NAT).ok_or_else(|| words.unknown(word))?
+        };
+        self.action = true;
+        Ok(())
+    }
 }
 
 /// The name of a link; it need not be there yet.

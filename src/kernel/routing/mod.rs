@@ -153,3 +153,78 @@ fn gone<T>(result: Result<T, KernelError>) -> Result<(), KernelError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::iproute::names::LookUps;
+    use crate::iproute::options::Options;
+    use crate::iproute::{route as words_of_routes, rule as words_of_rules};
+
+    fn lookups() -> LookUps {
+        let mut lookups = LookUps::default();
+        lookups.links.by_index.extend([(2, vec!["eth0".to_owned()]), (3, vec!["eth1".to_owned()])]);
+        lookups
+    }
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// What is asked of the kernel, read as if the kernel had said it, prints as the words it was asked with.
+    #[test]
+    fn a_routes_message_says_what_its_words_say() {
+        for line in [
+            "default via 10.1.1.1 dev eth0 proto static src 10.1.1.2 metric 5 ",
+            "10.1.0.0/16 dev eth0 table 1000 scope link ",
+            "blackhole 10.1.0.0/16 ",
+            "10.1.0.0/16 tos 0x10 via inet6 fd00::1 dev eth0 onlink realms 1/2 mtu lock 1400 rtt 1.5s rto_min lock 5ms congctl cubic ",
+            "fd00::/64 from fd01::/64 via fe80::1 dev eth1 metric 7 pref high",
+            "10.2.0.0/16 nhid 7 proto 77 ",
+            "10.2.0.0/16 \n\tnexthop via 10.1.1.1 dev eth0 weight 1 \n\tnexthop via inet6 fd00::1 realm 4 dev eth1 weight 256 onlink ",
+        ] {
+            let typed = line.replace("rto_min lock", "rto_min").replace("realm ", "realms ");
+            let command = words_of_routes::parse(&words(&format!("add {typed}")), &lookups()).unwrap();
+            let words_of_routes::Command::Change(Verb::Add, asked) = command else { panic!("{line}") };
+            let seen = route::decode(&route::encode(&asked)).unwrap();
+            assert_eq!(seen, *asked, "{line}");
+            let mut text = String::new();
+            words_of_routes::print(&seen, &Selector::any(), Options::default(), &lookups(), &mut text);
+            assert_eq!(text, format!("{line}\n"));
+        }
+    }
+
+    #[test]
+    fn a_rules_message_says_what_its_words_say() {
+        for line in [
+            "5:\tfrom all lookup main",
+            "5:\tnot from 10.1.0.0/16 to 10.2.0.1 tos 0x10 fwmark 0x1/0xff iif eth0 oif eth1 uidrange 1-2 ipproto ipproto-6 sport 1-2 dport 80 lookup 1000 realms 1/2 proto static",
+            "5:\tfrom all tun_id 7 lookup default suppress_prefixlength 0 suppress_ifgroup default",
+            "5:\tfrom 10.1.0.0/16 goto 100",
+            "5:\tfrom all nop",
+            "5:\tfrom 10.1.0.0/16 unreachable",
+        ] {
+            let (priority, rest) = line.split_once(":\t").unwrap();
+            let typed = rest.replace("ipproto-6", "6");
+            let command = words_of_rules::parse(&words(&format!("add priority {priority} {typed}")), &lookups()).unwrap();
+            let words_of_rules::Command::Add(asked) = command else { panic!("{line}") };
+            let seen = rule::decode(&rule::encode(&asked)).unwrap();
+            assert_eq!(seen, *asked, "{line}");
+            let mut text = String::new();
+            words_of_rules::print(&seen, Options::default(), &lookups(), &mut text);
+            assert_eq!(text, format!("{line}\n"));
+        }
+    }
+
+    #[test]
+    fn messages_that_are_cut_short_or_foreign_are_no_routes_and_no_rules() {
+        for raw in [&[][..], &[2], &[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0], &[28, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]] {
+            assert!(route::decode(raw).is_none() && rule::decode(raw).is_none(), "{raw:?}");
+        }
+        let head = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        // A multipath attribute whose only way says that it is longer than the message.
+        let broken = [&head[..], &[12, 0, 9, 0, 200, 0, 0, 0, 2, 0, 0, 0]].concat();
+        assert!(route::decode(&broken).unwrap().nexthops.is_empty());
+    }
+}
