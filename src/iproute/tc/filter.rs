@@ -65,8 +65,19 @@ impl<'a> Head<'a> {
     /// Takes the word if it is one of them.
     fn word(&mut self, words: &mut Words<'a>, word: &'a str) -> Result<bool, WordsError> {
         let list = [
-            "=dev", "block", "=root", "=ingress", "=egress", "=parent", "=handle", "preference", "priority", "protocol", "chain",
-            "estimator", "help",
+            "=dev",
+            "block",
+            "=root",
+            "=ingress",
+            "=egress",
+            "=parent",
+            "=handle",
+            "preference",
+            "priority",
+            "protocol",
+            "chain",
+            "estimator",
+            "help",
         ];
         match pick(word, &list) {
             Some("dev") if self.dev.is_some() => return Err(twice(word)),

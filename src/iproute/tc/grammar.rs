@@ -79,9 +79,8 @@ pub fn rate(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> 
         return units::rate(text).ok_or_else(|| words.bad(of, text, wanted));
     }
     let part = units::percent(text).ok_or_else(|| words.bad(of, text, "a percentage like 30%, or a rate like 10mbit"))?;
-    let speed = ground.speed(dev).ok_or_else(|| {
-        WordsError::Bad(format!("{of} {text}: the speed of {dev:?} is not known, so give {wanted}"))
-    })?;
+    let speed =
+        ground.speed(dev).ok_or_else(|| WordsError::Bad(format!("{of} {text}: the speed of {dev:?} is not known, so give {wanted}")))?;
     // tc has six decimals here, in bits per second
     let bits = part * speed as f64 * 1e6;
     Ok((bits / 8.0) as u64)
@@ -120,7 +119,15 @@ mod tests {
     #[test]
     fn a_word_means_the_first_that_it_abbreviates() {
         let list = ["limit", "latency", "=buffer"];
-        for (word, wanted) in [("l", Some("limit")), ("la", Some("latency")), ("limit", Some("limit")), ("buf", None), ("buffer", Some("buffer")), ("", None), ("limits", None)] {
+        for (word, wanted) in [
+            ("l", Some("limit")),
+            ("la", Some("latency")),
+            ("limit", Some("limit")),
+            ("buf", None),
+            ("buffer", Some("buffer")),
+            ("", None),
+            ("limits", None),
+        ] {
             assert_eq!(pick(word, &list), wanted, "{word}");
         }
     }

@@ -93,8 +93,20 @@ pub struct Class {
 }
 
 const LIST: [&str; 14] = [
-    "prio", "mtu", "mpu", "overhead", "linklayer", "quantum", "burst", "=buffer", "=maxburst", "cburst", "=cbuffer", "=cmaxburst",
-    "=ceil", "=rate",
+    "prio",
+    "mtu",
+    "mpu",
+    "overhead",
+    "linklayer",
+    "quantum",
+    "burst",
+    "=buffer",
+    "=maxburst",
+    "cburst",
+    "=cbuffer",
+    "=cmaxburst",
+    "=ceil",
+    "=rate",
 ];
 
 impl Class {
@@ -154,15 +166,9 @@ impl Class {
         text += &format!("ceil {} {}", show_rate(self.ceil.rate), self.rate.linklayer.show(details));
         let (burst, cburst) = (clock.sent(self.rate.rate, self.buffer), clock.sent(self.ceil.rate, self.cbuffer));
         text += &if details {
-            let bucket = |name: &str, bytes: u32, rate: &Rate| {
-                format!("{name} {} mpu {} ", rate.size_and_cell(bytes), show_size(rate.mpu.into()))
-            };
-            format!(
-                "{}{}level {} ",
-                bucket("burst", burst, &self.rate),
-                bucket("cburst", cburst, &self.ceil),
-                self.level.cast_signed()
-            )
+            let bucket =
+                |name: &str, bytes: u32, rate: &Rate| format!("{name} {} mpu {} ", rate.size_and_cell(bytes), show_size(rate.mpu.into()));
+            format!("{}{}level {} ", bucket("burst", burst, &self.rate), bucket("cburst", cburst, &self.ceil), self.level.cast_signed())
         } else {
             format!("burst {} cburst {} ", show_size(burst), show_size(cburst))
         };

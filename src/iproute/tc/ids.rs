@@ -132,10 +132,27 @@ mod tests {
 
     #[test]
     fn handles_and_classes_are_read_and_printed_in_hexadecimal() {
-        for (text, wanted) in [("1:", Some(0x1_0000)), ("ffff:", Some(0xffff_0000)), ("10", Some(0x10_0000)), ("1:5", Some(0x1_0000)), ("none", Some(0)), ("x", None), ("", None), ("10000", None)] {
+        for (text, wanted) in [
+            ("1:", Some(0x1_0000)),
+            ("ffff:", Some(0xffff_0000)),
+            ("10", Some(0x10_0000)),
+            ("1:5", Some(0x1_0000)),
+            ("none", Some(0)),
+            ("x", None),
+            ("", None),
+            ("10000", None),
+        ] {
             assert_eq!(handle(text), wanted, "{text}");
         }
-        for (text, wanted) in [("1:10", Some(0x1_0010)), (":10", Some(0x10)), ("1:", Some(0x1_0000)), ("root", Some(ROOT)), ("1:g", None), ("1:10000", None), ("", None)] {
+        for (text, wanted) in [
+            ("1:10", Some(0x1_0010)),
+            (":10", Some(0x10)),
+            ("1:", Some(0x1_0000)),
+            ("root", Some(ROOT)),
+            ("1:g", None),
+            ("1:10000", None),
+            ("", None),
+        ] {
             assert_eq!(class(text), wanted, "{text}");
         }
         for (id, wanted) in [(0x1_0010, "1:10"), (0x10, ":10"), (0xffff_0000, "ffff:"), (ROOT, "root"), (0, "none")] {
@@ -145,7 +162,9 @@ mod tests {
 
     #[test]
     fn protocols_have_names_and_numbers() {
-        for (text, wanted) in [("ip", Some(IPV4)), ("IPv6", Some(IPV6)), ("802.1q", Some(0x8100)), ("0x0800", Some(IPV4)), ("ipv5", None), ("65536", None)] {
+        for (text, wanted) in
+            [("ip", Some(IPV4)), ("IPv6", Some(IPV6)), ("802.1q", Some(0x8100)), ("0x0800", Some(IPV4)), ("ipv5", None), ("65536", None)]
+        {
             assert_eq!(protocol(text), wanted, "{text}");
         }
         assert_eq!((show_protocol(IPV4), show_protocol(0x1234)), ("ip".into(), "[4660]".into()));

@@ -5,9 +5,8 @@ use super::grammar::{Ground, number, number_follows, part, pick, rate, read, sig
 use super::units::{self, percent, show_part, show_rate, show_time, show_time64, signed};
 use crate::iproute::{Words, WordsError};
 
-const LIST: [&str; 13] = [
-    "limit", "latency", "delay", "loss", "drop", "ecn", "reorder", "corrupt", "gap", "duplicate", "distribution", "rate", "slot",
-];
+const LIST: [&str; 13] =
+    ["limit", "latency", "delay", "loss", "drop", "ecn", "reorder", "corrupt", "gap", "duplicate", "distribution", "rate", "slot"];
 
 /// `struct tc_netem_qopt` and the attributes behind it. Parts are of 2^32-1, times in ticks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -43,7 +43,8 @@ impl Own {
             Self::Sfq(allot) => format!("  allot {allot}"),
             Self::FqCodel(all) => show_fq_codel(all),
             Self::FqCodelFlow([deficit, delay, count, last, dropping, next]) => {
-                let time = |time: i32| if time < 0 { format!("-{}", show_time(time.unsigned_abs())) } else { show_time(time.unsigned_abs()) };
+                let time =
+                    |time: i32| if time < 0 { format!("-{}", show_time(time.unsigned_abs())) } else { show_time(time.unsigned_abs()) };
                 let delay = show_time(delay.cast_unsigned());
                 let dropping = if *dropping == 0 { String::new() } else { format!(" dropping drop_next {}", time(*next)) };
                 let (count, last) = (count.cast_unsigned(), last.cast_unsigned());

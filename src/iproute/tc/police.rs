@@ -8,8 +8,27 @@ use super::units::{show_rate, show_size};
 use crate::iproute::{Words, WordsError};
 
 const LIST: [&str; 21] = [
-    "index", "burst", "=buffer", "=maxburst", "=mtu", "=minburst", "=mpu", "=rate", "=avrate", "peakrate", "reclassify", "drop",
-    "shot", "continue", "pass", "ok", "pipe", "goto", "=conform-exceed", "overhead", "linklayer",
+    "index",
+    "burst",
+    "=buffer",
+    "=maxburst",
+    "=mtu",
+    "=minburst",
+    "=mpu",
+    "=rate",
+    "=avrate",
+    "peakrate",
+    "reclassify",
+    "drop",
+    "shot",
+    "continue",
+    "pass",
+    "ok",
+    "pipe",
+    "goto",
+    "=conform-exceed",
+    "overhead",
+    "linklayer",
 ];
 
 /// `struct tc_police` and the attributes beside it.

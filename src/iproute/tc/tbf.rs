@@ -8,7 +8,18 @@ use crate::iproute::{Words, WordsError};
 /// Microseconds in a second.
 const SECOND: f64 = 1e6;
 const LIST: [&str; 13] = [
-    "limit", "latency", "burst", "=buffer", "=maxburst", "=mtu", "=minburst", "=mpu", "=rate", "peakrate", "overhead", "linklayer",
+    "limit",
+    "latency",
+    "burst",
+    "=buffer",
+    "=maxburst",
+    "=mtu",
+    "=minburst",
+    "=mpu",
+    "=rate",
+    "peakrate",
+    "overhead",
+    "linklayer",
     "=help",
 ];
 
@@ -136,11 +147,7 @@ impl Tbf {
             text += &self.show_peak(peak, details, clock);
         }
         let latency = self.latency(clock);
-        text += &if latency >= 0.0 {
-            format!("lat {} ", show_time(latency as u32))
-        } else {
-            format!("limit {} ", show_size(self.limit))
-        };
+        text += &if latency >= 0.0 { format!("lat {} ", show_time(latency as u32)) } else { format!("limit {} ", show_size(self.limit)) };
         if self.rate.overhead != 0 {
             text += &format!("overhead {} ", self.rate.overhead);
         }
@@ -162,9 +169,7 @@ impl Tbf {
 
     /// How long a packet waits at most, in microseconds: less than nothing when the bucket is larger than the limit.
     fn latency(&self, clock: Clock) -> f64 {
-        let wait = |rate: &Rate, ticks: u32| {
-            SECOND * (f64::from(self.limit) / rate.rate as f64) - f64::from(clock.time(ticks))
-        };
+        let wait = |rate: &Rate, ticks: u32| SECOND * (f64::from(self.limit) / rate.rate as f64) - f64::from(clock.time(ticks));
         let latency = wait(&self.rate, self.buffer);
         self.peak.as_ref().map_or(latency, |peak| latency.max(wait(peak, self.mtu)))
     }

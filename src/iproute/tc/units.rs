@@ -99,8 +99,7 @@ pub fn size_and_cell(text: &str) -> Option<(u32, Option<u8>)> {
 
 /// A time in microseconds: `100ms`, `1.5s`, bare microseconds.
 pub fn time(text: &str) -> Option<u32> {
-    let units: [(&[&str], f64); 3] =
-        [(&["", "us", "usec", "usecs"], 1.0), (&["ms", "msec", "msecs"], 1e3), (&["s", "sec", "secs"], 1e6)];
+    let units: [(&[&str], f64); 3] = [(&["", "us", "usec", "usecs"], 1.0), (&["ms", "msec", "msecs"], 1e3), (&["s", "sec", "secs"], 1e6)];
     scaled(text, &units).filter(|time| *time < 4_294_967_296.0).map(|time| time as u32)
 }
 
@@ -160,7 +159,7 @@ pub fn mac(text: &str) -> Option<[u8; 6]> {
 pub fn show_rate(rate: u64) -> String {
     let mut rest = rate.wrapping_mul(8);
     let mut unit = 0;
-    while unit < 4 && rest >= 1000 && (rest % 1000 == 0 || rest >= 1_000_000) {
+    while unit < 4 && rest >= 1000 && (rest.is_multiple_of(1000) || rest >= 1_000_000) {
         rest /= 1000;
         unit += 1;
     }
@@ -245,13 +244,35 @@ mod tests {
 
     #[test]
     fn rates_sizes_times_and_percents_are_read_as_tc_reads_them() {
-        for (text, wanted) in [("8", Some(1)), ("10mbit", Some(1_250_000)), ("1.5Mbps", Some(1_500_000)), ("1kibit", Some(128)), ("1e3bit", Some(125)), ("10gbit", Some(1_250_000_000)), ("0x10", Some(2)), ("mbit", None), ("1mb", None), ("-1mbit", None), ("", None)] {
+        for (text, wanted) in [
+            ("8", Some(1)),
+            ("10mbit", Some(1_250_000)),
+            ("1.5Mbps", Some(1_500_000)),
+            ("1kibit", Some(128)),
+            ("1e3bit", Some(125)),
+            ("10gbit", Some(1_250_000_000)),
+            ("0x10", Some(2)),
+            ("mbit", None),
+            ("1mb", None),
+            ("-1mbit", None),
+            ("", None),
+        ] {
             assert_eq!(rate(text), wanted, "{text}");
         }
-        for (text, wanted) in [("1540", Some(1540)), ("10k", Some(10240)), ("1.5kb", Some(1536)), ("1kbit", Some(128)), ("2M", Some(2 << 20)), ("4g", None), ("1x", None)] {
+        for (text, wanted) in [
+            ("1540", Some(1540)),
+            ("10k", Some(10240)),
+            ("1.5kb", Some(1536)),
+            ("1kbit", Some(128)),
+            ("2M", Some(2 << 20)),
+            ("4g", None),
+            ("1x", None),
+        ] {
             assert_eq!(size(text), wanted, "{text}");
         }
-        for (text, wanted) in [("100ms", Some(100_000)), ("1.5s", Some(1_500_000)), ("7", Some(7)), ("1us", Some(1)), ("1ns", None), ("5000s", None)] {
+        for (text, wanted) in
+            [("100ms", Some(100_000)), ("1.5s", Some(1_500_000)), ("7", Some(7)), ("1us", Some(1)), ("1ns", None), ("5000s", None)]
+        {
             assert_eq!(time(text), wanted, "{text}");
         }
         for (text, wanted) in [("30%", Some(0.3)), ("30", Some(0.3)), ("100%", Some(1.0)), ("101%", None), ("3x", None), ("%", None)] {

@@ -112,13 +112,8 @@ fn send(
 
 fn show(socket: &mut Netlink, object: Object, asked: &Show, options: Options, system: &System) -> Result<String, TcError> {
     let name = |index: u32| system.name(index);
-    let view = View {
-        details: options.details,
-        statistics: options.statistics,
-        pretty: options.pretty,
-        clock: system.clock(),
-        name: &name,
-    };
+    let view =
+        View { details: options.details, statistics: options.statistics, pretty: options.pretty, clock: system.clock(), name: &name };
     let node = Node { index: asked.index, parent: asked.parent, info: asked.info, handle: 0 };
     let ([_, _, ask], node) = match object {
         // the kernel tells of all qdiscs, whatever is asked

@@ -1,7 +1,7 @@
 //! Counters: TCA_STATS2 (linux/gen_stats.h) and what kinds add to them (linux/pkt_sched.h).
 
-use super::attributes::{Fields, Reader};
 use super::Unprintable;
+use super::attributes::{Fields, Reader};
 use crate::iproute::tc::own::{FqStats, Own};
 use crate::iproute::tc::stats::{Queue, Stats, Times};
 

@@ -35,12 +35,5 @@ pub(super) fn get(all: Reader<'_>) -> Option<Tbf> {
     let parms = Fields(all.get(PARMS)?);
     let peak = rate::get(parms, rate::SIZE, all.u64(PRATE64))?;
     let [limit, buffer, mtu] = parms.words(2 * rate::SIZE)?;
-    Some(Tbf {
-        rate: rate::get(parms, 0, all.u64(RATE64))?,
-        peak: (peak.rate != 0).then_some(peak),
-        limit,
-        buffer,
-        mtu,
-        bytes: (0, 0),
-    })
+    Some(Tbf { rate: rate::get(parms, 0, all.u64(RATE64))?, peak: (peak.rate != 0).then_some(peak), limit, buffer, mtu, bytes: (0, 0) })
 }
