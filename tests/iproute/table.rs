@@ -6,6 +6,8 @@
 //! ```text
 //! # a comment
 //! judge ip -d route show table all      what is compared after each line: a shell line, run in both by sh
+//! last tc -j qdisc show                 what is compared only when a case ends
+//! within                                ours is called within the test: under UML a program takes long to start
 //! setup ip link add eth0 ...            what each case begins with, in both
 //! == a sentence that names the case
 //! $ ip addr add 10.1.1.2/24 dev eth0    a shell line in both, which has to succeed
@@ -25,6 +27,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use pipework::iproute::Tool;
+use pipework::lifecycle;
+use pipework::model::request::GuestRef;
+
 use super::lab::{Ran, Space};
 
 /// What the kernel says of kinds that it was built without (net/sched).
@@ -34,6 +40,8 @@ const NO_SUCH_KIND: [&str; 3] = ["qdisc kind is unknown", "TC classifier not fou
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     judges: Vec<String>,
+    last: Vec<String>,
+    within: bool,
     setup: Vec<String>,
     cases: Vec<Case>,
 }
@@ -67,6 +75,10 @@ impl Table {
             if line.is_empty() || line.starts_with('#') {
             } else if let Some(judge) = line.strip_prefix("judge ") {
                 table.judges.push(judge.to_owned());
+            } else if let Some(judge) = line.strip_prefix("last ") {
+                table.last.push(judge.to_owned());
+            } else if line == "within" {
+                table.within = true;
             } else if let Some(setup) = line.strip_prefix("setup ") {
                 table.setup.push(setup.to_owned());
             } else if let Some(name) = line.strip_prefix("== ") {
@@ -97,7 +109,8 @@ impl Table {
 
     /// Whether the kernel is large enough for the case.
     fn run_case(&self, case: &Case, differences: &mut Vec<String>) -> bool {
-        let twins = Twins { ours: Space::new(), theirs: Space::new(), judges: self.judges.join("; echo; ") };
+        let judges = self.judges.join("; echo; ");
+        let mut twins = Twins { ours: Space::new(), theirs: Space::new(), judges, within: self.within };
         twins.shell(&self.setup.join("; "));
         let mut say = |what: String| differences.push(format!("-- {}: {what}", case.name));
         if let Some(difference) = twins.difference() {
@@ -113,6 +126,7 @@ impl Table {
                 },
             }
         }
+        twins.judges = self.judges.iter().chain(&self.last).cloned().collect::<Vec<_>>().join("; echo; ");
         twins.difference().into_iter().for_each(|difference| say(format!("in the end {difference}")));
         true
     }
@@ -134,6 +148,7 @@ struct Twins {
     ours: Space,
     theirs: Space,
     judges: String,
+    within: bool,
 }
 
 impl Twins {
@@ -148,7 +163,7 @@ impl Twins {
         let shown = words.join(" ");
         let fails = wanted == Wanted::Refused;
         let theirs = theirs(&self.theirs, words);
-        let mut ours = run_ours(&self.ours, words, false);
+        let mut ours = if self.within { within(&self.ours, words) } else { run_ours(&self.ours, words, false) };
         if !fails && NO_SUCH_KIND.iter().any(|text| theirs.err.contains(text)) {
             return None;
         }
@@ -164,6 +179,10 @@ impl Twins {
         }
         if (ours.code == Some(0)) == fails {
             all.push(format!("{shown}: exit status {:?}, {}", ours.code, ours.err.trim_end()));
+        }
+        // tc tells by its status who refused: 2 is the kernel
+        if words[0] == "tc" && (ours.code == Some(2)) != (theirs.code == Some(2)) {
+            all.push(format!("{shown}: exit status {:?} instead of {:?}: {} {}", ours.code, theirs.code, ours.err, theirs.err));
         }
         if settled(&ours.out) != settled(&theirs.out) {
             all.push(format!("{shown}: printed\n{}instead of\n{}", ours.out, theirs.out));
@@ -201,6 +220,20 @@ fn run_ours(space: &Space, words: &[String], programs: bool) -> Ran {
         command.env("PATH", "/nonexistent");
     }
     command.output().unwrap().into()
+}
+
+/// Ours, called within the test.
+fn within(space: &Space, words: &[String]) -> Ran {
+    let (tool, rest) = words.split_first().unwrap();
+    let tool = [Tool::Route, Tool::Rule, Tool::Tc].into_iter().find(|known| known.to_string() == *tool).unwrap();
+    let mut helped = false;
+    let mut watch = |text: &str| helped |= text.ends_with("does it");
+    let ended = lifecycle::inside(tool, &GuestRef::Pid(space.pid()), rest, &mut watch);
+    assert!(!helped, "{rest:?}: the installed program was asked");
+    match ended {
+        Ok(ended) => Ran { code: Some(ended.status.into()), out: ended.output, err: String::new() },
+        Err(error) => Ran { code: Some(error.status().into()), out: String::new(), err: error.chain().join(": ") },
+    }
 }
 
 /// iproute2's own, inside.
