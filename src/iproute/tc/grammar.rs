@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::units;
-use crate::iproute::{Words, WordsError};
+use crate::iproute::{Words, WordsError, abbreviates};
 
 /// What tc's words need to know of the system.
 pub trait Ground {
@@ -21,7 +21,7 @@ pub trait Ground {
 pub fn pick(word: &str, list: &[&'static str]) -> Option<&'static str> {
     list.iter().find_map(|listed| match listed.strip_prefix('=') {
         Some(exact) => (exact == word).then_some(exact),
-        None => (!word.is_empty() && listed.starts_with(word)).then_some(*listed),
+        None => abbreviates(word, listed).then_some(*listed),
     })
 }
 

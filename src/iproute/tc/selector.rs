@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::grammar::{number, pick, read};
 use super::ids::{IPV4, IPV6};
 use super::units::{hexadecimal, signed};
-use crate::iproute::{Words, WordsError};
+use crate::iproute::{Words, WordsError, address};
+use crate::model::types::Family;
 
 /// TC_U32_* (linux/pkt_cls.h)
 pub const TERMINAL: u8 = 1;
@@ -207,8 +208,7 @@ impl Selector {
     /// `src|dst ADDRESS[/PREFIX] [at OFFSET]`
     fn address(&mut self, words: &mut Words<'_>, usual: At, four: bool) -> Result<(), WordsError> {
         let word = words.value("match ip")?;
-        let wanted = if four { "an IPv4 address or network" } else { "an IPv6 address or network" };
-        let (address, prefix) = read(words, word, wanted, |text| network(text, Some(four)))?;
+        let (address, prefix) = network(words, word, if four { Family::Inet } else { Family::Inet6 })?;
         let at = place(words, usual)?;
         let bytes = match address {
             IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -381,34 +381,15 @@ fn mark(words: &mut Words<'_>) -> Result<Mark, WordsError> {
     Ok((value, mask))
 }
 
-/// An address with or without prefix length or netmask; `any`, `all` and `default` are all addresses.
-pub fn network(text: &str, four: Option<bool>) -> Option<(IpAddr, u32)> {
-    if matches!(text, "any" | "all" | "default") {
-        let v4 = four.unwrap_or(true);
-        let none = if v4 { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-        return Some((none, 0));
-    }
-    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address = if address.contains(':') { IpAddr::V6(address.parse().ok()?) } else { IpAddr::V4(short_ipv4(address)?) };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    if four.is_some_and(|four| four != address.is_ipv4()) {
-        return None;
-    }
-    let netmask = |text: &str| {
-        let bits = u32::from(text.parse::<Ipv4Addr>().ok()?);
-        (bits.count_ones() == bits.leading_ones()).then_some(bits.count_ones())
+/// A network behind a word: address and prefix length. `any`, `all` and `default` are all addresses.
+///
+/// # Errors
+/// When it is none, or of the other family.
+pub fn network(words: &mut Words<'_>, of: &str, family: Family) -> Result<(IpAddr, u32), WordsError> {
+    let prefix = address::prefix(of, words.value(of)?, Some(family))?;
+    let none = match family {
+        Family::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let length = |text: &str| crate::iproute::number(text).and_then(|n| u32::try_from(n).ok()).or_else(|| netmask(text));
-    let prefix = prefix.map_or(Some(most), length)?;
-    (prefix <= most).then_some((address, prefix))
-}
-
-/// One to four numbers with dots between; what is missing is 0, as iproute2 has it.
-fn short_ipv4(text: &str) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut places = octets.iter_mut();
-    for part in text.split('.') {
-        *places.next()? = u8::try_from(crate::iproute::number(part)?).ok()?;
-    }
-    Some(octets.into())
+    Ok(prefix.ip.map_or((none, 0), |ip| (ip, prefix.len.into())))
 }

@@ -20,7 +20,7 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use thiserror::Error;
 
 use super::netns::Namespace;
-use super::wire::{Answer, Netlink};
+use super::wire::Netlink;
 use crate::iproute::WordsError;
 use crate::iproute::tc::{self, Command, Ground, Node, Object, Options, Show, Verb, View};
 use crate::model::error::KernelError;
@@ -124,12 +124,14 @@ fn show(socket: &mut Netlink, object: Object, asked: &Show, options: Options, sy
     let mut message = node::message(node);
     message.given(&[(CHAIN, asked.chain.filter(|_| object == Object::Filter))]);
     let answers = socket.dump_raw(ask, message.bytes())?;
-    let text = |answer: &Answer| print(object, answer, asked, view);
-    Ok(answers.iter().map(text).collect::<Result<String, Unprintable>>()?)
+    answers.iter().map(|answer| print(object, &answer.raw, asked, view)).collect()
 }
 
-fn print(object: Object, answer: &Answer, asked: &Show, view: View<'_>) -> Result<String, Unprintable> {
-    let raw = &answer.raw;
+/// What one message of the kernel's tells, as tc prints it; nothing if it makes no sense or is not asked for.
+///
+/// # Errors
+/// When it has a part that cannot be printed here, with that part's name as the word that is not known.
+pub fn print(object: Object, raw: &[u8], asked: &Show, view: View<'_>) -> Result<String, TcError> {
     Ok(match object {
         Object::Qdisc => qdisc::get(raw)?.map(|qdisc| qdisc.show(asked, view)),
         Object::Class => class::get(raw)?.map(|class| class.show(asked, view)),
