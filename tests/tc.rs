@@ -120,9 +120,8 @@ impl Ground for Small {
 
 /// Words of the tables, and others.
 fn word() -> impl Strategy<Value = String> {
-    let texts = ["tc", "tc-larger"].map(|name| {
-        std::fs::read_to_string(format!("{}/tests/iproute/{name}.txt", env!("CARGO_MANIFEST_DIR"))).unwrap()
-    });
+    let texts = ["tc", "tc-larger"]
+        .map(|name| std::fs::read_to_string(format!("{}/tests/iproute/{name}.txt", env!("CARGO_MANIFEST_DIR"))).unwrap());
     let lines = texts.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with("tc ") || line.starts_with("! "));
     let mut known: Vec<String> = lines.flat_map(str::split_whitespace).map(str::to_owned).collect();
     known.sort();
@@ -155,7 +154,20 @@ fn beginning() -> impl Strategy<Value = Vec<String>> {
 
 /// Attributes with small kinds, one in the other up to some depth.
 fn attributes() -> impl Strategy<Value = Vec<u8>> {
-    let kinds = [&b"u32\0"[..], b"flower\0", b"matchall\0", b"netem\0", b"htb\0", b"tbf\0", b"sfq\0", b"fq\0", b"fq_codel\0", b"gact\0", b"police\0", b"mirred\0"];
+    let kinds = [
+        &b"u32\0"[..],
+        b"flower\0",
+        b"matchall\0",
+        b"netem\0",
+        b"htb\0",
+        b"tbf\0",
+        b"sfq\0",
+        b"fq\0",
+        b"fq_codel\0",
+        b"gact\0",
+        b"police\0",
+        b"mirred\0",
+    ];
     let kind = prop::sample::select(kinds.to_vec()).prop_map(<[u8]>::to_vec);
     let value = prop_oneof![prop::collection::vec(any::<u8>(), 0..80), kind];
     value.prop_recursive(4, 48, 8, |inner| {

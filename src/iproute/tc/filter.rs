@@ -4,6 +4,7 @@ use super::flower::Flower;
 use super::grammar::{Ground, number, pick, read, twice};
 use super::ids::{self, ALL, FILTERS_IN, FILTERS_OUT, ROOT};
 use super::matchall::Matchall;
+use super::stats::{OldStats, Stats};
 use super::u32::{self, U32};
 use super::{Node, Show, Verb, View};
 use crate::iproute::{Words, WordsError};
@@ -48,6 +49,10 @@ pub struct ShownFilter {
     pub kind: String,
     /// What the kernel tells.
     pub classifier: Classifier,
+    /// Counters.
+    pub stats: Option<Stats>,
+    /// Counters as they were before.
+    pub old_stats: Option<OldStats>,
 }
 
 /// The words in front of the kind.
@@ -197,7 +202,12 @@ impl ShownFilter {
             Classifier::Matchall(all) => all.show(node.handle, view),
             Classifier::Flower(flower) => flower.show(node.handle, view),
         };
-        text + "\n"
+        text += "\n";
+        let stats = self.stats.as_ref().map(|stats| stats.show(" "));
+        match stats.or_else(|| self.old_stats.map(OldStats::show)).filter(|_| view.statistics) {
+            Some(stats) => text + &stats + "\n",
+            None => text,
+        }
     }
 
     /// What of its place is not in the question.

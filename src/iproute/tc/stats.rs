@@ -51,6 +51,42 @@ impl Stats {
     }
 }
 
+/// Counters as they were before (`struct tc_stats`, linux/pkt_sched.h): the kernel still has them for u32's own police.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OldStats {
+    /// Bytes and packets that came.
+    pub sent: (u64, u32),
+    /// Packets dropped.
+    pub drops: u32,
+    /// Packets over the limit.
+    pub overlimits: u32,
+    /// Bytes and packets per second.
+    pub rate: (u32, u32),
+    /// Bytes and packets waiting.
+    pub waiting: (u32, u32),
+}
+
+impl OldStats {
+    /// As tc prints them.
+    pub fn show(self) -> String {
+        let some = |n: u32, text: String| if n == 0 { String::new() } else { text };
+        let ((bytes, packets), drops, over) = (self.sent, self.drops, self.overlimits);
+        let mut text = format!(" Sent {bytes} bytes {packets} pkts (dropped {drops}, overlimits {over}) ");
+        let rate = some(self.rate.0, format!("{} ", show_rate(self.rate.0.into()))) + &some(self.rate.1, format!("{}pps ", self.rate.1));
+        let waiting =
+            some(self.waiting.0, format!("{} ", show_size(self.waiting.0))) + &some(self.waiting.1, format!("{}p ", self.waiting.1));
+        if !rate.is_empty() || !waiting.is_empty() {
+            text += "\n ";
+        }
+        for (name, values) in [("rate", rate), ("backlog", waiting)] {
+            if !values.is_empty() {
+                text += &format!("{name} {values}");
+            }
+        }
+        text
+    }
+}
+
 /// When an action was made and used (`struct tcf_t`), in hundredths of a second ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {

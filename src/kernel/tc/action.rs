@@ -10,8 +10,11 @@ use crate::iproute::tc::police::Police;
 const ACT_KIND: u16 = 1;
 const ACT_OPTIONS: u16 = 2;
 const ACT_STATS: u16 = 4;
-/// _COOKIE, _FLAGS, _HW_STATS, _USED_HW_STATS: left to the installed tc
-const ACT_OTHERS: [u16; 4] = [6, 7, 8, 9];
+/// TCA_ACT_FLAGS: a value and which bits of it count; of a filter's own action only this bit is printed.
+const ACT_FLAGS: u16 = 7;
+const NO_PERCPU_STATS: u32 = 1;
+/// _COOKIE, _HW_STATS, _USED_HW_STATS: left to the installed tc, as is that bit
+const ACT_OTHERS: [u16; 3] = [6, 8, 9];
 /// TCA_GACT_* and TCA_MIRRED_*
 const TIMES: u16 = 1;
 const PARMS: u16 = 2;
@@ -80,7 +83,8 @@ pub(super) fn get(all: Option<Reader<'_>>) -> Result<Vec<(u16, Action)>, Unprint
 
 fn get_one(all: Reader<'_>) -> Result<Option<Action>, Unprintable> {
     let Some(kind) = all.text(ACT_KIND) else { return Ok(None) };
-    if ACT_OTHERS.iter().any(|other| all.get(*other).is_some()) {
+    let counted = all.get(ACT_FLAGS).and_then(|flags| Fields(flags).u32(4)).unwrap_or(0);
+    if counted & NO_PERCPU_STATS != 0 || ACT_OTHERS.iter().any(|other| all.get(*other).is_some()) {
         return Err(Unprintable(format!("{kind} with a cookie or flags")));
     }
     let Some(options) = all.nest(ACT_OPTIONS) else { return Ok(None) };

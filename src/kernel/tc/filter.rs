@@ -1,7 +1,7 @@
 //! Filters: TCA_* (linux/rtnetlink.h), and `matchall`: TCA_MATCHALL_* (linux/pkt_cls.h).
 
 use super::attributes::{Fields, Reader, Writer};
-use super::{CHAIN, KIND, OPTIONS, Unprintable, action, flower, node, u32};
+use super::{CHAIN, KIND, OPTIONS, Unprintable, action, flower, node, stats, u32};
 use crate::iproute::tc::Clock;
 use crate::iproute::tc::filter::{Classifier, Filter, ShownFilter};
 use crate::iproute::tc::matchall::Matchall;
@@ -51,7 +51,8 @@ pub(super) fn get(raw: &[u8]) -> Result<Option<ShownFilter>, Unprintable> {
     };
     // in a block its number stands where the parent does otherwise
     let block = (node.index == IN_BLOCK).then_some(node.parent);
-    Ok(Some(ShownFilter { node, block, chain: all.u32(CHAIN), kind, classifier }))
+    let (stats, old_stats) = (stats::get(all), stats::old(all));
+    Ok(Some(ShownFilter { node, block, chain: all.u32(CHAIN), kind, classifier, stats, old_stats }))
 }
 
 fn get_matchall(all: Reader<'_>) -> Result<Matchall, Unprintable> {

@@ -3,9 +3,10 @@
 use super::Unprintable;
 use super::attributes::{Fields, Reader};
 use crate::iproute::tc::own::{FqStats, Own};
-use crate::iproute::tc::stats::{Queue, Stats, Times};
+use crate::iproute::tc::stats::{OldStats, Queue, Stats, Times};
 
-/// TCA_STATS2, TCA_XSTATS
+/// TCA_STATS, TCA_STATS2, TCA_XSTATS
+const STATS: u16 = 3;
 const STATS2: u16 = 7;
 const XSTATS: u16 = 4;
 /// TCA_STATS_*
@@ -19,6 +20,14 @@ const PKT64: u16 = 8;
 /// The common counters.
 pub(super) fn get(all: Reader<'_>) -> Option<Stats> {
     all.nest(STATS2).map(read)
+}
+
+/// The counters as they were before.
+pub(super) fn old(all: Reader<'_>) -> Option<OldStats> {
+    let fields = Fields(all.get(STATS)?);
+    let [packets, drops, overlimits, bytes_rate, packets_rate, length, backlog] = fields.words(8)?;
+    let (rate, waiting) = ((bytes_rate, packets_rate), (backlog, length));
+    Some(OldStats { sent: (fields.u64(0)?, packets), drops, overlimits, rate, waiting })
 }
 
 /// The counters inside TCA_STATS2 or TCA_ACT_STATS.
