@@ -97,6 +97,20 @@ fn a_word_that_nobody_knows_is_named_and_changes_nothing() {
     assert_eq!(guest.sh("tc qdisc show"), before);
 }
 
+#[test]
+fn a_larger_kernels_kinds_that_are_not_known_are_left_to_the_installed_tc() {
+    if no_root() || no_netem() {
+        return;
+    }
+    let (lab, guest) = pair();
+    let pid = guest.pid();
+    lab.ok(&format!("tc pid:{pid} qdisc add dev eth0 root codel limit 100"));
+    let shown = lab.run(&format!("tc -v pid:{pid} qdisc show dev eth0"));
+    assert_eq!(shown.out, guest.sh("tc qdisc show dev eth0"));
+    assert!(shown.out.starts_with("qdisc codel "), "{shown:?}");
+    assert!(shown.err.contains("\"codel\" is not known here") && shown.err.contains("does it"), "{}", shown.err);
+}
+
 /// A system with one link, and one table of a distribution.
 struct Small;
 
