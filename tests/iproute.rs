@@ -112,6 +112,7 @@ fn without_an_installed_ip_the_error_names_the_word_and_nothing_is_changed() {
         ("route G ad 10.0.0.0/8 dev eth0 nexthop via 192.168.1.1 wieght 5", "wieght"),
         ("route G shwo", "shwo"),
         ("route G show tabel 5", "tabel"),
+        ("route G get 10.1.1.1 form 10.1.1.2", "form"),
         ("route G -j show", "-j"),
         ("rule G add form 10.0.0.0/8 table 5", "form"),
         ("rule G save", "save"),
@@ -138,6 +139,7 @@ fn what_is_wrong_is_said_with_what_to_type_and_a_refusal_of_the_kernel_has_the_s
         ("route G add 10.0.0.0/8 dev eth0 metric", 1, "metric needs a value"),
         ("route G add 10.0.0.0/8 via 192.168.1.1 via 192.168.1.3", 1, "nexthop via A nexthop via B"),
         ("route G flush", 1, "give PREFIX"),
+        ("route G show 10.0.0.0/99", 1, "give ADDRESS/LENGTH"),
         ("route G get", 1, "route get 10.1.1.1"),
         ("route G -n other show", 1, "is no option that may stand here"),
         ("rule G -b file", 1, "is no option that may stand here"),
@@ -289,7 +291,11 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_kernel_says_prints_as_one_line_or_more(family in prop::sample::select(vec![2_u8, 10]), rest in prop::collection::vec(any::<u8>(), 11..200), attributes in prop::collection::vec((0_u16..33, prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
+    fn whatever_the_kernel_says_prints_as_one_line_or_more(
+        family in prop::sample::select(vec![2_u8, 10]),
+        rest in prop::collection::vec(any::<u8>(), 11..200),
+        attributes in prop::collection::vec((0_u16..33, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
+    ) {
         let mut raw = vec![family];
         raw.extend(if rest.len() % 2 == 0 { &rest[..] } else { &rest[..11] });
         for (kind, value) in &attributes {

@@ -1,12 +1,12 @@
 //! Names of tables and the like: the host's files, and the guest's own names of tables before them.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 
 use super::{Held, process};
 use crate::iproute::names::Names;
@@ -23,7 +23,7 @@ const PLACES: [&str; 3] = ["etc/iproute2", "usr/share/iproute2", "usr/lib/iprout
 /// All names as they count in a guest.
 pub fn names(held: &Held) -> Names {
     let mut names = Names::default();
-    if let Some(host) = Root::open(Path::new("/")) {
+    if let Some(host) = Root::open(Path::new("/"), Whose::Host) {
         for (file, table) in [
             ("rt_tables", &mut names.tables),
             ("rt_protos", &mut names.protocols),
@@ -45,7 +45,8 @@ pub fn names(held: &Held) -> Names {
 /// thread is left behind, and ends with the process.
 fn in_time(work: impl FnOnce() -> Vec<String> + Send + 'static) -> Vec<String> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(work()));
+    // Without a thread nothing is sent either.
+    let _ = std::thread::Builder::new().spawn(move || sender.send(work()));
     receiver.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
@@ -56,34 +57,47 @@ fn guest_root(held: &Held) -> Option<Root> {
     if mounts(&pid.to_string())? == mounts("self")? {
         return None;
     }
-    let root = Root::open(&PathBuf::from(format!("/proc/{pid}/root")))?;
+    let root = Root::open(&PathBuf::from(format!("/proc/{pid}/root")), Whose::Guest)?;
     // The PID was the guest's while its root was opened.
     (!process::has_ended(process)).then_some(root)
 }
 
-/// A directory that nothing below it leads out of, whatever links it has.
-struct Root(OwnedFd);
+/// Whose file system it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Ours: its links lead where they lead.
+    Host,
+    /// Nothing in it leads out of it, whatever links it has.
+    Guest,
+}
+
+/// A directory that paths are looked up in.
+struct Root {
+    directory: OwnedFd,
+    whose: Whose,
+}
 
 impl Root {
-    fn open(path: &Path) -> Option<Self> {
+    fn open(path: &Path, whose: Whose) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty()).ok().map(Self)
+        rustix::fs::open(path, flags, Mode::empty()).ok().map(|directory| Self { directory, whose })
     }
 
-    fn open_in(&self, path: &Path, flags: OFlags) -> Option<OwnedFd> {
-        // A FIFO in its place must not keep us waiting.
-        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        openat2(self.0.as_fd(), path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS).ok()
+    /// Takes hold of something without opening it: a device or a FIFO in its place is not touched.
+    fn find(&self, path: &Path, wanted: FileType) -> Option<OwnedFd> {
+        let (directory, flags) = (self.directory.as_fd(), OFlags::PATH | OFlags::CLOEXEC);
+        let found = match self.whose {
+            Whose::Host => openat(directory, path, flags, Mode::empty()),
+            Whose::Guest => openat2(directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS),
+        };
+        found.ok().filter(|fd| fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == wanted))
     }
 
     fn read(&self, path: &Path) -> Option<String> {
-        let file = self.open_in(path, OFlags::empty())?;
-        let is_regular = fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        if !is_regular {
-            return None;
-        }
+        let found = self.find(path, FileType::RegularFile)?;
         let mut text = Vec::new();
-        std::fs::File::from(file).take(MOST).read_to_end(&mut text).ok()?;
+        let file = std::fs::File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
+        file.take(MOST).read_to_end(&mut text).ok()?;
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -99,7 +113,9 @@ impl Root {
 
     /// The names in a directory that end in .conf, in their order.
     fn list(&self, directory: &Path) -> Vec<String> {
-        let entries = self.open_in(directory, OFlags::DIRECTORY).and_then(|fd| Dir::read_from(fd).ok());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let found = self.find(directory, FileType::Directory).and_then(|fd| openat(fd, ".", flags, Mode::empty()).ok());
+        let entries = found.and_then(|fd| Dir::new(fd).ok());
         let names = entries.into_iter().flatten().flatten().take(1024).filter_map(|e| e.file_name().to_str().ok().map(str::to_owned));
         let mut names: Vec<String> = names.filter(|name| !name.starts_with('.') && name.ends_with(".conf")).collect();
         names.sort();

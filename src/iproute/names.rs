@@ -37,14 +37,11 @@ impl NameTable {
         for line in text.lines().take(MOST_LINES) {
             let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
             let (Some(name), Some(id)) = (words.next().filter(|n| is_name(n)), words.next().and_then(|n| n.parse().ok())) else { continue };
-            // The first name is the one that is shown, and the first line of a number.
-            let first = self.name(id).is_none();
-            self.entries.extend(words.filter(|n| is_name(n)).map(|alias| (id, alias.to_owned())));
-            if first {
-                self.entries.push((id, name.to_owned()));
-            } else {
-                self.entries.insert(0, (id, name.to_owned()));
-            }
+            let aliases = words.filter(|n| is_name(n)).map(|alias| (id, alias.to_owned()));
+            let all: Vec<_> = aliases.chain([(id, name.to_owned())]).collect();
+            // The first name of a number is the one that is shown.
+            let at = if self.name(id).is_none() { self.entries.len() } else { 0 };
+            self.entries.splice(at..at, all);
         }
     }
 

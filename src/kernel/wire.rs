@@ -128,7 +128,7 @@ impl Netlink {
     ///
     /// # Errors
     /// As there.
-    pub fn dump_raw(&mut self, kind: u16, payload: &[u8]) -> Result<Vec<Answer>, KernelError> {
+    pub(super) fn dump_raw(&mut self, kind: u16, payload: &[u8]) -> Result<Vec<Answer>, KernelError> {
         for _ in 0..DUMP_TRIES {
             self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
             let (answers, whole) = self.collect()?;

@@ -79,7 +79,14 @@ pub fn inside(tool: Tool, guest: &GuestRef, words: &[String], watch: &mut dyn Fn
     let held = guest::hold(guest)?;
     watch(&format!("{tool} in {}", held.namespace.path().display()));
     match native(tool, words, &held) {
-        Err(InsideError::Words(unknown @ WordsError::Unknown { .. })) => by_program(tool, words, &held, unknown, watch),
+        Err(InsideError::Words(unknown @ WordsError::Unknown { .. })) => {
+            let (program, _) = tool.program();
+            let Some(path) = program::find(program) else { return Err(InsideError::NotInstalled { program, unknown }) };
+            watch(&format!("{unknown}: {} does it", path.display()));
+            // What it prints goes where ours would.
+            let status = program::run_inside(&held.namespace, &path, &program_words(tool, words))?;
+            Ok(Ended { output: String::new(), status })
+        }
         ended => ended,
     }
 }
@@ -92,16 +99,12 @@ fn native(tool: Tool, words: &[String], held: &Held) -> Result<Ended, InsideErro
     }
 }
 
-/// What we do not know goes to the program that is installed. What it prints goes where ours would.
-fn by_program(tool: Tool, words: &[String], held: &Held, unknown: WordsError, watch: &mut dyn FnMut(&str)) -> Result<Ended, InsideError> {
-    let (name, before) = tool.program();
-    let Some(path) = program::find(name) else { return Err(InsideError::NotInstalled { program: name, unknown }) };
-    watch(&format!("{unknown}: {} does it", path.display()));
-    // Options of ip stand before its object.
-    let (options, rest) = if before.is_empty() { (&[][..], words) } else { options::split(words) };
-    let before = before.iter().map(|word| (*word).to_owned());
-    let all: Vec<String> = options.iter().cloned().chain(before).chain(rest.iter().cloned()).collect();
-    Ok(Ended { output: String::new(), status: program::run_inside(&held.namespace, &path, &all)? })
+/// The words for the program that is installed: options of `ip` stand before its object.
+fn program_words(tool: Tool, words: &[String]) -> Vec<String> {
+    let (_, object) = tool.program();
+    let (options, rest) = if object.is_empty() { (&[][..], words) } else { options::split(words) };
+    let object = object.iter().map(|word| (*word).to_owned());
+    options.iter().cloned().chain(object).chain(rest.iter().cloned()).collect()
 }
 
 impl From<TcError> for InsideError {

@@ -46,28 +46,25 @@ const KEYS: &[Keyword<Key>] = &[
     short("help", Key::Foreign),
 ];
 
+/// What has been read so far.
+struct Reading<'a> {
+    words: Words<'a>,
+    lookups: &'a LookUps,
+    family: Option<Family>,
+    route: Route,
+    found: bool,
+}
+
 /// Reads what is asked.
-pub(super) fn read(mut words: Words<'_>, options: Options, lookups: &LookUps) -> Result<Route, WordsError> {
-    let mut route = Route::new(Family::Inet);
-    let mut family = options.family;
-    let mut found = false;
-    while let Some(word) = words.take() {
+pub(super) fn read(words: Words<'_>, options: Options, lookups: &LookUps) -> Result<Route, WordsError> {
+    let mut reading = Reading { words, lookups, family: options.family, route: Route::new(Family::Inet), found: false };
+    while let Some(word) = reading.words.take() {
         match keyword(word, KEYS) {
-            Some(Key::From) => {
-                let from = prefix("from", words.value("from")?, family)?;
-                family = family.or(from.family);
-                (route.src, route.src_len) = (from.ip, from.len);
-            }
-            Some(key) => value(&mut route, word, key, &mut words, lookups)?,
-            None => {
-                let text = if word == "to" { words.value("to")? } else { word };
-                let to = prefix("the destination", text, family)?;
-                family = family.or(to.family);
-                route.dst = to.ip;
-                found = true;
-            }
+            Some(key) => reading.value(word, key)?,
+            None => reading.destination(word)?,
         }
     }
+    let Reading { family, mut route, found, .. } = reading;
     if !found {
         return Err(WordsError::Bad("route get needs an address, as in: route get 10.1.1.1".into()));
     }
@@ -80,21 +77,42 @@ pub(super) fn read(mut words: Words<'_>, options: Options, lookups: &LookUps) ->
     Ok(route)
 }
 
-fn value(route: &mut Route, word: &str, key: Key, words: &mut Words<'_>, lookups: &LookUps) -> Result<(), WordsError> {
-    let most = u64::from(u32::MAX);
-    match key {
-        Key::Tos => route.tos = spec::tos(words, &lookups.names)?,
-        Key::Iif => route.iif = Some(lookups.link(words.value(word)?)?),
-        Key::Oif => route.dev = Some(lookups.link(words.value(word)?)?),
-        Key::Mark => route.mark = Some(words.number(word, most)? as u32).filter(|mark| *mark > 0),
-        Key::Uid => route.uid = Some(words.number(word, most)? as u32),
-        Key::FibMatch => route.flags |= FIB_MATCH,
-        Key::Sport => route.sport = Some(words.number(word, u16::MAX.into())? as u16),
-        Key::Dport => route.dport = Some(words.number(word, u16::MAX.into())? as u16),
-        Key::IpProtocol => route.ip_protocol = Some(ip_protocol(words, &lookups.names.ip_protocols)?),
-        Key::From | Key::Foreign => return Err(words.unknown(word)),
+impl Reading<'_> {
+    fn value(&mut self, word: &str, key: Key) -> Result<(), WordsError> {
+        let (route, words, lookups) = (&mut self.route, &mut self.words, self.lookups);
+        let most = u64::from(u32::MAX);
+        match key {
+            Key::From => {
+                let from = prefix("from", words.value("from")?, self.family)?;
+                self.family = self.family.or(from.family);
+                (route.src, route.src_len) = (from.ip, from.len);
+            }
+            Key::Tos => route.tos = spec::tos(words, &lookups.names)?,
+            Key::Iif => route.iif = Some(lookups.link(words.value(word)?)?),
+            Key::Oif => route.dev = Some(lookups.link(words.value(word)?)?),
+            Key::Mark => route.mark = Some(words.number(word, most)? as u32).filter(|mark| *mark > 0),
+            Key::Uid => route.uid = Some(words.number(word, most)? as u32),
+            Key::FibMatch => route.flags |= FIB_MATCH,
+            Key::Sport => route.sport = Some(words.number(word, u16::MAX.into())? as u16),
+            Key::Dport => route.dport = Some(words.number(word, u16::MAX.into())? as u16),
+            Key::IpProtocol => route.ip_protocol = Some(ip_protocol(words, &lookups.names.ip_protocols)?),
+            Key::Foreign => return Err(words.unknown(word)),
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// `[to] ADDRESS`; a prefix length is not looked at.
+    fn destination(&mut self, first: &str) -> Result<(), WordsError> {
+        let text = if first == "to" { self.words.value("to")? } else { first };
+        if spec::looks_like_a_word(text) {
+            return Err(self.words.unknown(text));
+        }
+        let to = prefix("the destination", text, self.family)?;
+        self.family = self.family.or(to.family);
+        self.route.dst = to.ip;
+        self.found = true;
+        Ok(())
+    }
 }
 
 /// A name of /etc/protocols or a number.

@@ -133,8 +133,10 @@ fn range(first: &str, words: &mut Words<'_>, family: Option<Family>) -> Result<(
     } else if abbreviates(first, "exact") {
         let exact = next(words)?;
         Ok((exact, exact))
+    } else if spec::looks_like_a_word(first) {
+        Err(words.unknown(first))
     } else {
-        let exact = prefix("the destination", first, family).map_err(|_| words.unknown(first))?;
+        let exact = prefix("the destination", first, family)?;
         Ok((Some(exact), Some(exact)))
     }
 }

@@ -230,7 +230,7 @@ fn usual_scope(route: &Route, deleting: bool, way: bool) -> u8 {
 }
 
 /// Whether a word is rather a word that we do not know than an address that is wrong.
-fn looks_like_a_word(word: &str) -> bool {
+pub(super) fn looks_like_a_word(word: &str) -> bool {
     !matches!(word, "default" | "any" | "all") && !word.contains([':', '/', '.']) && !word.starts_with(|c: char| c.is_ascii_digit())
 }
 
