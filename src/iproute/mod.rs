@@ -6,6 +6,7 @@ pub mod names;
 pub mod options;
 pub mod route;
 pub mod rule;
+pub mod tc;
 mod words;
 
 pub use words::{Keyword, Words, abbreviates, keyword, number, short, whole};

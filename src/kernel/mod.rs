@@ -15,6 +15,7 @@ mod siblings;
 pub mod signal;
 mod sysctl;
 mod system;
+pub mod tc;
 pub mod wait;
 pub mod wire;
 

@@ -7,6 +7,7 @@ use super::routing;
 use crate::external::program::{self, ProgramError};
 use crate::guest::{self, GuestError, Held};
 use crate::iproute::{Tool, WordsError, options};
+use crate::kernel::tc::{self, TcError};
 use crate::model::error::KernelError;
 use crate::model::request::GuestRef;
 
@@ -94,10 +95,7 @@ fn native(tool: Tool, words: &[String], held: &Held) -> Result<Ended, InsideErro
     match tool {
         Tool::Route => routing::route(words, held),
         Tool::Rule => routing::rule(words, held),
-        Tool::Tc => {
-            let word = words.first().cloned().unwrap_or_default();
-            Err(WordsError::Unknown { word, place: Some("tc") }.into())
-        }
+        Tool::Tc => Ok(Ended { output: tc::run(words, &held.namespace)?, status: 0 }),
     }
 }
 
@@ -107,4 +105,13 @@ fn program_words(tool: Tool, words: &[String]) -> Vec<String> {
     let (options, rest) = if object.is_empty() { (&[][..], words) } else { options::split(words) };
     let object = object.iter().map(|word| (*word).to_owned());
     options.iter().cloned().chain(object).chain(rest.iter().cloned()).collect()
+}
+
+impl From<TcError> for InsideError {
+    fn from(error: TcError) -> Self {
+        match error {
+            TcError::Words(error) => Self::Words(error),
+            TcError::Kernel(error) => Self::Kernel(error),
+        }
+    }
 }
