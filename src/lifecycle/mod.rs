@@ -4,8 +4,12 @@ mod attach;
 mod dynamic;
 mod error;
 mod inside;
+mod machine;
+mod ovs;
 
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};
 pub use inside::{Ended, InsideError, inside};
+pub use machine::Machine;
+pub use ovs::Database;

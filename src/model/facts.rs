@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::bridge::BridgeVlans;
+use super::ovs::OvsFacts;
+use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
 use super::sharing::Sharing;
 use super::types::{Family, IfAddr, IfName, MacAddr};
-use super::vlan::{NicVlan, PortVlan, VlanProtocol};
+use super::vlan::{NicVlan, VlanProtocol};
 
 /// Everything that planning an attach has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct HostFacts {
     pub master: Option<LinkFacts>,
     /// The link of the host that is the other end of the guest's interface.
     pub peer: Option<LinkFacts>,
+    /// What Open vSwitch's database has; `None` when there was no reason to ask it.
+    pub ovs: Option<OvsFacts>,
     /// How many ports the bridge has.
     pub ports: usize,
     /// Whether the gateway asked for is one of the host's own addresses.
@@ -43,6 +48,10 @@ pub struct HostFacts {
     pub siblings: Vec<Sibling>,
     /// How the bridge filters VLANs; looked at only when it matters: a VLAN is asked for, or the guest's link is there.
     pub vlans: Option<BridgeVlans>,
+    /// The phy of a Wi-Fi interface that is to be moved away.
+    pub phy: Option<PhyFacts>,
+    /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
+    pub returned: Vec<LinkFacts>,
 }
 
 /// A link that shares a NIC.
@@ -52,50 +61,6 @@ pub struct Sibling {
     pub name: String,
     /// How it shares.
     pub sharing: Sharing,
-}
-
-/// A Linux bridge's VLANs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgeVlans {
-    /// Whether the kernel can filter at all (CONFIG_BRIDGE_VLAN_FILTERING).
-    pub possible: bool,
-    /// Whether it does.
-    pub filtering: bool,
-    /// Which tags it looks at.
-    pub protocol: VlanProtocol,
-    /// The VLAN that a new port gets, untagged.
-    pub default_pvid: Option<u16>,
-    /// Whether the host has an address on the bridge itself.
-    pub has_address: bool,
-    /// The VLANs that the host has links on the bridge for; looked at only while it does not filter.
-    pub own_tags: Vec<u16>,
-    /// The bridge's own port first, then the others.
-    pub ports: Vec<BridgePort>,
-}
-
-/// A port of a bridge, or the bridge itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgePort {
-    /// Interface index.
-    pub index: u32,
-    /// Name.
-    pub name: String,
-    /// Whether it is likely to lead out of this host: neither a veth's end nor a tap.
-    pub uplink: bool,
-    /// What it carries.
-    pub vlans: Vec<PortVlan>,
-}
-
-impl BridgePort {
-    /// The VLAN that it sends and takes untagged.
-    pub fn untagged(&self) -> Option<u16> {
-        self.vlans.iter().find(|vlan| vlan.pvid && vlan.untagged).map(|vlan| vlan.first)
-    }
-
-    /// Whether it carries all VLANs from `first` to `last`.
-    pub fn carries(&self, first: u16, last: u16) -> bool {
-        (first..=last).all(|id| self.vlans.iter().any(|v| (v.first..=v.last).contains(&id)))
-    }
 }
 
 /// What a NIC loses when it leaves the host: recorded to be put back.
@@ -142,6 +107,8 @@ pub struct GuestId {
     pub engine: &'static str,
     /// The engine's own identifier.
     pub container: Option<String>,
+    /// The engine's own name of the container.
+    pub container_name: Option<String>,
     /// A process in its namespace, where there is one.
     pub pid: Option<u32>,
     /// The namespace file, as one would give it to nsenter(1).
@@ -333,7 +300,27 @@ pub fn origin_name(host_if: &str) -> String {
     format!("pipework.from.{host_if}")
 }
 
+/// The alternative name of an IPoIB child that we made for a guest: it comes back to the first namespace when the guest dies
+/// (`netns_refund` in the kernel's drivers/infiniband/ulp/ipoib), and is then known to serve nobody.
+pub fn child_name(parent: &str, guest: &GuestId, guest_if: &IfName) -> String {
+    format!("{CHILD}{parent}.{}.{guest_if}", guest.number())
+}
+
+/// How such names begin.
+const CHILD: &str = "pipework.ipoib.";
+
 impl LinkFacts {
+    /// Whether we made it as an InfiniBand interface's child for a guest.
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        let ours = self.alt_names.iter().any(|name| name.starts_with(CHILD));
+        ours && matches!(self.kind, LinkKind::Ipoib { .. }) && self.link == Some(parent.index) && self.index != parent.index
+    }
+
+    /// Whether it bears a name that says where it came from.
+    pub fn is_marked(&self) -> bool {
+        self.alt_names.iter().any(|name| name.starts_with(&origin_name("")))
+    }
+
     /// Whether this is the NIC that the request means, moved into the guest before.
     pub fn came_from(&self, request: &AttachRequest) -> bool {
         let vlan = request.tag.as_ref().map(NicVlan::of).transpose();

@@ -1,10 +1,13 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
+pub mod bridge;
 pub mod command;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
 pub mod op;
+pub mod ovs;
+pub mod phy;
 pub mod report;
 pub mod request;
 pub mod sharing;

@@ -65,7 +65,7 @@ impl ExecuteError {
     /// Whether a bridge that was there is not there any more, or another run made one meanwhile that may filter no VLANs.
     pub fn bridge_came_or_went(&self) -> bool {
         match (&self.op, self.cause.errno()) {
-            (Op::AddVeth { .. }, errno) => errno == Some(Errno::ENODEV),
+            (Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. }, errno) => errno == Some(Errno::ENODEV),
             (Op::AddBridge { .. }, errno) => errno == Some(Errno::EEXIST),
             _ => false,
         }

@@ -97,6 +97,7 @@ pub(super) fn check_options(job: &Job<'_>, kind: Kind) -> Result<(), PlanError> 
     let is = match kind {
         Kind::Nic => None,
         Kind::Bridge => Some("a bridge"),
+        Kind::Ovs => Some("an Open vSwitch bridge"),
         Kind::Ipoib => Some("an InfiniBand interface, whose children are IPoIB's own"),
         Kind::Dummy => Some("no interface at all"),
     };
