@@ -11,10 +11,10 @@ use super::nl80211::phy_facts;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
 use super::{bridge_vlans, decode, siblings, sysctl};
+use crate::model::bridge::BridgeVlans;
 use crate::model::error::KernelError;
 use crate::model::facts::{
-    self, AddrFacts, BridgeVlans, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts,
-    origin_name,
+    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts, origin_name,
 };
 use crate::model::op::NicBefore;
 use crate::model::request::{AttachRequest, HostIf};
@@ -126,6 +126,9 @@ fn nic_facts(
     let sharing = request.sharing.as_ref();
     if let (true, Some(parent)) = (request.direct_phys || sharing.is_some_and(Sharing::is_passthru), parent) {
         facts.nic = nic_state(host, parent)?;
+    }
+    if let (true, Some(parent)) = (request.direct_phys, parent) {
+        facts.phy = phy_facts(host, parent)?;
     }
     if let (Some(sharing), Some(parent)) = (sharing, parent) {
         facts.siblings = siblings::of(host, home, parent.base_for(sharing))?;

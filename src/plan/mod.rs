@@ -259,6 +259,11 @@ impl Job<'_> {
         }
     }
 
+    /// The VLAN as typed.
+    fn tag_text(&self) -> String {
+        self.request.tag.as_ref().map(|tag| format!("@{tag}")).unwrap_or_default()
+    }
+
     fn ovs_warning(&self, bridge: &str) -> Option<String> {
         let gateway = self.request.addr.gateway?;
         let is_new = self.facts.host.ovs.as_ref().is_none_or(|ovs| ovs.bridge.is_none());
@@ -267,11 +272,6 @@ impl Job<'_> {
                 "Open vSwitch bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ovs-vsctl add-port {bridge} NIC)"
             )
         })
-    }
-
-    /// The VLAN as typed.
-    fn tag_text(&self) -> String {
-        self.request.tag.as_ref().map(|tag| format!("@{tag}")).unwrap_or_default()
     }
 
     /// Nothing is announced without an address, on InfiniBand, on a link that leads nowhere, or where there is no ARP.

@@ -21,8 +21,7 @@ use super::Space;
 /// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--force`, `--vlan-filtering`, `--macvlan=MODE`,
 /// `--macvtap=MODE` or `--ipvlan=MODE` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
-    let option = |name: &str| words.split_whitespace().any(|word| word == name);
-    let (direct_phys, force, vlan_filtering) = (option("--direct-phys"), option("--force"), option("--vlan-filtering"));
+    let [direct_phys, force, vlan_filtering] = ["--direct-phys", "--force", "--vlan-filtering"].map(|flag| words.contains(flag));
     let mode = |option: &str| words.split_whitespace().find_map(|w| w.strip_prefix(option));
     let macvlan = mode("--macvlan=").map(|m| Sharing::Macvlan(m.parse().unwrap()));
     let macvtap = mode("--macvtap=").map(|m| Sharing::Macvtap(m.parse().unwrap()));
