@@ -23,3 +23,16 @@ fn servers_of_the_lab_lease_an_address_to_an_ordinary_client() {
     assert_eq!(server.leases().len(), 1);
     assert!(server.log().contains("DHCPACK"));
 }
+
+#[test]
+fn a_lease_is_applied_address_route_and_report() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let server = Server::dnsmasq(&lab, "br0", "10.88.0.1/24", &[RANGE, "--dhcp-option=3,10.88.0.1"]);
+    let guest = lab.guest();
+    let ran = lab.run(&format!("br0 pid:{} dhcp --json", guest.pid()));
+    eprintln!("{ran:?} {}", server.log());
+    assert_eq!(ran.code, Some(0));
+}

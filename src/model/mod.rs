@@ -1,9 +1,11 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
 pub mod command;
+pub mod dhcp;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
+pub mod lease;
 pub mod op;
 pub mod report;
 pub mod request;
