@@ -6,10 +6,10 @@ use std::time::Instant;
 use thiserror::Error;
 
 use super::dynamic::{Asking, Configured};
-use crate::guest::resolver::{self, ResolverError, Written};
 use super::stay::Stay;
 use crate::external::dhcp::v4::{Client, Who};
 use crate::external::dhcp::{DhcpError, Patience};
+use crate::guest::resolver::{self, ResolverError, Written};
 use crate::kernel::netns::Namespace;
 use crate::kernel::signal::Signals;
 use crate::kernel::wire::Netlink;

@@ -13,6 +13,6 @@ mod stay;
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};
+pub use inside::{Ended, InsideError, inside};
 pub use lease::LeaseError;
 pub use stay::{End, Kept, Stay};
-pub use inside::{Ended, InsideError, inside};

@@ -71,7 +71,8 @@ const REFUSED: [(char, &str); 6] = [
     ('P', "-P is not there: DHCP servers answer to port 68"),
 ];
 
-const KNOWN: &str = "-f -q -n -R -B -C -o -S -v, -x hostname:NAME, -x CODE:HEX, -H NAME, -r IP, -V CLASS, -F NAME, -O OPTION, -t N, -T SECONDS, -A SECONDS";
+const KNOWN: &str =
+    "-f -q -n -R -B -C -o -S -v, -x hostname:NAME, -x CODE:HEX, -H NAME, -r IP, -V CLASS, -F NAME, -O OPTION, -t N, -T SECONDS, -A SECONDS";
 
 /// Names that udhcpc has for options, and their numbers (RFC 2132, RFC 3397, RFC 3442).
 const OPTIONS: [(&str, u8); 26] = [
@@ -199,7 +200,8 @@ fn unknown(word: &str) -> String {
 }
 
 fn number(flag: char, value: &str, most: u32) -> Result<u32, String> {
-    let number = value.parse().ok().filter(|n| (1..=most).contains(n));
+    let plain = value.bytes().all(|b| b.is_ascii_digit());
+    let number = value.parse().ok().filter(|n| plain && (1..=most).contains(n));
     number.ok_or_else(|| format!("-{flag} {value}: give a number from 1 to {most}"))
 }
 
@@ -252,7 +254,7 @@ fn code(word: &str) -> Result<u8, String> {
 fn hex(value: &str) -> Result<Vec<u8>, String> {
     let refuse = || format!("{value:?}: give bytes in hexadecimal, like 0a0b or 0a:0b");
     let digits: String = value.split(':').collect();
-    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() > 510 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > 510 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(refuse());
     }
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| refuse())).collect()
@@ -265,7 +267,8 @@ mod tests {
 
     #[test]
     fn udhcpcs_flags_are_taken_as_getopt_takes_them() {
-        let words: ClientWords = "-fnq -x hostname:web1 -r10.0.0.9 -T 2 --retries=5 -V docker -O mtu -O 0x2b -x 0x3d:01:aa".parse().unwrap();
+        let words: ClientWords =
+            "-fnq -x hostname:web1 -r10.0.0.9 -T 2 --retries=5 -V docker -O mtu -O 0x2b -x 0x3d:01:aa".parse().unwrap();
         assert!(words.foreground && words.quit && !words.stays());
         assert_eq!((words.host_name.as_deref(), words.request), (Some("web1"), Some(Ipv4Addr::new(10, 0, 0, 9))));
         assert_eq!((words.pause, words.tries, words.vendor_class.as_deref()), (Some(2), Some(5), Some("docker")));

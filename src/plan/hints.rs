@@ -24,7 +24,10 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             "the driver of {from} does not let it leave its namespace (Wi-Fi interfaces move with their phy, which this version does not do)"
         )),
         (Op::AddAddr { .. }, Errno::EACCES) => Some("IPv6 is switched off in the guest: sysctl net.ipv6.conf.all.disable_ipv6".into()),
-        (Op::AddRoute { route }, Errno::EEXIST) => Some(format!("the guest has another route to {}: `ip route` inside lists it", route.to.map_or("everywhere".into(), |to| to.to_string()))),
+        (Op::AddRoute { route }, Errno::EEXIST) => Some(format!(
+            "the guest has another route to {}: `ip route` inside lists it",
+            route.to.map_or("everywhere".into(), |to| to.to_string())
+        )),
         (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => {
             Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into())
         }

@@ -43,15 +43,14 @@ impl<'a> Patience<'a> {
     /// Watches for signals, for the guest's end and for the end of its link `index`.
     ///
     /// # Errors
-    /// When the namespace cannot be entered.
-    pub fn new(
-        signals: &'a mut Signals,
-        namespace: &'a Namespace,
-        process: Option<&'a OwnedFd>,
-        index: u32,
-    ) -> Result<Self, KernelError> {
+    /// When the namespace cannot be entered, or the link is gone already.
+    pub fn new(signals: &'a mut Signals, namespace: &'a Namespace, process: Option<&'a OwnedFd>, index: u32) -> Result<Self, DhcpError> {
         let mut links = namespace.netlink()?;
         links.subscribe(LINK_GROUP)?;
+        // What went before is told by no event.
+        if observe::link_of(&mut namespace.netlink()?, index)?.is_none() {
+            return Err(DhcpError::LinkGone);
+        }
         Ok(Self { signals, namespace, process, links, index, looked: Instant::now() })
     }
 
