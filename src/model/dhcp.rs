@@ -67,7 +67,7 @@ const REFUSED: [(char, &str); 6] = [
     ('s', "-s is not there: addresses, routes, MTU and --dhcp-dns need no script"),
     ('b', "-b is not there: run the command with -f under a supervisor, or with & in a shell"),
     ('p', "-p is not there: with -f the command itself stays"),
-    ('a', "-a is not there: the kernel's own conflict detection is all"),
+    ('a', "-a is not there: that an address is free is the server's to know"),
     ('P', "-P is not there: DHCP servers answer to port 68"),
 ];
 

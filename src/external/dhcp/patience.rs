@@ -36,6 +36,7 @@ pub struct Patience<'a> {
     /// The guest's events of links, and the link that matters.
     links: Netlink,
     index: u32,
+    began: Instant,
     looked: Instant,
 }
 
@@ -51,7 +52,13 @@ impl<'a> Patience<'a> {
         if observe::link_of(&mut namespace.netlink()?, index)?.is_none() {
             return Err(DhcpError::LinkGone);
         }
-        Ok(Self { signals, namespace, process, links, index, looked: Instant::now() })
+        let now = Instant::now();
+        Ok(Self { signals, namespace, process, links, index, began: now, looked: now })
+    }
+
+    /// How long this has been, in seconds.
+    pub fn seconds(&self) -> u64 {
+        (self.began.elapsed() + Duration::from_millis(500)).as_secs()
     }
 
     /// Waits until one of the sockets is readable, or until `until`; for ever when that is none.

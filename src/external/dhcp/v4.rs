@@ -129,7 +129,9 @@ impl<'a> Client<'a> {
         let mut after_nak = AFTER_NAK;
         loop {
             self.xid = random();
-            let Some(offer) = self.discover(patience, deadline)? else { return Err(self.time_over()) };
+            let Some(offer) = self.discover(patience, deadline)? else {
+                return Err(DhcpError::TimeOver { seconds: patience.seconds(), heard: self.heard.clone() });
+            };
             let answer = self.request(&offer, patience, deadline)?;
             self.doubtful.extend(offer.server().map(IpAddr::V4));
             match answer {
@@ -141,10 +143,6 @@ impl<'a> Client<'a> {
                 }
             }
         }
-    }
-
-    fn time_over(&self) -> DhcpError {
-        DhcpError::TimeOver { seconds: self.began.elapsed().as_secs_f64().round() as u64, heard: self.heard.clone() }
     }
 
     /// The first offer that can be used; none when the time is over.
