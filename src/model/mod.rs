@@ -7,6 +7,8 @@ pub mod error;
 pub mod facts;
 pub mod lease;
 pub mod op;
+pub mod ovs;
+pub mod phy;
 pub mod report;
 pub mod request;
 pub mod types;
