@@ -1,4 +1,5 @@
 //! Other programs' protocols and other programs themselves: OVSDB, DHCP, clients and tools that are installed.
 
+pub mod dhcp;
 pub mod ovsdb;
 pub mod program;

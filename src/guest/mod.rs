@@ -5,6 +5,7 @@ mod docker;
 mod endpoint;
 mod names;
 mod process;
+pub mod resolver;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

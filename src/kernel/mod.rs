@@ -9,6 +9,7 @@ mod fork;
 pub mod netns;
 mod nl80211;
 pub mod observe;
+pub mod port;
 pub mod privilege;
 pub mod routing;
 mod siblings;

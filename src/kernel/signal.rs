@@ -1,5 +1,7 @@
 //! Signals that ask to stop, held back while things are half done and looked at between steps.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -38,6 +40,13 @@ impl Signals {
             self.came = Some(signal.map_or("a signal", Signal::as_str));
         }
         self.came
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -2,12 +2,15 @@
 
 use thiserror::Error;
 
-use super::Options;
+use super::lease::{self, LeaseError};
+use super::stay::Stay;
+use super::{Options, ipv6};
 use crate::guest::Held;
 use crate::kernel::System;
 use crate::kernel::signal::Signals;
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::Facts;
+use crate::model::lease::LeaseReport;
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::Event;
@@ -15,6 +18,9 @@ use crate::plan::execute::Event;
 /// Why no address came.
 #[derive(Debug, Error)]
 pub enum DynamicError {
+    /// The clients that are built in.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// Not in this version.
     #[error("{0} is not available in this version")]
     NotYet(Dynamic),
@@ -23,7 +29,10 @@ pub enum DynamicError {
 impl DynamicError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Lease(error) => error.hint(),
+            Self::NotYet(_) => None,
+        }
     }
 }
 
@@ -39,21 +48,29 @@ pub(super) struct Asking<'a> {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(super) struct Configured {
     /// The address that the interface has now.
     pub(super) addr: Option<IfAddr>,
+    /// What a DHCP server lent.
+    pub(super) lease: Option<LeaseReport>,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
+    /// What keeps it, when the command is to stay.
+    pub(super) stay: Option<Box<Stay>>,
 }
 
 /// Gets an address and gives it to the guest's interface. Leaves nothing of its own when it fails.
 pub(super) fn configure(
     asking: &Asking<'_>,
-    _system: &mut System<'_>,
-    _signals: &mut Signals,
-    _watch: &mut dyn FnMut(Event<'_>),
+    system: &mut System<'_>,
+    signals: &mut Signals,
+    watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Configured, DynamicError> {
-    let _ = (asking.request, asking.options, asking.facts, &asking.held.id, asking.guest_if);
-    Err(DynamicError::NotYet(asking.dynamic.clone()))
+    match asking.dynamic {
+        Dynamic::Dhcp { options } => Ok(lease::dhcp(asking, options, system, signals, watch)?),
+        Dynamic::Dhcp6 => Ok(ipv6::dhcp6(asking, system, signals, watch)?),
+        Dynamic::Slaac => Ok(ipv6::slaac(asking, signals)?),
+        Dynamic::Container { .. } | Dynamic::Client { .. } => Err(DynamicError::NotYet(asking.dynamic.clone())),
+    }
 }

@@ -2,9 +2,11 @@
 
 pub mod bridge;
 pub mod command;
+pub mod dhcp;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
+pub mod lease;
 pub mod op;
 pub mod ovs;
 pub mod phy;
