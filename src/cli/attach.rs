@@ -1,6 +1,7 @@
 //! `attach`, and the original's form without that word.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -46,6 +47,12 @@ pub struct AttachArgs {
     /// With --direct-phys: even a NIC that this host needs (default route, bridge port)
     #[arg(long)]
     force: bool,
+    /// Deadline for an address, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    dhcp_timeout: Option<Duration>,
+    /// Image with a udhcpc for dhcp-container [default: busybox]
+    #[arg(long, value_name = "IMAGE")]
+    dhcp_image: Option<String>,
     /// Say each step on standard error
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -101,6 +108,11 @@ impl TryFrom<&AttachArgs> for AttachRequest {
     }
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|s| !s.is_zero()).ok_or_else(|| "give seconds, like 30 or 0.5".to_owned())
+}
+
 /// Parse, run, print.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
     let request = match AttachRequest::try_from(args) {
@@ -119,6 +131,9 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         keep_netns: args.keep_netns,
         birth: if args.via_host { Birth::Host } else { Birth::Guest },
         run_dir: state::run_dir(),
+        pid_dir: state::pid_dir(),
+        dhcp_timeout: args.dhcp_timeout,
+        dhcp_image: args.dhcp_image.clone(),
     };
     let mut watch = |event: Event<'_>| {
         if args.verbose {

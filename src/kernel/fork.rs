@@ -7,21 +7,26 @@
 //! nobody should wait for either. A thread cannot outlive its process.
 #![allow(unsafe_code)]
 
-use nix::unistd::{ForkResult, close, dup2_stderr, dup2_stdin, dup2_stdout, fork};
+use nix::unistd::{ForkResult, Pid, close, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
 /// Runs `work` in a child process with no standard input and output and no open file but those in `keep`. `false`: it could
 /// not be done, and nothing was.
 pub(super) fn detached(keep: &[i32], work: impl FnOnce()) -> bool {
+    child(keep, work).is_some()
+}
+
+/// As [`detached`], and tells the child's number, which is its own until it is waited for.
+pub(crate) fn child(keep: &[i32], work: impl FnOnce()) -> Option<Pid> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
     if threads != 1 {
-        return false;
+        return None;
     }
-    let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return false };
+    let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return None };
     // SAFETY: this process has one thread (just counted, and only this one could start another), so the child has
     // all that the parent had and no lock is held by a thread that is gone.
     match unsafe { fork() } {
-        Err(_) => false,
-        Ok(ForkResult::Parent { .. }) => true,
+        Err(_) => None,
+        Ok(ForkResult::Parent { child }) => Some(child),
         Ok(ForkResult::Child) => {
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
             close_all_but(keep);

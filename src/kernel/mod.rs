@@ -4,7 +4,7 @@
 pub mod announce;
 mod decode;
 mod encode;
-mod fork;
+pub(crate) mod fork;
 pub mod netns;
 pub mod observe;
 pub mod privilege;

@@ -104,6 +104,10 @@ fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest
             taken.dev = link_at(socket, taken.index)?.map(|l| l.name);
         }
     }
+    if request.dynamic.is_some() && guest.link.is_some() {
+        guest.addrs = addrs(socket, Family::Inet)?;
+        guest.addrs.extend(addrs(socket, Family::Inet6)?);
+    }
     if let Some(gateway) = request.addr.gateway {
         guest.default_routes = default_routes(socket, gateway)?;
     }
@@ -145,7 +149,7 @@ fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelErro
     Ok(state)
 }
 
-fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+pub(super) fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
     let mut message = AddressMessage::default();
     message.header.family = address_family(family);
     let answers = socket.dump(&RouteNetlinkMessage::GetAddress(message))?;

@@ -9,14 +9,14 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_ECHO};
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
-use super::observe::Sides;
+use super::observe::{Sides, addrs};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{decode, sysctl};
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
-use crate::model::types::{IfAddr, IfName, LinkRef, Side};
+use crate::model::types::{Family, IfAddr, IfName, LinkRef, Side};
 use crate::plan::execute::Kernel;
 
 /// The two sides of one attachment, open.
@@ -62,6 +62,22 @@ impl<'a> System<'a> {
             }
         }
         self
+    }
+
+    /// The address that somebody has given to an interface of the guest, by preference an IPv4 one; none that the kernel
+    /// made by itself.
+    ///
+    /// # Errors
+    /// When the interface is not there, or the kernel refuses to tell.
+    pub fn given_addr(&mut self, interface: &IfName) -> Result<Option<IfAddr>, KernelError> {
+        let index = self.index(&LinkRef::guest(interface))?;
+        for family in [Family::Inet, Family::Inet6] {
+            let all = addrs(self.guest, family)?;
+            if let Some(given) = all.iter().find(|a| a.index == index && !a.automatic) {
+                return Ok(Some(given.addr));
+            }
+        }
+        Ok(None)
     }
 
     fn socket(&mut self, side: Side) -> &mut Netlink {

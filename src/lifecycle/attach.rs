@@ -1,9 +1,9 @@
 //! Giving a guest an interface.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::dynamic::{Asking, Configured, configure};
+use super::dynamic::{self, Asking, Configured, configure};
 use super::{AttachError, NoAddress};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
@@ -35,6 +35,23 @@ pub struct Options {
     pub birth: Birth,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
+    /// Where DHCP clients have their pid files ([`crate::state::pid_dir`]); /var/run when empty.
+    pub pid_dir: PathBuf,
+    /// Deadline for an address, in seconds [default: 30]
+    pub dhcp_timeout: Option<Duration>,
+    /// The image of `dhcp-container`; busybox when absent.
+    pub dhcp_image: Option<String>,
+}
+
+impl Options {
+    /// How long an address may be waited for.
+    pub(super) fn dhcp_deadline(&self) -> Duration {
+        self.dhcp_timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    pub(super) fn pid_dir(&self) -> &Path {
+        if self.pid_dir.as_os_str().is_empty() { Path::new("/var/run") } else { &self.pid_dir }
+    }
 }
 
 /// An attach that went well.
@@ -73,10 +90,17 @@ fn attach_once(
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
 
+    let wanted = request.dynamic.as_ref().filter(|_| !planned.ops().is_empty());
+    if let Some(dynamic) = wanted {
+        dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
+    }
     let account = Account { request, options, guest: &held.id, start };
     if options.dry_run || planned.ops().is_empty() {
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
-        let report = account.report(&planned, outcome, warnings);
+        let mut report = account.report(&planned, outcome, warnings);
+        report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).map(|dynamic| {
+            dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
+        }));
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 

@@ -2,14 +2,18 @@
 
 use thiserror::Error;
 
-use super::Options;
+use super::{Options, client};
+use crate::external::client::{ClientError, check_installed};
 use crate::guest::Held;
 use crate::kernel::System;
 use crate::kernel::signal::Signals;
 use crate::model::dynamic::Dynamic;
-use crate::model::facts::Facts;
+use crate::model::error::KernelError;
+use crate::model::command::Commands;
+use crate::model::facts::{Facts, GuestId};
+use crate::model::report::Step;
 use crate::model::request::AttachRequest;
-use crate::model::types::{IfAddr, IfName};
+use crate::model::types::{IfAddr, IfName, Side};
 use crate::plan::execute::Event;
 
 /// Why no address came.
@@ -18,12 +22,24 @@ pub enum DynamicError {
     /// Not in this version.
     #[error("{0} is not available in this version")]
     NotYet(Dynamic),
+    /// A client of the host.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The interface could not be looked at.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A signal asked to stop.
+    #[error("interrupted by {0}")]
+    Interrupted(&'static str),
 }
 
 impl DynamicError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Client(error) => error.hint(),
+            Self::NotYet(_) | Self::Kernel(_) | Self::Interrupted(_) => None,
+        }
     }
 }
 
@@ -47,13 +63,38 @@ pub(super) struct Configured {
     pub(super) warnings: Vec<String>,
 }
 
+/// Whether what a word asks for can be had here at all; told before anything is done.
+pub(super) fn check(dynamic: &Dynamic, _guest: &GuestId) -> Result<(), DynamicError> {
+    match dynamic {
+        Dynamic::Client { program, .. } => Ok(check_installed(program.name())?),
+        _ => Ok(()),
+    }
+}
+
+/// The same, as a step of a plan.
+pub(super) fn step(asking: &Asking<'_>) -> Step {
+    let guest = &asking.held.id;
+    let command = match asking.dynamic {
+        Dynamic::Client { program, stay, options } => {
+            Commands::new(guest).inside(&client::command(*program, *stay, options, asking).print())
+        }
+        _ => format!("# {} for {}", asking.dynamic, asking.guest_if),
+    };
+    Step { side: Side::Guest, text: format!("get an address for {} by {}", asking.guest_if, asking.dynamic), command }
+}
+
 /// Gets an address and gives it to the guest's interface. Leaves nothing of its own when it fails.
 pub(super) fn configure(
     asking: &Asking<'_>,
-    _system: &mut System<'_>,
-    _signals: &mut Signals,
+    system: &mut System<'_>,
+    signals: &mut Signals,
     _watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Configured, DynamicError> {
-    let _ = (asking.request, asking.options, asking.facts, &asking.held.id, asking.guest_if);
-    Err(DynamicError::NotYet(asking.dynamic.clone()))
+    match asking.dynamic {
+        Dynamic::Client { program, stay, options } => client::configure(*program, *stay, options, asking, system, signals),
+        _ => {
+            let _ = (asking.request, asking.options, asking.facts, &asking.held.id, asking.guest_if);
+            Err(DynamicError::NotYet(asking.dynamic.clone()))
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The use cases that every front end calls.
 
 mod attach;
+mod client;
 mod dynamic;
 mod error;
 mod inside;

@@ -26,6 +26,11 @@ impl<'a> Commands<'a> {
         self.guest.pid.map(|pid| format!("rm -f /var/run/netns/{pid}"))
     }
 
+    /// A command line of another program, run in the guest.
+    pub fn inside(&self, line: &str) -> String {
+        format!("nsenter --net={} {line}", quoted(&self.guest.path))
+    }
+
     /// The namespace as an argument of `netns`.
     fn netns(&self) -> String {
         match self.guest.pid {

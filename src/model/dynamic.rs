@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::client::check_options;
 use super::error::InputError;
 
 /// How the guest's interface comes to its address, when it is not told.
@@ -32,6 +33,9 @@ pub enum Dynamic {
         options: String,
     },
 }
+
+/// The option of `dhcp-container` by which its client, and so the container, stays.
+pub const CONTAINER_STAYS: &str = "-f";
 
 /// A DHCP client of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +81,21 @@ impl Dynamic {
             "dhcpcd-f" => client(ClientProgram::Dhcpcd, true),
             _ => return None,
         };
-        Some(Ok(parsed))
+        Some(parsed.checked())
+    }
+}
+
+impl Dynamic {
+    fn checked(self) -> Result<Self, InputError> {
+        match &self {
+            Self::Client { program, options, .. } => check_options(*program, options)?,
+            Self::Container { options } => {
+                let others: Vec<&str> = options.split_whitespace().filter(|word| *word != CONTAINER_STAYS).collect();
+                check_options(ClientProgram::Udhcpc, &others.join(" "))?;
+            }
+            Self::Dhcp { .. } | Self::Dhcp6 | Self::Slaac => {}
+        }
+        Ok(self)
     }
 }
 

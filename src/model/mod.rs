@@ -1,9 +1,11 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
+pub mod client;
 pub mod command;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
+pub mod guest_name;
 pub mod op;
 pub mod report;
 pub mod request;

@@ -131,6 +131,9 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         let is = if mine.is_empty() { "none".to_owned() } else { mine.join(", ") };
         differences.check("address", has, is, addr);
     }
+    if let Some(dynamic) = &request.dynamic {
+        differences.check("address", !mine.is_empty(), "none", format!("one by {dynamic}"));
+    }
     if let Some(gateway) = request.addr.gateway {
         let first = guest.default_routes.first();
         let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(link.index));
