@@ -15,6 +15,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
 use docker::Container;
+pub use docker::sidecar;
 
 /// Why there is no guest to work on.
 #[derive(Debug, Error)]

@@ -2,9 +2,10 @@
 
 use thiserror::Error;
 
-use super::{Options, client};
+use super::{Options, client, container};
 use crate::external::client::{ClientError, check_installed};
 use crate::guest::Held;
+use crate::guest::sidecar::{self, SidecarError};
 use crate::kernel::System;
 use crate::kernel::signal::Signals;
 use crate::model::dynamic::Dynamic;
@@ -25,6 +26,12 @@ pub enum DynamicError {
     /// A client of the host.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The engine does not start a client's container.
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
+    /// A client's container brought no lease.
+    #[error("the DHCP client's container {0}")]
+    Container(String),
     /// The interface could not be looked at.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -38,6 +45,8 @@ impl DynamicError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) => error.hint(),
+            Self::Sidecar(error) => error.hint(),
+            Self::Container(_) => Some("does a DHCP server answer on that network? --dhcp-timeout gives it more time".into()),
             Self::NotYet(_) | Self::Kernel(_) | Self::Interrupted(_) => None,
         }
     }
@@ -64,8 +73,9 @@ pub(super) struct Configured {
 }
 
 /// Whether what a word asks for can be had here at all; told before anything is done.
-pub(super) fn check(dynamic: &Dynamic, _guest: &GuestId) -> Result<(), DynamicError> {
+pub(super) fn check(dynamic: &Dynamic, guest: &GuestId) -> Result<(), DynamicError> {
     match dynamic {
+        Dynamic::Container { .. } => Ok(sidecar::check(guest).map(|_| ())?),
         Dynamic::Client { program, .. } => Ok(check_installed(program.name())?),
         _ => Ok(()),
     }
@@ -78,6 +88,7 @@ pub(super) fn step(asking: &Asking<'_>) -> Step {
         Dynamic::Client { program, stay, options } => {
             Commands::new(guest).inside(&client::command(*program, *stay, options, asking).print())
         }
+        Dynamic::Container { options } => container::print(options, asking),
         _ => format!("# {} for {}", asking.dynamic, asking.guest_if),
     };
     Step { side: Side::Guest, text: format!("get an address for {} by {}", asking.guest_if, asking.dynamic), command }
@@ -92,6 +103,7 @@ pub(super) fn configure(
 ) -> Result<Configured, DynamicError> {
     match asking.dynamic {
         Dynamic::Client { program, stay, options } => client::configure(*program, *stay, options, asking, system, signals),
+        Dynamic::Container { options } => container::configure(options, asking, system, signals),
         _ => {
             let _ = (asking.request, asking.options, asking.facts, &asking.held.id, asking.guest_if);
             Err(DynamicError::NotYet(asking.dynamic.clone()))

@@ -2,6 +2,7 @@
 
 mod attach;
 mod client;
+mod container;
 mod dynamic;
 mod error;
 mod inside;

@@ -43,7 +43,10 @@ impl ClientCommand {
     /// The command line for a purpose. The user's options come last.
     pub fn new(purpose: &Purpose<'_>) -> Self {
         let mut args = match purpose.program {
-            ClientProgram::Udhcpc => udhcpc(purpose),
+            ClientProgram::Udhcpc => {
+                let pid_file = format!("/var/run/{}", pid_file(purpose.program, &purpose.file_name));
+                udhcpc(purpose).into_iter().chain(["-p".into(), pid_file]).collect()
+            }
             ClientProgram::Dhclient => dhclient(purpose),
             ClientProgram::Dhcpcd => dhcpcd(purpose),
         };
@@ -55,6 +58,12 @@ impl ClientCommand {
     pub fn print(&self) -> String {
         std::iter::once(self.program.to_owned()).chain(self.args.iter().map(|arg| quoted(arg))).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The command of a container with busybox's client. `-f` among the options keeps it running.
+pub fn container_command(purpose: &Purpose<'_>) -> Vec<String> {
+    let options = purpose.options.split_whitespace().map(str::to_owned);
+    std::iter::once("udhcpc".to_owned()).chain(udhcpc(purpose)).chain(options).collect()
 }
 
 /// The name of the original's file with the client's process ID, in /var/run.
@@ -76,7 +85,6 @@ fn udhcpc(purpose: &Purpose<'_>) -> Vec<String> {
     if !purpose.stay {
         args.push("-q".into());
     }
-    args.extend(["-p".into(), format!("/var/run/{}", pid_file(purpose.program, &purpose.file_name))]);
     let tells_name = purpose.options.split_whitespace().any(|word| word.starts_with("hostname:") || word.starts_with("-xhostname:"));
     if let Some(name) = purpose.host_name.as_ref().filter(|_| !tells_name) {
         args.extend(["-x".into(), format!("hostname:{name}")]);
@@ -197,9 +205,9 @@ mod tests {
     #[test]
     fn command_lines_are_the_originals_with_an_end_when_nobody_answers() {
         let udhcpc = |stay, deadline| line(ClientProgram::Udhcpc, stay, "", deadline);
-        assert_eq!(udhcpc(false, 30), "udhcpc -i eth1 -n -t 9 -T 3 -q -p /var/run/udhcpc.web.pid -x hostname:web");
-        assert_eq!(udhcpc(true, 3), "udhcpc -i eth1 -n -t 2 -T 1 -p /var/run/udhcpc.web.pid -x hostname:web");
-        assert_eq!(udhcpc(true, 0), "udhcpc -i eth1 -n -t 1 -T 1 -p /var/run/udhcpc.web.pid -x hostname:web");
+        assert_eq!(udhcpc(false, 30), "udhcpc -i eth1 -n -t 9 -T 3 -q -x hostname:web -p /var/run/udhcpc.web.pid");
+        assert_eq!(udhcpc(true, 3), "udhcpc -i eth1 -n -t 2 -T 1 -x hostname:web -p /var/run/udhcpc.web.pid");
+        assert_eq!(udhcpc(true, 0), "udhcpc -i eth1 -n -t 1 -T 1 -x hostname:web -p /var/run/udhcpc.web.pid");
         assert_eq!(
             line(ClientProgram::Dhclient, true, "-v", 30),
             "dhclient eth1 -1 -v -pf /var/run/dhclient.web.pid -lf /var/lib/dhcp/dhclient.web.leases -v"

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
 /// For so long they may end by themselves.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 /// What is not dead then, the kernel holds.
 const PATIENCE: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -53,18 +53,18 @@ impl Children {
     /// Asks all to end, and ends those that do not.
     pub(super) fn end(&self, first: Pid) {
         let start = Instant::now();
-        self.signal(Signal::SIGTERM);
+        let mut asked = Vec::new();
         while self.reap(first).1 && start.elapsed() < PATIENCE {
-            if start.elapsed() > GRACE {
-                self.signal(Signal::SIGKILL);
+            // New ones may come at any time: children of those that have just ended.
+            for child in self.all() {
+                if start.elapsed() > GRACE {
+                    let _ = kill(child, Signal::SIGKILL);
+                } else if !asked.contains(&child) {
+                    let _ = kill(child, Signal::SIGTERM);
+                    asked.push(child);
+                }
             }
             std::thread::sleep(PAUSE);
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        for child in self.all() {
-            let _ = kill(child, signal);
         }
     }
 }

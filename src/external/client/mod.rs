@@ -76,7 +76,7 @@ pub enum ClientError {
 }
 
 fn quoted(words: &str) -> String {
-    if words.is_empty() { ", without a word".to_owned() } else { format!(", its last words: {words}") }
+    if words.is_empty() { ", without a word".to_owned() } else { format!("; it said: {words}") }
 }
 
 impl ClientError {
@@ -94,7 +94,7 @@ impl ClientError {
             Self::NotStarted { .. } => "the client that is built in needs nothing: dhcp".into(),
             Self::NotApplied { .. } => "does its script give the address to the interface?".into(),
             Self::Ended { .. } | Self::TimedOut { .. } => {
-                "does a DHCP server answer on that network? --dhcp-timeout gives it more time".into()
+                "does a DHCP server answer on that network, and are the options right? --dhcp-timeout gives it more time".into()
             }
         })
     }

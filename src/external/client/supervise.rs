@@ -25,7 +25,7 @@ use crate::model::error::KernelError;
 /// What the client writes, in its own /run.
 const OUTPUT: &str = "/run/pipework/output";
 /// So much of its end is told.
-const TAIL_BYTES: i64 = 2000;
+const TAIL_BYTES: u64 = 2000;
 const TAIL_LINES: usize = 6;
 /// A guest without a process is looked at from time to time: nothing tells when a name of a namespace goes.
 const GUEST_PAUSE_MS: u16 = 1000;
@@ -178,16 +178,22 @@ fn spawn(command: &ClientCommand) -> Result<Pid, KernelError> {
     Ok(Pid::from_raw(i32::try_from(child.id()).unwrap_or_default()))
 }
 
-/// The client's last words.
+/// What the client said: how it began, and its last words.
 fn tail() -> String {
-    let mut bytes = Vec::new();
-    if let Ok(mut file) = File::open(OUTPUT) {
-        // A file that is shorter is read from its beginning.
-        let _ = file.seek(SeekFrom::End(-TAIL_BYTES));
-        let _ = file.read_to_end(&mut bytes);
+    let Ok(mut file) = File::open(OUTPUT) else { return String::new() };
+    let mut read = |from, count| {
+        let mut bytes = Vec::new();
+        // Before the beginning of a short file it cannot be; then it is read from there.
+        let _ = file.seek(from).or_else(|_| file.seek(SeekFrom::Start(0)));
+        let _ = (&file).take(count).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).replace(|c: char| c.is_control() && c != '\n', " ")
+    };
+    let (head, tail) = (read(SeekFrom::Start(0), TAIL_BYTES), read(SeekFrom::End(-TAIL_BYTES.cast_signed()), TAIL_BYTES));
+    let lines = |text| str::lines(text).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    let (first, last) = (lines(&head), lines(&tail));
+    if last.len() <= TAIL_LINES {
+        return last.join("; ");
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let last = lines.len().saturating_sub(TAIL_LINES);
-    lines.get(last..).unwrap_or_default().join("; ").replace(|c: char| c.is_control(), " ")
+    let first = first.first().copied().into_iter().chain(["..."]);
+    first.chain(last.iter().copied().skip(last.len() - TAIL_LINES + 1)).collect::<Vec<_>>().join("; ")
 }
