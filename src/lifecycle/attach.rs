@@ -98,9 +98,11 @@ fn attach_once(
     if options.dry_run || planned.ops().is_empty() {
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
-        report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).map(|dynamic| {
-            dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
-        }));
+        report.steps.extend(
+            wanted.filter(|_| options.dry_run && options.steps).map(|dynamic| {
+                dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
+            }),
+        );
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 

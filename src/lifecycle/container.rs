@@ -57,8 +57,7 @@ pub(super) fn configure(
 ) -> Result<Configured, DynamicError> {
     let (start, patience) = (Instant::now(), asking.options.dhcp_deadline());
     let command = command(options, asking);
-    let beside =
-        Beside { guest: &asking.held.id, interface: asking.guest_if.as_str(), image: image(asking), command: &command };
+    let beside = Beside { guest: &asking.held.id, interface: asking.guest_if.as_str(), image: image(asking), command: &command };
     let sidecar = Sidecar::start(&beside)?;
     let stays = stays(options);
     let addr = loop {
@@ -73,7 +72,10 @@ pub(super) fn configure(
             match wait_for_addr(asking.guest_if, latest, system, signals)? {
                 Some(addr) => break addr,
                 None if ended.is_some() => {
-                    return Err(DynamicError::Container(format!("ended well, but {} has no address: does its image have udhcpc's script?", asking.guest_if)));
+                    return Err(DynamicError::Container(format!(
+                        "ended well, but {} has no address: does its image have udhcpc's script?",
+                        asking.guest_if
+                    )));
                 }
                 None => {}
             }

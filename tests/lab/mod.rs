@@ -187,7 +187,11 @@ impl Lab {
     /// The program under test, on this host. No engine is there unless the test gives one.
     pub fn program(&self) -> Command {
         let mut command = self.host.command(env!("CARGO_BIN_EXE_pipework"));
-        command.env("PIPEWORK_RUN_DIR", self.dir.path()).env("PIPEWORK_PID_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
+        command
+            .env("PIPEWORK_RUN_DIR", self.dir.path())
+            .env("PIPEWORK_PID_DIR", self.dir.path())
+            .env_remove("DOCKER_HOST")
+            .env("HOME", self.dir.path());
         command
     }
 
