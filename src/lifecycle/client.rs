@@ -25,7 +25,7 @@ pub(super) fn command(program: ClientProgram, stay: bool, options: &str, asking:
         interface: asking.guest_if,
         file_name: guest.file_name(),
         host_name: guest.host_name(),
-        deadline: asking.options.dhcp_deadline(),
+        deadline_s: asking.options.dhcp_deadline().as_secs(),
     })
 }
 

@@ -34,7 +34,7 @@ fn command(options: &str, asking: &Asking<'_>) -> Vec<String> {
         interface: asking.guest_if,
         file_name: guest.file_name(),
         host_name: guest.host_name(),
-        deadline: asking.options.dhcp_deadline(),
+        deadline_s: asking.options.dhcp_deadline().as_secs(),
     })
 }
 

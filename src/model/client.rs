@@ -4,8 +4,6 @@
 //! All of them end when the lease is there and applied: those that stay have gone into the background by then. So the exit
 //! status of what was started tells, for each of them, whether there is a lease.
 
-use std::time::Duration;
-
 use super::command::quoted;
 use super::dynamic::ClientProgram;
 use super::error::InputError;
@@ -26,8 +24,8 @@ pub struct Purpose<'a> {
     pub file_name: String,
     /// The guest's name, for the server.
     pub host_name: Option<String>,
-    /// How long it may take.
-    pub deadline: Duration,
+    /// How long it may take, in seconds.
+    pub deadline_s: u64,
 }
 
 /// A client's command line.
@@ -79,7 +77,7 @@ fn words(text: &str) -> Vec<String> {
 /// passes `-q` even where it is to stay.
 fn udhcpc(purpose: &Purpose<'_>) -> Vec<String> {
     // -t discovers, -T seconds apart: it says itself that there is no lease, just before its time is over.
-    let seconds = purpose.deadline.as_secs().max(1);
+    let seconds = purpose.deadline_s.max(1);
     let apart = if seconds > 6 { 3 } else { 1 };
     let mut args = words(&format!("-i {} -n -t {} -T {apart}", purpose.interface, (seconds.saturating_sub(1) / apart).max(1)));
     if !purpose.stay {
@@ -190,15 +188,8 @@ mod tests {
 
     fn line(program: ClientProgram, stay: bool, options: &str, deadline_s: u64) -> String {
         let interface: IfName = "eth1".parse().unwrap();
-        let purpose = Purpose {
-            program,
-            stay,
-            options,
-            interface: &interface,
-            file_name: "web".into(),
-            host_name: Some("web".into()),
-            deadline: Duration::from_secs(deadline_s),
-        };
+        let purpose =
+            Purpose { program, stay, options, interface: &interface, file_name: "web".into(), host_name: Some("web".into()), deadline_s };
         ClientCommand::new(&purpose).print()
     }
 
