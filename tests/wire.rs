@@ -101,7 +101,7 @@ fn add_addr(addr: &str) -> Op {
 
 fn route(to: Option<&str>, via: Option<&str>) -> NewRoute {
     let ip = |text: Option<&str>| text.map(|t| t.parse().unwrap());
-    NewRoute { to: ip(to), via: ip(via), dev: "eth1".parse().unwrap() }
+    NewRoute { to: to.map(|text| text.parse().unwrap()), via: ip(via), dev: "eth1".parse().unwrap() }
 }
 
 fn add_route(to: Option<&str>, via: Option<&str>) -> Op {

@@ -7,6 +7,7 @@ mod encode;
 pub(crate) mod fork;
 pub mod netns;
 pub mod observe;
+pub mod port;
 pub mod privilege;
 pub mod signal;
 mod sysctl;

@@ -33,6 +33,15 @@ impl Namespace {
         Ok(Self { file, device: metadata.dev(), inode: metadata.ino(), path: path.to_owned() })
     }
 
+    /// Holds the same namespace once more.
+    ///
+    /// # Errors
+    /// When the process has no file left to open.
+    pub fn again(&self) -> Result<Self, KernelError> {
+        let file = self.file.try_clone().map_err(|error| file_error(&self.path, &error))?;
+        Ok(Self { file, device: self.device, inode: self.inode, path: self.path.clone() })
+    }
+
     /// Holds the namespace of the calling thread.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ impl Signals {
 }
 
 impl AsFd for Signals {
+    /// Readable when a signal has come.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -1,9 +1,11 @@
 //! Giving a guest an interface.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::dynamic::{self, Asking, Configured, configure};
+use super::stay::Stay;
 use super::{AttachError, NoAddress};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
@@ -13,7 +15,7 @@ use crate::kernel::signal::Signals;
 use crate::kernel::{System, privilege};
 use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
-use crate::model::facts::{Facts, GuestId};
+use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
@@ -33,19 +35,21 @@ pub struct Options {
     pub keep_netns: bool,
     /// Where new links are made first.
     pub birth: Birth,
+    /// How long an address that somebody else gives is waited for; [`Options::dhcp_timeout`] when absent.
+    pub dhcp_timeout: Option<Duration>,
+    /// The DHCP server's DNS servers go into the guest's resolv.conf.
+    pub dhcp_dns: bool,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
     /// Where DHCP clients have their pid files ([`crate::state::pid_dir`]); /var/run when empty.
     pub pid_dir: PathBuf,
-    /// Deadline for an address, in seconds [default: 30]
-    pub dhcp_timeout: Option<Duration>,
     /// The image of `dhcp-container`; busybox when absent.
     pub dhcp_image: Option<String>,
 }
 
 impl Options {
-    /// How long an address may be waited for.
-    pub(super) fn dhcp_deadline(&self) -> Duration {
+    /// How long an address that somebody else gives is waited for: 30 s when nothing is said.
+    pub fn dhcp_timeout(&self) -> Duration {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30))
     }
 
@@ -62,6 +66,8 @@ pub struct Attached {
     pub guest: GuestId,
     /// What is still to be told to the neighbours. It takes its time and cannot fail.
     pub announcement: Option<Announcement>,
+    /// What keeps a lease, when the command is to stay.
+    pub stay: Option<Box<Stay>>,
 }
 
 /// Gives a guest an interface: look, plan, do, or undo.
@@ -98,20 +104,28 @@ fn attach_once(
     if options.dry_run || planned.ops().is_empty() {
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
-        report.steps.extend(
-            wanted.filter(|_| options.dry_run && options.steps).map(|dynamic| {
-                dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
-            }),
-        );
-        return Ok(Attached { report, guest: held.id, announcement: None });
+        report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
+            dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
+        }));
+        report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
+        return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
     let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &sides.home, options) };
-    let (done, addr) = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
+    let (done, configured) = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
-    report.address = addr;
+    let Configured { addr, lease, stay, .. } = configured;
+    (report.address, report.lease) = (addr, lease);
     drop(sides);
-    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held) })
+    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held), stay })
+}
+
+/// The address that somebody gave the interface before.
+fn given(request: &AttachRequest, facts: &Facts) -> Option<IfAddr> {
+    let (dynamic, link) = (request.dynamic.as_ref()?, facts.guest.link.as_ref()?);
+    let ours = |addr: &&AddrFacts| addr.index == link.index && addr.addr.family() == dynamic.family();
+    let link_local = |addr: &&AddrFacts| matches!(addr.addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+    facts.guest.addrs.iter().filter(ours).find(|addr| !link_local(addr)).map(|addr| addr.addr)
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.
@@ -151,7 +165,7 @@ impl Run<'_> {
         sides: &mut Sides<'_>,
         warnings: &mut Vec<String>,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(Plan, Option<IfAddr>), AttachError> {
+    ) -> Result<(Plan, Configured), AttachError> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
         let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(sides.namespace, pid, self.options.keep_netns));
         if let Some(Err(error)) = &link {
@@ -167,15 +181,15 @@ impl Run<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let addr = match &self.request.dynamic {
-            None => self.request.addr.addr,
-            Some(dynamic) => {
-                let configured = self.configure(dynamic, planned.guest_if(), done, sides, &mut signals, watch)?;
-                warnings.extend(configured.warnings);
-                configured.addr
-            }
+        let Some(dynamic) = &self.request.dynamic else {
+            return Ok((planned, Configured { addr: self.request.addr.addr, ..Configured::default() }));
         };
-        Ok((planned, addr))
+        let mut configured = self.configure(dynamic, planned.guest_if(), done.clone(), sides, &mut signals, watch)?;
+        warnings.append(&mut configured.warnings);
+        if let Some(stay) = &mut configured.stay {
+            stay.inherit(done, signals);
+        }
+        Ok((planned, configured))
     }
 
     fn execute(
@@ -235,6 +249,7 @@ impl Account<'_> {
             guest: self.guest.into(),
             interface: planned.guest_if().clone(),
             address: self.request.addr.addr,
+            lease: None,
             gateway: self.request.addr.gateway,
             host_interface: planned.host_if().to_owned(),
             steps: planned.ops().iter().filter(|_| self.options.steps).map(step).collect(),

@@ -8,7 +8,7 @@ use crate::kernel::System;
 use crate::kernel::signal::Signals;
 use crate::model::client::{ClientCommand, Purpose, pid_file};
 use crate::model::dynamic::ClientProgram;
-use crate::model::types::{IfAddr, IfName};
+use crate::model::types::IfAddr;
 
 /// Between two looks at signals and the clock.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -24,8 +24,8 @@ pub(super) fn command(program: ClientProgram, stay: bool, options: &str, asking:
         options,
         interface: asking.guest_if,
         file_name: guest.file_name(),
-        host_name: guest.host_name(),
-        deadline_s: asking.options.dhcp_deadline().as_secs(),
+        host_name: asking.host_name(),
+        deadline_s: asking.options.dhcp_timeout().as_secs(),
     })
 }
 
@@ -38,7 +38,7 @@ pub(super) fn configure(
     system: &mut System<'_>,
     signals: &mut Signals,
 ) -> Result<Configured, DynamicError> {
-    let patience = asking.options.dhcp_deadline();
+    let patience = asking.options.dhcp_timeout();
     let start = Instant::now();
     let guest = asking.request.guest.file_name();
     let place = Place {
@@ -54,24 +54,24 @@ pub(super) fn configure(
             return Err(client.time_out(patience).into());
         }
     }
-    let addr = wait_for_addr(asking.guest_if, LATEST, system, signals)?;
+    let addr = wait_for_addr(asking, LATEST, system, signals)?;
     let addr = addr.ok_or_else(|| ClientError::NotApplied { program: program.name(), interface: asking.guest_if.to_string() })?;
     if stay {
         client.stay();
     }
-    Ok(Configured { addr: Some(addr), warnings: Vec::new() })
+    Ok(Configured { addr: Some(addr), ..Configured::default() })
 }
 
-/// Waits until the guest's interface has an address that somebody gave it, for so long.
+/// Waits until the guest's interface has an address of the family that is asked for, for so long.
 pub(super) fn wait_for_addr(
-    interface: &IfName,
+    asking: &Asking<'_>,
     patience: Duration,
     system: &mut System<'_>,
     signals: &mut Signals,
 ) -> Result<Option<IfAddr>, DynamicError> {
     let start = Instant::now();
     loop {
-        if let Some(addr) = system.given_addr(interface)? {
+        if let Some(addr) = system.given_addr(asking.guest_if, asking.dynamic.family())? {
             return Ok(Some(addr));
         }
         interrupted(signals)?;

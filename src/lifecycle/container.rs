@@ -26,15 +26,14 @@ fn stays(options: &str) -> bool {
 }
 
 fn command(options: &str, asking: &Asking<'_>) -> Vec<String> {
-    let guest = &asking.request.guest;
     container_command(&Purpose {
         program: ClientProgram::Udhcpc,
         stay: stays(options),
         options,
         interface: asking.guest_if,
-        file_name: guest.file_name(),
-        host_name: guest.host_name(),
-        deadline_s: asking.options.dhcp_deadline().as_secs(),
+        file_name: asking.request.guest.file_name(),
+        host_name: asking.host_name(),
+        deadline_s: asking.options.dhcp_timeout().as_secs(),
     })
 }
 
@@ -55,7 +54,7 @@ pub(super) fn configure(
     system: &mut System<'_>,
     signals: &mut Signals,
 ) -> Result<Configured, DynamicError> {
-    let (start, patience) = (Instant::now(), asking.options.dhcp_deadline());
+    let (start, patience) = (Instant::now(), asking.options.dhcp_timeout());
     let command = command(options, asking);
     let beside = Beside { guest: &asking.held.id, interface: asking.guest_if.as_str(), image: image(asking), command: &command };
     let sidecar = Sidecar::start(&beside)?;
@@ -69,7 +68,7 @@ pub(super) fn configure(
         // One that stays does not say when it has a lease; its script gives the address last but for the routes.
         let latest = if ended.is_some() { LATEST } else { PAUSE };
         if stays || ended.is_some() {
-            match wait_for_addr(asking.guest_if, latest, system, signals)? {
+            match wait_for_addr(asking, latest, system, signals)? {
                 Some(addr) => break addr,
                 None if ended.is_some() => {
                     return Err(DynamicError::Container(format!(
@@ -88,5 +87,5 @@ pub(super) fn configure(
     };
     let watched = !stays || sidecar.stay(asking.held.process.as_ref());
     let warning = (!watched).then(|| "nothing removes the DHCP client's container when the guest ends".to_owned());
-    Ok(Configured { addr: Some(addr), warnings: warning.into_iter().collect() })
+    Ok(Configured { addr: Some(addr), warnings: warning.into_iter().collect(), ..Configured::default() })
 }

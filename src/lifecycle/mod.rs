@@ -5,9 +5,16 @@ mod client;
 mod container;
 mod dynamic;
 mod error;
+mod identity;
 mod inside;
+mod ipv6;
+mod lease;
+mod port;
+mod stay;
 
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};
 pub use inside::{Ended, InsideError, inside};
+pub use lease::LeaseError;
+pub use stay::{End, Kept, Stay};

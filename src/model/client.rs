@@ -64,6 +64,11 @@ pub fn container_command(purpose: &Purpose<'_>) -> Vec<String> {
     std::iter::once("udhcpc".to_owned()).chain(udhcpc(purpose)).chain(options).collect()
 }
 
+/// Whether a client's options ask for an IPv6 address instead.
+pub fn asks_for_ipv6(options: &str) -> bool {
+    options.split_whitespace().any(|word| word == "-6" || word == "--ipv6only")
+}
+
 /// The name of the original's file with the client's process ID, in /var/run.
 pub fn pid_file(program: ClientProgram, guest: &str) -> String {
     format!("{}.{guest}.pid", program.name())
@@ -101,8 +106,7 @@ fn dhclient(purpose: &Purpose<'_>) -> Vec<String> {
 /// when nobody answers (`-L` forbids it) is none. `-p`: what is configured stays when it ends.
 fn dhcpcd(purpose: &Purpose<'_>) -> Vec<String> {
     let mut args = words(if purpose.stay { "-L" } else { "-1 -B -p -L" });
-    let asks_for_6 = purpose.options.split_whitespace().any(|word| word == "-6" || word == "--ipv6only");
-    args.push(if asks_for_6 { "-w6" } else { "-w4" }.into());
+    args.push(if asks_for_ipv6(purpose.options) { "-w6" } else { "-w4" }.into());
     args.push(purpose.interface.to_string());
     if let Some(name) = &purpose.host_name {
         args.extend(["-h".into(), name.clone()]);

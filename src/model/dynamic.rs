@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::client::check_options;
+use super::client::{asks_for_ipv6, check_options};
+use super::dhcp::ClientWords;
 use super::error::InputError;
+use super::types::Family;
 
 /// How the guest's interface comes to its address, when it is not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,15 @@ impl ClientProgram {
 }
 
 impl Dynamic {
+    /// The family of the address that comes.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Dhcp6 | Self::Slaac => Family::Inet6,
+            Self::Client { options, .. } if asks_for_ipv6(options) => Family::Inet6,
+            Self::Dhcp { .. } | Self::Container { .. } | Self::Client { .. } => Family::Inet,
+        }
+    }
+
     /// What the word asks for; `None` when it is no such word.
     ///
     /// # Errors
@@ -67,9 +78,15 @@ impl Dynamic {
     pub fn parse(word: &str) -> Option<Result<Self, InputError>> {
         let (name, options) = word.split_once(':').unwrap_or((word, ""));
         let options = options.to_owned();
+        if matches!(name, "dhcp6" | "slaac") && word.contains(':') {
+            return Some(Err(InputError::Address { text: word.to_owned(), why: format!("{name} has no options: leave out what follows") }));
+        }
         let client = |program, stay| Self::Client { program, stay, options: options.clone() };
         let parsed = match name {
-            "dhcp" => Self::Dhcp { options },
+            "dhcp" => match options.parse::<ClientWords>() {
+                Ok(_) => Self::Dhcp { options },
+                Err(error) => return Some(Err(error)),
+            },
             "dhcp-container" => Self::Container { options },
             "dhcp6" => Self::Dhcp6,
             "slaac" => Self::Slaac,

@@ -1,4 +1,4 @@
-//! What a guest is called where its own word does not do: in a file's name, in a message to a DHCP server.
+//! What a guest is called where its own word does not do: in a file's name.
 
 use md5::{Digest, Md5};
 
@@ -6,8 +6,6 @@ use super::request::GuestRef;
 
 /// Room for a prefix, an interface and a suffix in a file's name of 255 bytes (NAME_MAX, linux/limits.h).
 const LONGEST: usize = 200;
-/// A label of the domain name system (RFC 1035, section 2.3.4).
-const LONGEST_LABEL: usize = 63;
 
 impl GuestRef {
     /// The guest as a part of a file's name: the word itself where that can be one. It never leaves its directory, and
@@ -22,17 +20,6 @@ impl GuestRef {
         // The end of a path tells most.
         let tail: String = escaped.chars().rev().take(LONGEST / 5).collect::<Vec<_>>().into_iter().rev().collect();
         format!("{hex}{tail}")
-    }
-
-    /// The guest as a host name, where it has one.
-    pub fn host_name(&self) -> Option<String> {
-        let name = match self {
-            Self::Any(name) | Self::Docker(name) | Self::Podman(name) | Self::Lxc(name) | Self::NetnsName(name) => name.clone(),
-            Self::NetnsPath(path) => path.file_name()?.to_str()?.to_owned(),
-            Self::Pid(_) => return None,
-        };
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        (name.len() <= LONGEST_LABEL && name.chars().all(good) && !name.starts_with(['-', '.'])).then_some(name)
     }
 }
 
@@ -53,14 +40,5 @@ mod tests {
         assert_ne!(guest("netns:/a%2Fb").file_name(), guest("netns:/a/b").file_name());
         let long = guest(&format!("netns:/{}", "../".repeat(300)));
         assert!(long.file_name().len() <= LONGEST && !long.file_name().contains('/'));
-    }
-
-    #[test]
-    fn a_host_name_is_a_label_or_nothing() {
-        assert_eq!(guest("docker:web_1").host_name().as_deref(), Some("web_1"));
-        assert_eq!(guest("netns:/run/netns/lab").host_name().as_deref(), Some("lab"));
-        for none in ["pid:1", "netns:/", "netns:/a b", "netns:/-x"] {
-            assert_eq!(guest(none).host_name(), None, "{none}");
-        }
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod client;
 pub mod command;
+pub mod dhcp;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
 pub mod guest_name;
+pub mod lease;
 pub mod op;
 pub mod report;
 pub mod request;

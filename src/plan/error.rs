@@ -105,6 +105,12 @@ pub enum PlanError {
     /// MAC on InfiniBand. The original's words.
     #[error("MACADDR configuration unsupported for IPoIB interfaces.")]
     IpoibMac,
+    /// DHCP without Ethernet.
+    #[error("the built-in DHCP client does Ethernet only, and {name} is InfiniBand")]
+    DhcpNeedsEthernet {
+        /// The interface.
+        name: String,
+    },
     /// VLAN on a dummy.
     #[error("a dummy interface has no VLAN")]
     DummyVlan,
@@ -157,6 +163,7 @@ impl PlanError {
             }
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
             Self::IpoibMac => "leave the MAC address out".into(),
+            Self::DhcpNeedsEthernet { .. } => "name a client of the host, like dhclient, or give the address".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,
         })

@@ -24,13 +24,17 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             "the driver of {from} does not let it leave its namespace (Wi-Fi interfaces move with their phy, which this version does not do)"
         )),
         (Op::AddAddr { .. }, Errno::EACCES) => Some("IPv6 is switched off in the guest: sysctl net.ipv6.conf.all.disable_ipv6".into()),
+        (Op::AddRoute { route }, Errno::EEXIST) => Some(format!(
+            "the guest has another route to {}: `ip route` inside lists it",
+            route.to.map_or("everywhere".into(), |to| to.to_string())
+        )),
         (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => {
             Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into())
         }
-        (Op::EnableIpv6 { .. }, Errno::ENOENT) => {
+        (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::ENOENT) => {
             Some("this kernel has no IPv6 (CONFIG_IPV6, or ipv6.disable=1 on its command line)".into())
         }
-        (Op::EnableIpv6 { .. }, Errno::EROFS | Errno::EACCES) => {
+        (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::EROFS | Errno::EACCES) => {
             Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
         }
         _ => None,

@@ -5,6 +5,7 @@ mod bridge;
 mod error;
 pub mod execute;
 mod hints;
+mod lease;
 mod link;
 mod nic;
 mod same;
@@ -13,7 +14,9 @@ mod tests;
 
 pub use error::{Difference, PlanError};
 pub use hints::hint;
+pub use lease::{LeaseTarget, lease, renewed};
 
+use crate::model::dynamic::Dynamic;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
@@ -198,6 +201,9 @@ impl Job<'_> {
                 "give the VLAN to a NIC (pipework eth0 ... @10), or attach to a bridge made on the NIC's VLAN interface",
             )),
             Kind::Ipoib if self.request.mac.is_some() => Err(PlanError::IpoibMac),
+            Kind::Ipoib if matches!(self.request.dynamic, Some(Dynamic::Dhcp { .. })) => {
+                Err(PlanError::DhcpNeedsEthernet { name: self.host_name() })
+            }
             Kind::Dummy if self.request.tag.is_some() => Err(PlanError::DummyVlan),
             _ => Ok(()),
         }

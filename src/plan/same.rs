@@ -4,6 +4,7 @@ use super::nic::is_vlan_of;
 use super::{Difference, Kind, Plan, PlanError, guest_if};
 use crate::model::facts::{Facts, LinkFacts, LinkKind};
 use crate::model::request::AttachRequest;
+use crate::model::types::IfAddr;
 
 /// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
 pub(super) fn moved_before<'a>(request: &AttachRequest, facts: &'a Facts) -> Option<&'a LinkFacts> {
@@ -132,7 +133,10 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         differences.check("address", has, is, addr);
     }
     if let Some(dynamic) = &request.dynamic {
-        differences.check("address", !mine.is_empty(), "none", format!("one by {dynamic}"));
+        // Whose it is cannot be known: any address of the family that somebody gave is one.
+        let family = dynamic.family();
+        let any = guest.addrs.iter().any(|a| a.index == link.index && a.addr.family() == family && !is_link_local(&a.addr));
+        differences.check("address", any, "none", format!("one of {family} by {dynamic}"));
     }
     if let Some(gateway) = request.addr.gateway {
         let first = guest.default_routes.first();
@@ -144,4 +148,8 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
             format!("default via {gateway} dev {}", link.name),
         );
     }
+}
+
+fn is_link_local(addr: &IfAddr) -> bool {
+    matches!(addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
