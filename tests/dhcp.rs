@@ -3,10 +3,37 @@
 
 mod lab;
 
+use std::time::{Duration, Instant};
+
+use lab::contrary::{ACK, Contrary, NAK, OFFER, USUAL, answer};
 use lab::dhcp::Server;
-use lab::{Lab, no_root};
+use lab::{Lab, Ran, Space, assert_same, both, eventually, no_root};
+use serde_json::Value;
 
 const RANGE: &str = "--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h";
+const SERVER: &str = "10.88.0.1/24";
+
+/// A guest that is known by a name: a link of that name to its namespace.
+fn named(lab: &Lab, guest: &Space, name: &str) -> String {
+    let path = lab.dir.path().join(name);
+    let _ = std::fs::remove_file(&path);
+    std::os::unix::fs::symlink(format!("/proc/{}/ns/net", guest.pid()), &path).unwrap();
+    format!("netns:{}", path.display())
+}
+
+/// Runs the program with words as a shell would split them, `dhcp:-f -x y` among them.
+fn run(lab: &Lab, words: &[&str]) -> Ran {
+    lab.program().args(words).output().unwrap().into()
+}
+
+fn attached(ran: &Ran) -> Value {
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+fn host_file() -> Option<Vec<u8>> {
+    std::fs::read("/etc/resolv.conf").ok()
+}
 
 #[test]
 fn servers_of_the_lab_lease_an_address_to_an_ordinary_client() {
@@ -14,7 +41,7 @@ fn servers_of_the_lab_lease_an_address_to_an_ordinary_client() {
         return;
     }
     let lab = Lab::new();
-    let server = Server::dnsmasq(&lab, "br0", "10.88.0.1/24", &[RANGE]);
+    let server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE]);
     let guest = lab.guest();
     lab.ok(&format!("br0 pid:{} 0/0", guest.pid()));
     let script = lab.dir.path().join("script");
@@ -25,14 +52,318 @@ fn servers_of_the_lab_lease_an_address_to_an_ordinary_client() {
 }
 
 #[test]
-fn a_lease_is_applied_address_route_and_report() {
+fn a_lease_is_applied_address_classless_routes_before_the_router_and_mtu() {
     if no_root() {
         return;
     }
     let lab = Lab::new();
-    let server = Server::dnsmasq(&lab, "br0", "10.88.0.1/24", &[RANGE, "--dhcp-option=3,10.88.0.1"]);
+    let options = [
+        RANGE,
+        "--dhcp-option=3,10.88.0.9",
+        "--dhcp-option=121,0.0.0.0/0,10.88.0.1,172.16.0.0/12,10.88.0.2,10.99.0.0/16,0.0.0.0,192.168.7.0/24,10.77.0.1",
+        "--dhcp-option=26,1400",
+        "--dhcp-option=6,10.88.0.1,10.88.0.2",
+        "--dhcp-option=15,lab.example",
+        "--dhcp-option=119,lab.example,eng.lab.example",
+        "--dhcp-option=42,10.88.0.3",
+    ];
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &options);
     let guest = lab.guest();
-    let ran = lab.run(&format!("br0 pid:{} dhcp --json", guest.pid()));
-    eprintln!("{ran:?} {}", server.log());
-    assert_eq!(ran.code, Some(0));
+    guest.sh("ip link add d0 up type veth peer name d1 && ip link set d1 up && ip addr add 10.5.0.2/24 dev d0 && ip route add default via 10.5.0.1");
+    let report = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
+    assert_eq!(report["result"], "attached");
+    let addr = report["address"].as_str().unwrap();
+    assert!(addr.starts_with("10.88.0.") && addr.ends_with("/24"), "{addr}");
+    assert_eq!(guest.addrs("eth1"), [addr]);
+    assert_eq!(guest.link("eth1")["mtu"], 1400);
+    let routes = guest.routes();
+    for wanted in [
+        "default via 10.88.0.1 dev eth1",
+        "172.16.0.0/12 via 10.88.0.2 dev eth1",
+        "10.99.0.0/16 dev eth1 scope link",
+        "10.77.0.1 dev eth1 scope link",
+        "192.168.7.0/24 via 10.77.0.1 dev eth1",
+    ] {
+        assert!(routes.iter().any(|r| r == wanted), "{wanted}: {routes:?}");
+    }
+    assert_eq!(routes.iter().filter(|r| r.starts_with("default")).count(), 1, "the default route is replaced: {routes:?}");
+    // Nobody renews it, so nobody takes it away.
+    let info = &guest.ip("addr show dev eth1")[0]["addr_info"][0];
+    assert_eq!((&info["valid_life_time"], &info["broadcast"]), (&u32::MAX.into(), &"10.88.0.255".into()));
+    let lease = &report["lease"];
+    assert_eq!(lease["server"], "10.88.0.1");
+    assert_eq!((&lease["lifetime"], &lease["mtu"], &lease["renewed"]), (&3600.into(), &1400.into(), &false.into()));
+    assert_eq!(lease["dns"], serde_json::json!(["10.88.0.1", "10.88.0.2"]));
+    assert_eq!(lease["search"], serde_json::json!(["lab.example", "eng.lab.example"]));
+    assert_eq!((&lease["domain"], &lease["ntp"]), (&"lab.example".into(), &serde_json::json!(["10.88.0.3"])));
+    guest.sh("ping -c1 -W2 10.88.0.1");
+    let again = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
+    assert_eq!((&again["result"], &again["address"]), (&"unchanged".into(), &addr.into()));
+}
+
+#[test]
+fn a_larger_mtu_than_the_links_is_not_taken_and_the_first_router_is_the_default_route() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=3,10.88.0.7,10.88.0.8", "--dhcp-option=26,9000"]);
+    let guest = lab.guest();
+    let ran = lab.run(&format!("br0 pid:{} dhcp", guest.pid()));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("MTU 9000"), "{}", ran.err);
+    assert_eq!(guest.link("eth1")["mtu"], 1500);
+    assert!(guest.routes().contains(&"default via 10.88.0.7 dev eth1".to_owned()), "{:?}", guest.routes());
+}
+
+#[test]
+fn the_server_sees_the_guests_name_and_the_same_client_after_a_restart_under_another_mac() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE]);
+    let mut addrs = Vec::new();
+    let mut macs = Vec::new();
+    for _ in 0..2 {
+        let guest = lab.guest();
+        let name = named(&lab, &guest, "web_1");
+        lab.ok(&format!("br0 {name} dhcp"));
+        addrs.extend(guest.addrs("eth1"));
+        macs.push(guest.link("eth1")["address"].clone());
+    }
+    let other = lab.guest();
+    lab.ok(&format!("br0 {} dhcp", named(&lab, &other, "db")));
+    assert_ne!(macs[0], macs[1]);
+    assert_eq!(addrs[0], addrs[1], "{}", server.log());
+    assert_ne!(other.addrs("eth1"), [addrs[0].clone()]);
+    let leases = server.leases();
+    assert_eq!(leases.len(), 2, "{leases:?}");
+    let line: Vec<&str> = leases.iter().find(|l| l.contains(&addrs[0][..addrs[0].len() - 3])).unwrap().split(' ').collect();
+    // RFC 4361: type 255, interface, then a DUID of type 4.
+    assert_eq!(line[3], "web-1");
+    assert!(line[4].starts_with("ff:") && line[4][15..].starts_with("00:04:"), "{line:?}");
+}
+
+#[test]
+fn the_words_behind_the_colon_reach_the_server() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=43,01:02"]);
+    let guest = lab.guest();
+    let words = "dhcp:-x hostname:other -r 10.88.0.77 -V docker -x 0x3d:00:aa:bb -O 43 -O 252";
+    let report = attached(&run(&lab, &["br0", &named(&lab, &guest, "web"), words, "--json"]));
+    assert_eq!(report["address"], "10.88.0.77/24");
+    assert_eq!(report["lease"]["options"]["43"], "0102", "{}", server.log());
+    let log = server.log();
+    for wanted in ["client provides name: other", "vendor class: docker", "requested options: "] {
+        assert!(log.contains(wanted), "{wanted}: {log}");
+    }
+    assert!(server.leases()[0].ends_with("other 00:aa:bb"), "{:?}", server.leases());
+    let guest = lab.guest();
+    run(&lab, &["br0", &named(&lab, &guest, "web"), "dhcp:-F host.lab.example -C"]);
+    assert!(server.log().contains("client FQDN") || server.log().contains("host.lab.example"), "{}", server.log());
+    assert!(server.leases().iter().any(|l| l.ends_with("host *")), "{:?}", server.leases());
+}
+
+#[test]
+fn the_dns_servers_go_into_the_guests_own_file_and_only_when_asked() {
+    if no_root() {
+        return;
+    }
+    let before = host_file();
+    let lab = Lab::new();
+    let options = [RANGE, "--dhcp-option=6,10.88.0.1", "--dhcp-option=119,lab.example,b.example"];
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &options);
+    let file = lab.dir.path().join("resolv.conf");
+    std::fs::write(&file, "nameserver 192.0.2.1 # a longer line than the one that comes\n".repeat(9)).unwrap();
+    let guest = lab.guest();
+    // As an engine does it: a file of its own, mounted.
+    let line = format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && exec sleep 1000", file.display());
+    let mut child = guest.command("unshare").args(["--mount", "--", "sh", "-c", &line]).spawn().unwrap();
+    let own = format!("/proc/{}/root/etc/resolv.conf", child.id());
+    eventually("the guest has a file of its own", || std::fs::read(&own).is_ok_and(|text| text == std::fs::read(&file).unwrap()));
+    let untouched = std::fs::read_to_string(&file).unwrap();
+    lab.ok(&format!("br0 -i eth2 pid:{} dhcp", child.id()));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), untouched);
+    lab.ok(&format!("br0 --dhcp-dns pid:{} dhcp", child.id()));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text, "# by pipework, from DHCP\nsearch lab.example b.example\nnameserver 10.88.0.1\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(host_file(), before);
+}
+
+#[test]
+fn the_hosts_own_resolv_conf_is_refused_whatever_way_leads_to_it() {
+    if no_root() {
+        return;
+    }
+    let before = host_file();
+    let lab = Lab::new();
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let guest = lab.guest();
+    let state = both(&lab, &guest);
+    lab.fails(&format!("br0 --dhcp-dns pid:{} dhcp", guest.pid()), "this host's own");
+    assert_same(&state, &both(&lab, &guest), "after the refusal");
+    lab.fails(&format!("br0 --dhcp-dns {} dhcp", named(&lab, &guest, "web")), "no resolv.conf of its own");
+    assert_same(&state, &both(&lab, &guest), "after the second refusal");
+    assert_eq!(host_file(), before);
+}
+
+#[test]
+fn a_guests_link_to_a_file_of_the_host_stays_within_the_guest() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let victim = lab.dir.path().join("victim");
+    std::fs::write(&victim, "precious\n").unwrap();
+    let root = lab.dir.path().join("root");
+    let shell = "d=$1; mkdir -p $d/bin $d/etc $d/$(dirname $2); cp $(command -v busybox) $d/bin/; ln -s $2 $d/etc/resolv.conf; echo old > $d/$2";
+    let made = std::process::Command::new("sh").args(["-ec", shell, "sh"]).args([&root, &victim]).status().unwrap();
+    assert!(made.success());
+    let guest = lab.guest();
+    let mut child = guest.command("chroot").arg(&root).args(["/bin/busybox", "sleep", "1000"]).spawn().unwrap();
+    eventually("the guest has its root", || std::fs::read_link(format!("/proc/{}/root", child.id())).is_ok_and(|r| r == root));
+    lab.ok(&format!("br0 --dhcp-dns pid:{} dhcp", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious\n");
+    let inside = root.join(victim.strip_prefix("/").unwrap());
+    assert!(std::fs::read_to_string(inside).unwrap().contains("nameserver 10.88.0.1"));
+}
+
+#[test]
+fn nobody_answers_the_deadline_is_kept_and_all_is_undone() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    let state = both(&lab, &guest);
+    let start = Instant::now();
+    let error = lab.fails(&format!("br0 pid:{} dhcp --dhcp-timeout 3", guest.pid()), "no lease within 3 s: nobody answered");
+    assert!(start.elapsed() >= Duration::from_secs(3) && start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(error.contains("undone: ") && error.contains("hint: "), "{error}");
+    assert_same(&state, &both(&lab, &guest), "after the deadline");
+}
+
+#[test]
+fn a_signal_or_the_guests_end_while_waiting_undoes_all() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    let state = both(&lab, &guest);
+    let child = lab.program().args(["br0", &format!("pid:{}", guest.pid()), "dhcp"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("it waits", || guest.link("eth1")["operstate"] == "UP");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("interrupted by SIGTERM"), "{}", ran.err);
+    assert_same(&state, &both(&lab, &guest), "after the signal");
+    let host = lab.host.state();
+    let child = lab.program().args(["br0", &format!("pid:{}", guest.pid()), "dhcp"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("it waits", || guest.link("eth1")["operstate"] == "UP");
+    drop(guest);
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("the guest ended"), "{}", ran.err);
+    assert_same(&host, &lab.host.state(), "after the guest's end");
+}
+
+#[test]
+fn of_two_servers_one_is_taken_with_all_that_it_says_and_the_other_lends_nothing() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let a = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=3,10.88.0.1"]);
+    let other = "--dhcp-range=10.66.0.50,10.66.0.99,255.255.255.0,1h";
+    let b = Server::dnsmasq(&lab, "br0", "10.66.0.1/24", &[other, "--dhcp-option=3,10.66.0.1"]);
+    let guest = lab.guest();
+    let report = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
+    let server = report["lease"]["server"].as_str().unwrap();
+    assert!(guest.routes().contains(&format!("default via {server} dev eth1")), "{:?}", guest.routes());
+    let (leased, free) = if server == "10.88.0.1" { (a, b) } else { (b, a) };
+    assert_eq!((leased.leases().len(), free.leases().len()), (1, 0));
+    guest.sh(&format!("ping -c1 -W2 {server}"));
+}
+
+#[test]
+fn a_server_that_takes_its_word_back_is_told_at_the_deadline_and_left_for_another() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    let at = Server::silent(&lab, "br0", &["10.88.0.2/24"]);
+    let contrary = Contrary::start(&at, |question, kind| {
+        let server = [10, 88, 0, 2];
+        match kind {
+            1 => vec![answer(question, OFFER, [10, 88, 0, 200], server, &USUAL)],
+            3 => vec![answer(question, NAK, [0; 4], server, b"\x38\x06not\x1bme")],
+            _ => Vec::new(),
+        }
+    });
+    let state = both(&lab, &guest);
+    let error = lab.fails(&format!("br0 pid:{} dhcp --dhcp-timeout 4", guest.pid()), "10.88.0.2 refused: \"notme\"");
+    assert!(error.contains("10.88.0.2 offered 10.88.0.200"), "{error}");
+    assert_same(&state, &both(&lab, &guest), "after the refusals");
+    assert!(contrary.heard() >= 4, "it asks anew after a refusal");
+    let _good = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE]);
+    let report = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
+    assert_eq!(report["lease"]["server"], "10.88.0.1");
+}
+
+#[test]
+fn offers_without_confirmation_and_garbage_are_no_lease() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    let at = Server::silent(&lab, "br0", &["10.88.0.2/24"]);
+    let _contrary = Contrary::start(&at, |question, kind| {
+        let good = answer(question, OFFER, [10, 88, 0, 200], [10, 88, 0, 2], &USUAL);
+        let mut other = answer(question, ACK, [10, 88, 0, 200], [10, 88, 0, 2], &USUAL);
+        other[4] ^= 1;
+        let multicast = answer(question, OFFER, [224, 0, 0, 1], [10, 88, 0, 2], &USUAL);
+        let garbage = (0..good.len()).step_by(7).map(|length| good[..length].to_vec());
+        if kind == 1 { garbage.chain([multicast, good.clone()]).collect() } else { vec![other, vec![255; 300]] }
+    });
+    let state = both(&lab, &guest);
+    let error = lab.fails(&format!("br0 pid:{} dhcp --dhcp-timeout 4", guest.pid()), "and then did not confirm it");
+    assert!(error.contains("10.88.0.2 offered 10.88.0.200"), "{error}");
+    assert_same(&state, &both(&lab, &guest), "after the deadline");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_done() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    let state = both(&lab, &guest);
+    let pid = format!("pid:{}", guest.pid());
+    for (word, wanted) in [("dhcp:-z", "which has -f -q"), ("dhcp:-i eth0", "-i is not yours to say"), ("dhcp6:-f", "has no options")] {
+        let ran = run(&lab, &["br0", &pid, word]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.err.contains(wanted), "{word}: {}", ran.err);
+    }
+    assert_eq!(run(&lab, &["br0", &pid, "dhcp", "--dhcp-timeout", "0"]).code, Some(1));
+    assert_same(&state, &both(&lab, &guest), "after the refusals");
+    let ran = run(&lab, &["br0", &pid, "dhcp:-x hostname:web", "--dry-run"]);
+    let comment = ran.out.lines().find(|line| line.starts_with("# then: DHCP on eth1")).unwrap();
+    assert!(comment.contains("udhcpc -i eth1 -n -q -x hostname:web"), "{comment}");
+    let parsed = std::process::Command::new("sh").args(["-nc", &ran.out]).status().unwrap();
+    assert!(parsed.success(), "{}", ran.out);
+    assert_same(&state, &both(&lab, &guest), "after a dry run");
 }

@@ -67,7 +67,7 @@ fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         differences.check("the host end's name", wanted.as_str() == peer.name, &peer.name, wanted);
     }
     if let Some(bridge) = &facts.host.link {
-        differences.check("MTU", link.mtu == bridge.mtu, link.mtu, bridge.mtu);
+        differences.check("MTU", fits(request, link, bridge.mtu), link.mtu, bridge.mtu);
     }
 }
 
@@ -94,7 +94,7 @@ fn macvlan(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences
     let on_parent = parent.is_some_and(|p| link.link == Some(p.index));
     differences.check("the parent", on_parent, link.link.map_or("unknown".into(), |i| format!("interface {i}")), wanted);
     if let Some(parent) = parent {
-        differences.check("MTU", link.mtu == parent.mtu, link.mtu, parent.mtu);
+        differences.check("MTU", fits(request, link, parent.mtu), link.mtu, parent.mtu);
     }
     Ok(())
 }
@@ -148,6 +148,11 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
             format!("default via {gateway} dev {}", link.name),
         );
     }
+}
+
+/// Whether the MTU is what it was made with, or a smaller one that a DHCP server told.
+fn fits(request: &AttachRequest, link: &LinkFacts, made: u32) -> bool {
+    link.mtu == made || (request.dynamic.is_some() && link.mtu < made)
 }
 
 fn is_link_local(addr: &IfAddr) -> bool {

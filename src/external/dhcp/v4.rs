@@ -1,5 +1,6 @@
 //! The DHCPv4 client (RFC 2131): discover and request, renew and rebind, release.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -95,6 +96,8 @@ pub struct Client<'a> {
     xid: u32,
     began: Instant,
     heard: Heard,
+    /// Servers that offered, and then did not stand by it.
+    doubtful: BTreeSet<IpAddr>,
 }
 
 /// What came of asking a chosen server.
@@ -111,7 +114,7 @@ impl<'a> Client<'a> {
     /// When there can be no packet socket on the link.
     pub fn new(who: Who, namespace: &'a Namespace) -> Result<Self, DhcpError> {
         let port = FramePort::open(namespace, who.index, CLIENT_PORT)?;
-        Ok(Self { who, namespace, port, xid: random(), began: Instant::now(), heard: Heard::default() })
+        Ok(Self { who, namespace, port, xid: random(), began: Instant::now(), heard: Heard::default(), doubtful: BTreeSet::new() })
     }
 
     /// What it says of itself, and knows of the server.
@@ -126,11 +129,14 @@ impl<'a> Client<'a> {
     pub fn acquire(&mut self, patience: &mut Patience<'_>, deadline: Option<Instant>) -> Result<Lease, DhcpError> {
         self.began = Instant::now();
         self.heard = Heard::default();
+        self.doubtful.clear();
         let mut after_nak = AFTER_NAK;
         loop {
             self.xid = random();
             let Some(offer) = self.discover(patience, deadline)? else { return Err(self.time_over()) };
-            match self.request(&offer, patience, deadline)? {
+            let answer = self.request(&offer, patience, deadline)?;
+            self.doubtful.extend(offer.server().map(IpAddr::V4));
+            match answer {
                 Answer::Granted(lease) => return Ok(lease),
                 Answer::Silence => {}
                 Answer::Refused => {
@@ -152,16 +158,8 @@ impl<'a> Client<'a> {
             let mut message = self.message(Kind::Discover);
             message.options.extend(self.who.words.request.map(|ip| (option::REQUESTED, ip.octets().to_vec())));
             self.send(&message, Ipv4Addr::UNSPECIFIED)?;
-            let until = earlier(deadline, self.pause(tries));
-            while let Some(answer) = self.next(patience, until)? {
-                match (answer.kind, answer.lease(&[])) {
-                    (Kind::Offer, Some(lease)) => {
-                        self.heard.offer = Some((lease.server, lease.addr.ip()));
-                        return Ok(Some(answer));
-                    }
-                    (Kind::Offer, None) => self.heard.unusable += 1,
-                    _ => {}
-                }
+            if let Some(offer) = self.best_offer(patience, earlier(deadline, self.pause(tries)))? {
+                return Ok(Some(offer));
             }
             tries += 1;
             if self.who.words.tries.is_some_and(|most| tries % most == 0) {
@@ -170,6 +168,23 @@ impl<'a> Client<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// The first offer until `until`. That of a server which took its word back before counts only when there is no other.
+    fn best_offer(&mut self, patience: &mut Patience<'_>, until: Option<Instant>) -> Result<Option<Message>, DhcpError> {
+        let mut doubtful = None;
+        while let Some(answer) = self.next(patience, until)? {
+            match (answer.kind, answer.lease(&[])) {
+                (Kind::Offer, Some(lease)) if self.doubtful.contains(&lease.server) => doubtful = doubtful.or(Some(answer)),
+                (Kind::Offer, Some(lease)) => {
+                    self.heard.offer = Some((lease.server, lease.addr.ip()));
+                    return Ok(Some(answer));
+                }
+                (Kind::Offer, None) => self.heard.unusable += 1,
+                _ => {}
+            }
+        }
+        Ok(doubtful)
     }
 
     /// Takes an offer up. Another server's refusal does not count: it was not asked.
