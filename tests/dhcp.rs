@@ -223,7 +223,8 @@ fn a_guests_link_to_a_file_of_the_host_stays_within_the_guest() {
     let victim = lab.dir.path().join("victim");
     std::fs::write(&victim, "precious\n").unwrap();
     let root = lab.dir.path().join("root");
-    let shell = "d=$1; mkdir -p $d/bin $d/etc $d/$(dirname $2); cp $(command -v busybox) $d/bin/; ln -s $2 $d/etc/resolv.conf; echo old > $d/$2";
+    let shell =
+        "d=$1; mkdir -p $d/bin $d/etc $d/$(dirname $2); cp $(command -v busybox) $d/bin/; ln -s $2 $d/etc/resolv.conf; echo old > $d/$2";
     let made = std::process::Command::new("sh").args(["-ec", shell, "sh"]).args([&root, &victim]).status().unwrap();
     assert!(made.success());
     let guest = lab.guest();

@@ -5,14 +5,16 @@ mod lab;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use lab::contrary::{ACK, Contrary, NAK, OFFER, USUAL, answer};
 use lab::dhcp::Server;
-use lab::nak::Naker;
 use lab::{Lab, Ran, Space, assert_same, both, no_root, skip};
 
 const CLIENTS: [&str; 3] = ["udhcpc", "dhclient", "dhcpcd"];
+const SERVER: [u8; 4] = [10, 88, 0, 1];
+const LENT: [u8; 4] = [10, 88, 0, 77];
 const RANGE: &str = "--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h";
 
 #[must_use]
@@ -174,17 +176,7 @@ fn clients_that_stay_renew_their_leases() {
     let lab = Lab::new();
     let mut server = Server::silent(&lab, "br0", &["10.88.0.1/24"]);
     // dnsmasq's shortest lease is two minutes; busybox's server has any.
-    let config = format!(
-        "start 10.88.0.50\nend 10.88.0.60\ninterface srv0\nmin_lease 2\noption subnet 255.255.255.0\noption lease 8\n\
-         pidfile {0}/udhcpd.pid\nlease_file {0}/udhcpd.leases\n",
-        server.file("").display()
-    );
-    std::fs::write(server.file("udhcpd.conf"), config).unwrap();
-    std::fs::write(server.file("udhcpd.leases"), "").unwrap();
-    let mut command = server.space.command("busybox");
-    command.args(["udhcpd", "-f"]).arg(server.file("udhcpd.conf"));
-    server.start(command);
-    eventually("udhcpd listens", || server.log().contains("started"));
+    server.start_udhcpd("10.88.0.50", "10.88.0.60", "option subnet 255.255.255.0\noption lease 8");
     let acks =
         |addr: &str| server.log().lines().filter(|l| l.ends_with(&format!("sending ACK to {}", addr.trim_end_matches("/24")))).count();
     each(["udhcpc-f", "dhclient-f", "dhcpcd-f"], |client| {
@@ -239,22 +231,33 @@ fn a_server_that_refuses_once_is_asked_again_and_one_that_goes_on_is_given_up() 
     if cannot() {
         return;
     }
+    // Offers to a discover (1); refuses so many requests (3), then lends.
+    let refusing = |server: &Server, times: usize| {
+        let refused = AtomicUsize::new(0);
+        Contrary::start(server, move |question, kind| match kind {
+            1 => vec![answer(question, OFFER, LENT, SERVER, &USUAL)],
+            3 if refused.fetch_add(1, Ordering::Relaxed) < times => vec![answer(question, NAK, [0; 4], SERVER, &[])],
+            3 => vec![answer(question, ACK, LENT, SERVER, &USUAL)],
+            _ => Vec::new(),
+        })
+    };
     for client in ["udhcpc", "dhclient"] {
         let lab = Lab::new();
         let server = Server::silent(&lab, "br0", &["10.88.0.1/24"]);
-        let naker = Naker::start(&server.space, 1);
+        let contrary = refusing(&server, 1);
         let guest = lab.guest();
         lab.ok(&format!("br0 pid:{} {client}", guest.pid()));
         assert_eq!(guest.addrs("eth1"), ["10.88.0.77/24"], "{client}");
-        assert_eq!(naker.refused.load(Ordering::SeqCst), 1, "{client}");
+        // Discover, request, refusal; the same again, with the lease.
+        assert!(contrary.heard() >= 4, "{client}");
     }
     let lab = Lab::new();
     let server = Server::silent(&lab, "br0", &["10.88.0.1/24"]);
-    let naker = Naker::start(&server.space, usize::MAX);
+    let contrary = refusing(&server, usize::MAX);
     let guest = lab.guest();
     let before = both(&lab, &guest);
     lab.fails(&format!("--dhcp-timeout 4 br0 pid:{} udhcpc", guest.pid()), "udhcpc");
-    assert!(naker.refused.load(Ordering::SeqCst) > 0);
+    assert!(contrary.heard() >= 2);
     assert_same(&before, &both(&lab, &guest), "given up");
     assert_nothing_runs(&lab, &guest);
 }

@@ -70,7 +70,11 @@ fn lent(lab: &Lab, seconds: u32) -> Server {
 }
 
 fn start(server: &mut Server, seconds: u32) {
-    server.start_udhcpd("10.88.0.50", "10.88.0.60", &format!("option subnet 255.255.255.0\noption router 10.88.0.1\noption lease {seconds}"));
+    server.start_udhcpd(
+        "10.88.0.50",
+        "10.88.0.60",
+        &format!("option subnet 255.255.255.0\noption router 10.88.0.1\noption lease {seconds}"),
+    );
 }
 
 /// Waits for at most half a minute.
