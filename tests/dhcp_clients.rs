@@ -248,8 +248,8 @@ fn a_server_that_refuses_once_is_asked_again_and_one_that_goes_on_is_given_up() 
         let guest = lab.guest();
         lab.ok(&format!("br0 pid:{} {client}", guest.pid()));
         assert_eq!(guest.addrs("eth1"), ["10.88.0.77/24"], "{client}");
-        // Discover, request, refusal; the same again, with the lease.
-        assert!(contrary.heard() >= 4, "{client}");
+        // Discover, request; the refusal; at least the request once more (dhclient does not begin anew without an old lease).
+        assert!(contrary.heard() >= 3, "{client}: {}", contrary.heard());
     }
     let lab = Lab::new();
     let server = Server::silent(&lab, "br0", &["10.88.0.1/24"]);
