@@ -82,7 +82,12 @@ fn a_container_beside_the_guests_gets_its_address_and_goes_or_stays_until_the_gu
         assert_eq!(engine.docker(&beside).lines().count(), 1);
     }
     assert_eq!(addrs_of(&pid).lines().filter(|l| l.contains("inet 10.88.0.")).count(), 2);
+    // A client of the host, for a container: its pid file has the original's name.
+    let pid_file = engine.lab.dir.path().join("udhcpc.web.pid");
+    engine.ok("-i eth3 br0 web udhcpc-f");
+    assert!(pid_file.exists());
     engine.docker("kill web");
+    eventually("the host's client goes with its guest", || !pid_file.exists());
     eventually("it goes with its guest", || engine.docker("ps -aq --filter label=pipework.dhcp-for").is_empty());
 }
 
@@ -106,6 +111,8 @@ fn a_container_that_brings_no_address_is_removed_and_all_is_undone() {
     fails("--dhcp-timeout 4 --dhcp-image client br0 web dhcp-container:-f", &["container"]);
     fails("br0 web dhcp-container", &["No such image: busybox", "hint: docker pull busybox"]);
     fails("--dhcp-image box br0 web dhcp-container", &["udhcpc"]);
+    let error = engine.fails("br0 web dhcp-container:-q", "-q is not for the options");
+    assert!(error.contains("\"dhcp-container:-q\"") && error.contains("stays with -f"), "{error}");
     let guest = engine.lab.guest();
     let error = engine.fails(&format!("br0 pid:{} dhcp-container", guest.pid()), "You asked for a Docker-specific DHCP method.");
     assert!(error.contains("Try to replace 'dhcp-container' with another option?"), "{error}");

@@ -7,7 +7,12 @@
 //! nobody should wait for either. A thread cannot outlive its process.
 #![allow(unsafe_code)]
 
+use std::time::Duration;
+
 use nix::unistd::{ForkResult, Pid, close, dup2_stderr, dup2_stdin, dup2_stdout, fork};
+
+/// How long a thread that has been joined may need to be gone, in milliseconds.
+const LEAVING_MS: u32 = 50;
 
 /// Runs `work` in a child process with no standard input and output and no open file but those in `keep`. `false`: it could
 /// not be done, and nothing was.
@@ -17,8 +22,7 @@ pub(super) fn detached(keep: &[i32], work: impl FnOnce()) -> bool {
 
 /// As [`detached`], and tells the child's number, which is its own until it is waited for.
 pub(crate) fn child(keep: &[i32], work: impl FnOnce()) -> Option<Pid> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
-    if threads != 1 {
+    if !is_alone() {
         return None;
     }
     let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return None };
@@ -36,6 +40,19 @@ pub(crate) fn child(keep: &[i32], work: impl FnOnce()) -> Option<Pid> {
             std::process::exit(0)
         }
     }
+}
+
+/// Whether this is the process's only thread. One that has been joined may still be listed for a moment: the kernel wakes
+/// whoever joins it before it takes it off the list (do_exit in kernel/exit.c).
+fn is_alone() -> bool {
+    let alone = || std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    for _ in 0..LEAVING_MS {
+        if alone() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    alone()
 }
 
 /// Files of the caller, such as a lock or a pipe, must not stay open for longer than the command runs.

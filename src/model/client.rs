@@ -6,7 +6,6 @@
 
 use super::command::quoted;
 use super::dynamic::ClientProgram;
-use super::error::InputError;
 use super::types::IfName;
 
 /// What a client is started for.
@@ -95,11 +94,14 @@ fn udhcpc(purpose: &Purpose<'_>) -> Vec<String> {
     args
 }
 
-/// The ISC's. `-1`: without a lease it ends, instead of trying for ever in the background.
+/// The ISC's. `-1`: without a lease it ends, instead of trying for ever in the background. One that stays is to do just
+/// that when it loses its lease.
 fn dhclient(purpose: &Purpose<'_>) -> Vec<String> {
     let pid_file = format!("/var/run/{}", pid_file(purpose.program, &purpose.file_name));
     let leases = format!("/var/lib/dhcp/dhclient.{}.leases", purpose.file_name);
-    [purpose.interface.as_str(), "-1", "-v", "-pf", &pid_file, "-lf", &leases].map(str::to_owned).to_vec()
+    let once = if purpose.stay { "" } else { "-1" };
+    let args = [purpose.interface.as_str(), once, "-v", "-pf", &pid_file, "-lf", &leases];
+    args.into_iter().filter(|arg| !arg.is_empty()).map(str::to_owned).collect()
 }
 
 /// Roy Marples's. It goes into the background, or ends with `-1`, only with an IPv4 address (`-w4`); one that it makes up
@@ -155,23 +157,11 @@ fn forbidden(program: ClientProgram) -> Forbidden {
     }
 }
 
-/// Refuses options that would take the client out of our hands: what is to become of it is told by its name, with or
-/// without `-f`.
-///
-/// # Errors
-/// The option, and what to type instead.
-pub fn check_options(program: ClientProgram, options: &str) -> Result<(), InputError> {
+/// The first of the options, if any, that would take the client out of our hands: what is to become of it is told by its
+/// name, with or without `-f`.
+pub fn forbidden_option(program: ClientProgram, options: &str) -> Option<&str> {
     let forbidden = forbidden(program);
-    let refused = options.split_whitespace().find(|word| is_refused(word, &forbidden));
-    let name = program.name();
-    refused.map_or(Ok(()), |option| {
-        Err(InputError::Address {
-            text: format!("{name}:{options}"),
-            why: format!(
-                "{option} is not for the options: interface and pid file are given, {name} ends with the first lease and {name}-f stays"
-            ),
-        })
-    })
+    options.split_whitespace().find(|word| is_refused(word, &forbidden))
 }
 
 fn is_refused(word: &str, forbidden: &Forbidden) -> bool {
@@ -204,7 +194,7 @@ mod tests {
         assert_eq!(udhcpc(true, 3), "udhcpc -i eth1 -n -t 2 -T 1 -x hostname:web -p /var/run/udhcpc.web.pid");
         assert_eq!(udhcpc(true, 0), "udhcpc -i eth1 -n -t 1 -T 1 -x hostname:web -p /var/run/udhcpc.web.pid");
         assert_eq!(
-            line(ClientProgram::Dhclient, true, "-v", 30),
+            line(ClientProgram::Dhclient, false, "-v", 30),
             "dhclient eth1 -1 -v -pf /var/run/dhclient.web.pid -lf /var/lib/dhcp/dhclient.web.leases -v"
         );
         assert_eq!(line(ClientProgram::Dhcpcd, false, "", 30), "dhcpcd -1 -B -p -L -w4 eth1 -h web");
@@ -235,7 +225,7 @@ mod tests {
             (Dhcpcd, "-qb"),
             (Dhcpcd, "--release"),
         ] {
-            assert!(check_options(program, options).is_err(), "{options}");
+            assert!(forbidden_option(program, options).is_some(), "{options}");
         }
         for (program, options) in [
             (Udhcpc, "-R -t 2 -x hostname:fb -Vbip -s /etc/script"),
@@ -243,7 +233,7 @@ mod tests {
             (Dhcpcd, "-q -t 10 --noarp -A -Cbin"),
             (Dhcpcd, "-o ntp_servers"),
         ] {
-            assert_eq!(check_options(program, options), Ok(()), "{options}");
+            assert_eq!(forbidden_option(program, options), None, "{options}");
         }
     }
 }

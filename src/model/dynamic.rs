@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::client::{asks_for_ipv6, check_options};
+use super::client::{asks_for_ipv6, forbidden_option};
 use super::dhcp::ClientWords;
 use super::error::InputError;
 use super::types::Family;
@@ -104,15 +104,21 @@ impl Dynamic {
 
 impl Dynamic {
     fn checked(self) -> Result<Self, InputError> {
-        match &self {
-            Self::Client { program, options, .. } => check_options(*program, options)?,
-            Self::Container { options } => {
-                let others: Vec<&str> = options.split_whitespace().filter(|word| *word != CONTAINER_STAYS).collect();
-                check_options(ClientProgram::Udhcpc, &others.join(" "))?;
+        let (option, instead) = match &self {
+            Self::Client { program, options, .. } => {
+                let name = program.name();
+                (forbidden_option(*program, options), format!("{name} ends with the first lease and {name}-f stays"))
             }
-            Self::Dhcp { .. } | Self::Dhcp6 | Self::Slaac => {}
-        }
-        Ok(self)
+            Self::Container { options } => {
+                let others = options.split_whitespace().filter(|word| *word != CONTAINER_STAYS);
+                let option = others.into_iter().find(|word| forbidden_option(ClientProgram::Udhcpc, word).is_some());
+                (option, format!("it ends with the first lease, and stays with {CONTAINER_STAYS}"))
+            }
+            Self::Dhcp { .. } | Self::Dhcp6 | Self::Slaac => return Ok(self),
+        };
+        let Some(option) = option else { return Ok(self) };
+        let why = format!("{option} is not for the options: interface and pid file are given, {instead}");
+        Err(InputError::Address { text: self.to_string(), why })
     }
 }
 
