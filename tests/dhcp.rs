@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod lab;
+#[path = "dhcp/resolver.rs"]
+mod resolver;
 
 use std::time::{Duration, Instant};
 
@@ -29,10 +31,6 @@ fn run(lab: &Lab, words: &[&str]) -> Ran {
 fn attached(ran: &Ran) -> Value {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     serde_json::from_str(&ran.out).unwrap()
-}
-
-fn host_file() -> Option<Vec<u8>> {
-    std::fs::read("/etc/resolv.conf").ok()
 }
 
 #[test]
@@ -67,7 +65,7 @@ fn a_lease_is_applied_address_classless_routes_before_the_router_and_mtu() {
         "--dhcp-option=119,lab.example,eng.lab.example",
         "--dhcp-option=42,10.88.0.3",
     ];
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &options);
+    let server = Server::dnsmasq(&lab, "br0", SERVER, &options);
     let guest = lab.guest();
     guest.sh("ip link add d0 up type veth peer name d1 && ip link set d1 up && ip addr add 10.5.0.2/24 dev d0 && ip route add default via 10.5.0.1");
     let report = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
@@ -96,6 +94,11 @@ fn a_lease_is_applied_address_classless_routes_before_the_router_and_mtu() {
     assert_eq!(lease["dns"], serde_json::json!(["10.88.0.1", "10.88.0.2"]));
     assert_eq!(lease["search"], serde_json::json!(["lab.example", "eng.lab.example"]));
     assert_eq!((&lease["domain"], &lease["ntp"]), (&"lab.example".into(), &serde_json::json!(["10.88.0.3"])));
+    let log = server.log();
+    for asked in ["1:netmask", "28:broadcast", "42:ntp-server", "51:lease-time", "58:T1", "119:domain-search", "121:classless-static-route"]
+    {
+        assert!(log.lines().any(|l| l.contains("requested options") && l.contains(asked)), "{asked}: {log}");
+    }
     guest.sh("ping -c1 -W2 10.88.0.1");
     let again = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
     assert_eq!((&again["result"], &again["address"]), (&"unchanged".into(), &addr.into()));
@@ -166,76 +169,6 @@ fn the_words_behind_the_colon_reach_the_server() {
     run(&lab, &["br0", &named(&lab, &guest, "web"), "dhcp:-F host.lab.example -C"]);
     assert!(server.log().contains("client FQDN") || server.log().contains("host.lab.example"), "{}", server.log());
     assert!(server.leases().iter().any(|l| l.ends_with("host *")), "{:?}", server.leases());
-}
-
-#[test]
-fn the_dns_servers_go_into_the_guests_own_file_and_only_when_asked() {
-    if no_root() {
-        return;
-    }
-    let before = host_file();
-    let lab = Lab::new();
-    let options = [RANGE, "--dhcp-option=6,10.88.0.1", "--dhcp-option=119,lab.example,b.example"];
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &options);
-    let file = lab.dir.path().join("resolv.conf");
-    std::fs::write(&file, "nameserver 192.0.2.1 # a longer line than the one that comes\n".repeat(9)).unwrap();
-    let guest = lab.guest();
-    // As an engine does it: a file of its own, mounted.
-    let line = format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && exec sleep 1000", file.display());
-    let mut child = guest.command("unshare").args(["--mount", "--", "sh", "-c", &line]).spawn().unwrap();
-    let own = format!("/proc/{}/root/etc/resolv.conf", child.id());
-    eventually("the guest has a file of its own", || std::fs::read(&own).is_ok_and(|text| text == std::fs::read(&file).unwrap()));
-    let untouched = std::fs::read_to_string(&file).unwrap();
-    lab.ok(&format!("br0 -i eth2 pid:{} dhcp", child.id()));
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), untouched);
-    lab.ok(&format!("br0 --dhcp-dns pid:{} dhcp", child.id()));
-    let text = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(text, "# by pipework, from DHCP\nsearch lab.example b.example\nnameserver 10.88.0.1\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(host_file(), before);
-}
-
-#[test]
-fn the_hosts_own_resolv_conf_is_refused_whatever_way_leads_to_it() {
-    if no_root() {
-        return;
-    }
-    let before = host_file();
-    let lab = Lab::new();
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
-    let guest = lab.guest();
-    let state = both(&lab, &guest);
-    lab.fails(&format!("br0 --dhcp-dns pid:{} dhcp", guest.pid()), "this host's own");
-    assert_same(&state, &both(&lab, &guest), "after the refusal");
-    lab.fails(&format!("br0 --dhcp-dns {} dhcp", named(&lab, &guest, "web")), "no resolv.conf of its own");
-    assert_same(&state, &both(&lab, &guest), "after the second refusal");
-    assert_eq!(host_file(), before);
-}
-
-#[test]
-fn a_guests_link_to_a_file_of_the_host_stays_within_the_guest() {
-    if no_root() {
-        return;
-    }
-    let lab = Lab::new();
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
-    let victim = lab.dir.path().join("victim");
-    std::fs::write(&victim, "precious\n").unwrap();
-    let root = lab.dir.path().join("root");
-    let shell =
-        "d=$1; mkdir -p $d/bin $d/etc $d/$(dirname $2); cp $(command -v busybox) $d/bin/; ln -s $2 $d/etc/resolv.conf; echo old > $d/$2";
-    let made = std::process::Command::new("sh").args(["-ec", shell, "sh"]).args([&root, &victim]).status().unwrap();
-    assert!(made.success());
-    let guest = lab.guest();
-    let mut child = guest.command("chroot").arg(&root).args(["/bin/busybox", "sleep", "1000"]).spawn().unwrap();
-    eventually("the guest has its root", || std::fs::read_link(format!("/proc/{}/root", child.id())).is_ok_and(|r| r == root));
-    lab.ok(&format!("br0 --dhcp-dns pid:{} dhcp", child.id()));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious\n");
-    let inside = root.join(victim.strip_prefix("/").unwrap());
-    assert!(std::fs::read_to_string(inside).unwrap().contains("nameserver 10.88.0.1"));
 }
 
 #[test]
@@ -367,4 +300,51 @@ fn what_cannot_be_is_refused_before_anything_is_done() {
     let parsed = std::process::Command::new("sh").args(["-nc", &ran.out]).status().unwrap();
     assert!(parsed.success(), "{}", ran.out);
     assert_same(&state, &both(&lab, &guest), "after a dry run");
+}
+
+#[test]
+fn a_port_that_does_not_forward_yet_is_waited_for() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    // Spanning tree: two seconds of listening, two of learning.
+    lab.host.sh("ip link add br0 up type bridge stp_state 1 forward_delay 200");
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE]);
+    let guest = lab.guest();
+    lab.ok(&format!("br0 pid:{} dhcp", guest.pid()));
+    assert_eq!(guest.addrs("eth1").len(), 1);
+}
+
+#[test]
+fn a_macvlan_on_a_nic_gets_its_address_from_the_nics_network() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE]);
+    lab.host.sh("ip link add nic0 up type veth peer name port0; ip link set port0 master br0 up");
+    let guest = lab.guest();
+    let report = attached(&lab.run(&format!("nic0 pid:{} dhcp --json", guest.pid())));
+    assert_eq!(guest.link("eth1")["linkinfo"]["info_kind"], "macvlan");
+    assert_eq!(guest.addrs("eth1"), [report["address"].as_str().unwrap()]);
+    assert_eq!(server.leases().len(), 1);
+}
+
+#[test]
+fn a_lease_that_cannot_be_carried_out_is_undone_with_the_routes_that_were_replaced() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let option = "--dhcp-option=121,0.0.0.0/0,10.88.0.1,172.16.0.0/12,10.88.0.2";
+    let server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, option, "--dhcp-option=26,1400"]);
+    let guest = lab.guest();
+    guest.sh("ip link add d0 up type veth peer name d1 && ip link set d1 up && ip addr add 10.5.0.2/24 dev d0");
+    guest.sh("ip route add default via 10.5.0.1 && ip route add 172.16.0.0/12 via 10.5.0.3");
+    let state = both(&lab, &guest);
+    let error = lab.fails(&format!("br0 pid:{} dhcp", guest.pid()), "add route 172.16.0.0/12 via 10.88.0.2 dev eth1");
+    assert!(error.contains("another route to 172.16.0.0/12"), "{error}");
+    assert_same(&state, &both(&lab, &guest), "after the failure");
+    eventually("the lease is given back", || server.leases().is_empty());
 }

@@ -95,6 +95,7 @@ fn attach_once(
     let (facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
+    warnings.extend(without_effect(request, options, &planned));
 
     let wanted = request.dynamic.as_ref().filter(|_| !planned.ops().is_empty());
     if let Some(dynamic) = wanted {
@@ -118,6 +119,17 @@ fn attach_once(
     (report.address, report.lease) = (addr, lease);
     drop(sides);
     Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held), stay })
+}
+
+/// What is asked and cannot be had, although the rest can.
+fn without_effect(request: &AttachRequest, options: &Options, planned: &Plan) -> Option<String> {
+    if options.dhcp_dns && request.dynamic.is_none() {
+        return Some("--dhcp-dns has no effect: no DHCP server is asked".into());
+    }
+    let stays = request.dynamic.as_ref().is_some_and(Dynamic::stays);
+    let dev = planned.guest_if();
+    (stays && !options.dry_run && planned.ops().is_empty())
+        .then(|| format!("{dev} is there already, so this command does not stay: its lease is kept by the one that made it, or by nobody"))
 }
 
 /// The address that somebody gave the interface before.

@@ -68,18 +68,17 @@ struct Wait<'a> {
     guest: Netlink,
     link: crate::model::facts::LinkFacts,
     index: u32,
-    began: Instant,
     deadline: Instant,
 }
 
 impl<'a> Wait<'a> {
     fn new(asking: &'a Asking<'_>, signals: &'a mut Signals) -> Result<Self, LeaseError> {
-        let began = Instant::now();
+        let deadline = Instant::now() + asking.options.dhcp_timeout();
         let namespace = &asking.held.namespace;
         let mut guest = namespace.netlink()?;
         let link = link(&mut guest, asking.guest_if)?;
         let patience = Patience::new(signals, namespace, asking.held.process.as_ref(), link.index)?;
-        Ok(Self { patience, guest, index: link.index, link, began, deadline: began + asking.options.dhcp_timeout() })
+        Ok(Self { patience, guest, index: link.index, link, deadline })
     }
 
     /// Waits until an address of that kind may be used; `why` says what else was so, at the deadline.
@@ -95,7 +94,7 @@ impl<'a> Wait<'a> {
             }
             let now = Instant::now();
             if now >= self.deadline {
-                return Err(LeaseError::NoAddress { seconds: self.began.elapsed().as_secs_f64().round() as u64, why });
+                return Err(LeaseError::NoAddress { seconds: self.patience.seconds(), why });
             }
             self.patience.wait(&[], Some((now + LOOK).min(self.deadline)))?;
         }

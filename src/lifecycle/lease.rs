@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use nix::errno::Errno;
 use thiserror::Error;
 
 use super::dynamic::{Asking, Configured};
@@ -65,6 +66,9 @@ impl LeaseError {
                 "is there a server in this network (a bridge that was just made leads nowhere until a NIC is its port)? A bridge with spanning tree may need a longer --dhcp-timeout"
                     .into(),
             ),
+            Self::Dhcp(DhcpError::Kernel(error)) if error.errno() == Some(Errno::EPERM) => {
+                Some("CAP_NET_RAW is missing: the built-in client speaks before there is an address".into())
+            }
             Self::NoAddress { .. } => {
                 Some("is there a router that advertises a prefix with the A flag in this network? With the M flag only, use dhcp6".into())
             }

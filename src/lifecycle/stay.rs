@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::lease::{Applied, LeaseError, Place};
-use crate::external::dhcp::v4::{Client, Extension, Who, Whom};
+use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
 use crate::external::dhcp::{DhcpError, Patience, Wake};
 use crate::kernel::System;
 use crate::kernel::netns::Namespace;
@@ -57,6 +57,18 @@ pub enum End {
     LinkGone,
 }
 
+impl End {
+    /// What ends waiting is no failure here.
+    fn from_error(error: LeaseError) -> Result<Self, LeaseError> {
+        match error {
+            LeaseError::Dhcp(DhcpError::Interrupted(signal)) => Ok(Self::Released(signal)),
+            LeaseError::Dhcp(DhcpError::GuestEnded) => Ok(Self::GuestEnded),
+            LeaseError::Dhcp(DhcpError::LinkGone) => Ok(Self::LinkGone),
+            error => Err(error),
+        }
+    }
+}
+
 impl Stay {
     pub(super) fn new(namespace: Namespace, process: Option<OwnedFd>, place: Place, who: Who, lease: Lease, applied: Applied) -> Self {
         Self { namespace, process, place, who, lease, granted: Instant::now(), applied, link: Done::default(), signals: None }
@@ -72,6 +84,10 @@ impl Stay {
     /// # Errors
     /// When the kernel refuses what cannot be done without.
     pub fn run(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
+        self.keep(tell, watch).or_else(End::from_error)
+    }
+
+    fn keep(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
         let Self { namespace, process, place, who, lease, granted, applied, link, signals } = self;
         let mut signals = signals.map_or_else(Signals::hold, Ok)?;
         let mut sides = Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace: &namespace };
@@ -88,22 +104,17 @@ impl Stay {
             tell,
             watch,
         };
-        let end = match keeper.keep() {
-            LeaseError::Dhcp(DhcpError::Interrupted(signal)) => End::Released(signal),
-            LeaseError::Dhcp(DhcpError::GuestEnded) => End::GuestEnded,
-            LeaseError::Dhcp(DhcpError::LinkGone) => End::LinkGone,
-            error => {
-                keeper.give_back(link);
-                return Err(error);
-            }
-        };
-        if let End::Released(_) = end {
-            keeper.give_back(link);
-        } else if let Some(applied) = keeper.applied.take() {
+        let end = End::from_error(keeper.keep());
+        match (&end, keeper.applied.take()) {
             // The guest's namespace takes the rest with it; a file outlives it.
-            applied.undo_files();
+            (Ok(End::GuestEnded | End::LinkGone), Some(applied)) => applied.undo_files(),
+            (Ok(End::GuestEnded | End::LinkGone), None) => {}
+            (_, applied) => {
+                keeper.applied = applied;
+                keeper.give_back(link);
+            }
         }
-        Ok(end)
+        end
     }
 }
 
@@ -136,12 +147,12 @@ impl Keeper<'_, '_> {
         let t2 = self.at(self.lease.rebind);
         let end = self.at(self.lease.lifetime.valid);
         let extension = match self.ask_until(t2, Whom::Server)? {
-            Extension::Silence => self.ask_until(end, Whom::Anybody)?,
+            Answer::Silence => self.ask_until(end, Whom::Anybody)?,
             extension => extension,
         };
         match extension {
-            Extension::Granted(lease) => self.renewed(*lease),
-            Extension::Refused | Extension::Silence => self.anew(),
+            Answer::Granted(lease) => self.renewed(*lease),
+            Answer::Refused | Answer::Silence => self.anew(),
         }
     }
 
@@ -156,17 +167,17 @@ impl Keeper<'_, '_> {
     }
 
     /// Asks again and again: each time half of what is left is waited for an answer.
-    fn ask_until(&mut self, end: Option<Instant>, whom: Whom) -> Result<Extension, LeaseError> {
+    fn ask_until(&mut self, end: Option<Instant>, whom: Whom) -> Result<Answer, LeaseError> {
         loop {
             let now = Instant::now();
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
             if left.is_zero() {
-                return Ok(Extension::Silence);
+                return Ok(Answer::Silence);
             }
             let until = now.checked_add((left / 2).max(LEAST_PAUSE).min(left)).unwrap_or(now + LEAST_PAUSE);
             let asked = Instant::now();
             match self.client.extend(&self.lease, whom, &mut self.patience, until)? {
-                Extension::Silence => {}
+                Answer::Silence => {}
                 extension => {
                     // Time counts from the question (RFC 2131, section 4.4.5).
                     self.granted = asked;

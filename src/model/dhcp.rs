@@ -67,7 +67,7 @@ const REFUSED: [(char, &str); 6] = [
     ('s', "-s is not there: addresses, routes, MTU and --dhcp-dns need no script"),
     ('b', "-b is not there: run the command with -f under a supervisor, or with & in a shell"),
     ('p', "-p is not there: with -f the command itself stays"),
-    ('a', "-a is not there: the kernel's own conflict detection is all"),
+    ('a', "-a is not there: that an address is free is the server's to know"),
     ('P', "-P is not there: DHCP servers answer to port 68"),
 ];
 
@@ -200,7 +200,8 @@ fn unknown(word: &str) -> String {
 }
 
 fn number(flag: char, value: &str, most: u32) -> Result<u32, String> {
-    let number = value.parse().ok().filter(|n| (1..=most).contains(n));
+    let plain = value.bytes().all(|b| b.is_ascii_digit());
+    let number = value.parse().ok().filter(|n| plain && (1..=most).contains(n));
     number.ok_or_else(|| format!("-{flag} {value}: give a number from 1 to {most}"))
 }
 
@@ -253,7 +254,7 @@ fn code(word: &str) -> Result<u8, String> {
 fn hex(value: &str) -> Result<Vec<u8>, String> {
     let refuse = || format!("{value:?}: give bytes in hexadecimal, like 0a0b or 0a:0b");
     let digits: String = value.split(':').collect();
-    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() > 510 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > 510 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(refuse());
     }
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| refuse())).collect()

@@ -71,6 +71,11 @@ impl Dynamic {
         }
     }
 
+    /// Whether the built-in client stays and renews.
+    pub fn stays(&self) -> bool {
+        matches!(self, Self::Dhcp { options } if options.parse::<ClientWords>().is_ok_and(|words| words.stays()))
+    }
+
     /// What the word asks for; `None` when it is no such word.
     ///
     /// # Errors

@@ -41,7 +41,9 @@ pub fn lease(lease: &Lease, target: &LeaseTarget<'_>) -> Plan {
         ops.push(Op::SetMtu { link: link.clone(), mtu, before: Some(target.mtu) });
     }
     ops.push(Op::LeaseAddr { link, addr: lease.addr, lifetime: target.lifetime(lease) });
-    let mut routes = lease.routes.clone();
+    // Of several routes to the same network the kernel takes one: the first.
+    let first = |(n, route): &(usize, &LeaseRoute)| lease.routes[..*n].iter().all(|other| other.to != route.to);
+    let mut routes: Vec<LeaseRoute> = lease.routes.iter().enumerate().filter(first).map(|(_, route)| *route).collect();
     routes.sort_by_key(|route| (route.via.is_some(), route.to.prefix() == 0));
     for route in &routes {
         let new = steps(route, lease, target);
@@ -67,8 +69,8 @@ fn steps(route: &LeaseRoute, lease: &Lease, target: &LeaseTarget<'_>) -> Vec<Op>
         ops.extend(default_route(target.default_routes, via, dev));
         return ops;
     }
-    // The subnet's own route comes with the address.
-    let is_subnet = via.is_none() && route.to.prefix() == lease.addr.prefix() && lease.addr.contains(route.to.ip());
+    // The subnet's own route comes with the address, and there is no place for another.
+    let is_subnet = route.to.prefix() == lease.addr.prefix() && lease.addr.contains(route.to.ip());
     if !is_subnet {
         ops.push(Op::AddRoute { route: NewRoute { to: Some(route.to), via, dev: dev.clone() } });
     }

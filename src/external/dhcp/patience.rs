@@ -36,6 +36,7 @@ pub struct Patience<'a> {
     /// The guest's events of links, and the link that matters.
     links: Netlink,
     index: u32,
+    began: Instant,
     looked: Instant,
 }
 
@@ -43,11 +44,21 @@ impl<'a> Patience<'a> {
     /// Watches for signals, for the guest's end and for the end of its link `index`.
     ///
     /// # Errors
-    /// When the namespace cannot be entered.
-    pub fn new(signals: &'a mut Signals, namespace: &'a Namespace, process: Option<&'a OwnedFd>, index: u32) -> Result<Self, KernelError> {
+    /// When the namespace cannot be entered, or the link is gone already.
+    pub fn new(signals: &'a mut Signals, namespace: &'a Namespace, process: Option<&'a OwnedFd>, index: u32) -> Result<Self, DhcpError> {
         let mut links = namespace.netlink()?;
         links.subscribe(LINK_GROUP)?;
-        Ok(Self { signals, namespace, process, links, index, looked: Instant::now() })
+        // What went before is told by no event.
+        if observe::link_of(&mut namespace.netlink()?, index)?.is_none() {
+            return Err(DhcpError::LinkGone);
+        }
+        let now = Instant::now();
+        Ok(Self { signals, namespace, process, links, index, began: now, looked: now })
+    }
+
+    /// How long this has been, in seconds.
+    pub fn seconds(&self) -> u64 {
+        (self.began.elapsed() + Duration::from_millis(500)).as_secs()
     }
 
     /// Waits until one of the sockets is readable, or until `until`; for ever when that is none.

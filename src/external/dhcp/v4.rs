@@ -77,12 +77,12 @@ pub enum Whom {
     Anybody,
 }
 
-/// How a question for more time ended.
+/// How a question for an address, or for more time, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Extension {
-    /// More time, perhaps with other options.
+pub enum Answer {
+    /// It is ours, for a time.
     Granted(Box<Lease>),
-    /// The address may not be used any more.
+    /// It is not, or not any longer.
     Refused,
     /// Nobody answered.
     Silence,
@@ -100,20 +100,16 @@ pub struct Client<'a> {
     doubtful: BTreeSet<IpAddr>,
 }
 
-/// What came of asking a chosen server.
-enum Answer {
-    Granted(Lease),
-    Refused,
-    Silence,
-}
-
 impl<'a> Client<'a> {
     /// A client that has not said anything yet.
     ///
     /// # Errors
     /// When there can be no packet socket on the link.
     pub fn new(who: Who, namespace: &'a Namespace) -> Result<Self, DhcpError> {
-        let port = FramePort::open(namespace, who.index, CLIENT_PORT)?;
+        let port = FramePort::open(namespace, who.index, CLIENT_PORT).map_err(|error| match error.errno() {
+            Some(Errno::ENODEV) => DhcpError::LinkGone,
+            _ => error.into(),
+        })?;
         Ok(Self { who, namespace, port, xid: random(), began: Instant::now(), heard: Heard::default(), doubtful: BTreeSet::new() })
     }
 
@@ -133,11 +129,13 @@ impl<'a> Client<'a> {
         let mut after_nak = AFTER_NAK;
         loop {
             self.xid = random();
-            let Some(offer) = self.discover(patience, deadline)? else { return Err(self.time_over()) };
+            let Some(offer) = self.discover(patience, deadline)? else {
+                return Err(DhcpError::TimeOver { seconds: patience.seconds(), heard: self.heard.clone() });
+            };
             let answer = self.request(&offer, patience, deadline)?;
             self.doubtful.extend(offer.server().map(IpAddr::V4));
             match answer {
-                Answer::Granted(lease) => return Ok(lease),
+                Answer::Granted(lease) => return Ok(*lease),
                 Answer::Silence => {}
                 Answer::Refused => {
                     self.sleep(patience, earlier(deadline, after_nak))?;
@@ -145,10 +143,6 @@ impl<'a> Client<'a> {
                 }
             }
         }
-    }
-
-    fn time_over(&self) -> DhcpError {
-        DhcpError::TimeOver { seconds: self.began.elapsed().as_secs_f64().round() as u64, heard: self.heard.clone() }
     }
 
     /// The first offer that can be used; none when the time is over.
@@ -214,7 +208,7 @@ impl<'a> Client<'a> {
     /// What a server's answer to a request says.
     fn granted(&mut self, answer: &Message) -> Answer {
         match (answer.kind, answer.lease(&self.who.words.ask)) {
-            (Kind::Ack, Some(lease)) => Answer::Granted(lease),
+            (Kind::Ack, Some(lease)) => Answer::Granted(Box::new(lease)),
             (Kind::Ack, None) => {
                 self.heard.unusable += 1;
                 Answer::Silence
@@ -231,8 +225,8 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// When waiting has become pointless. That it could not be sent is silence.
-    pub fn extend(&mut self, lease: &Lease, whom: Whom, patience: &mut Patience<'_>, until: Instant) -> Result<Extension, DhcpError> {
-        let (IpAddr::V4(addr), IpAddr::V4(server)) = (lease.addr.ip(), lease.server) else { return Ok(Extension::Silence) };
+    pub fn extend(&mut self, lease: &Lease, whom: Whom, patience: &mut Patience<'_>, until: Instant) -> Result<Answer, DhcpError> {
+        let (IpAddr::V4(addr), IpAddr::V4(server)) = (lease.addr.ip(), lease.server) else { return Ok(Answer::Silence) };
         self.began = Instant::now();
         self.xid = random();
         let mut message = self.message(Kind::Request);
@@ -246,12 +240,12 @@ impl<'a> Client<'a> {
         }
         while let Some(answer) = self.next(patience, Some(until))? {
             match self.granted(&answer) {
-                Answer::Granted(new) if new.addr.ip() == lease.addr.ip() => return Ok(Extension::Granted(Box::new(new))),
-                Answer::Refused => return Ok(Extension::Refused),
+                Answer::Granted(new) if new.addr.ip() == lease.addr.ip() => return Ok(Answer::Granted(new)),
+                Answer::Refused => return Ok(Answer::Refused),
                 _ => {}
             }
         }
-        Ok(Extension::Silence)
+        Ok(Answer::Silence)
     }
 
     /// Gives the address back. Nobody answers (RFC 2131, section 4.4.6).

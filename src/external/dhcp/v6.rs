@@ -58,7 +58,6 @@ impl Client6 {
     /// # Errors
     /// When the time is over, or waiting has become pointless.
     pub fn acquire(&mut self, patience: &mut Patience<'_>, deadline: Instant) -> Result<Lease, DhcpError> {
-        let began = Instant::now();
         self.heard = Heard::default();
         while Instant::now() < deadline {
             let Some(chosen) = self.solicit(patience, deadline)? else { break };
@@ -67,7 +66,7 @@ impl Client6 {
             }
             while patience.wait(&[], Some(after(AFTER_REFUSAL, deadline)))? != Wake::Time {}
         }
-        Err(DhcpError::TimeOver { seconds: began.elapsed().as_secs_f64().round() as u64, heard: self.heard.clone() })
+        Err(DhcpError::TimeOver { seconds: patience.seconds(), heard: self.heard.clone() })
     }
 
     /// The best advertisement of the first second, or the first later one; none when the time is over.
