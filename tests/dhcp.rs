@@ -85,6 +85,13 @@ fn a_lease_is_applied_address_classless_routes_before_the_router_and_mtu() {
         assert!(routes.iter().any(|r| r == wanted), "{wanted}: {routes:?}");
     }
     assert_eq!(routes.iter().filter(|r| r.starts_with("default")).count(), 1, "the default route is replaced: {routes:?}");
+    guest.sh("ping -c1 -W2 10.88.0.1");
+    the_report_tells_all(&report, &guest, &server);
+    let again = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
+    assert_eq!((&again["result"], &again["address"]), (&"unchanged".into(), &addr.into()));
+}
+
+fn the_report_tells_all(report: &Value, guest: &Space, server: &Server) {
     // Nobody renews it, so nobody takes it away.
     let info = &guest.ip("addr show dev eth1")[0]["addr_info"][0];
     assert_eq!((&info["valid_life_time"], &info["broadcast"]), (&u32::MAX.into(), &"10.88.0.255".into()));
@@ -99,9 +106,6 @@ fn a_lease_is_applied_address_classless_routes_before_the_router_and_mtu() {
     {
         assert!(log.lines().any(|l| l.contains("requested options") && l.contains(asked)), "{asked}: {log}");
     }
-    guest.sh("ping -c1 -W2 10.88.0.1");
-    let again = attached(&lab.run(&format!("br0 pid:{} dhcp --json", guest.pid())));
-    assert_eq!((&again["result"], &again["address"]), (&"unchanged".into(), &addr.into()));
 }
 
 #[test]
@@ -293,6 +297,7 @@ fn what_cannot_be_is_refused_before_anything_is_done() {
         assert!(ran.err.contains(wanted), "{word}: {}", ran.err);
     }
     assert_eq!(run(&lab, &["br0", &pid, "dhcp", "--dhcp-timeout", "0"]).code, Some(1));
+    lab.fails(&format!("dummy {pid} dhcp"), "leads nowhere");
     assert_same(&state, &both(&lab, &guest), "after the refusals");
     let ran = run(&lab, &["br0", &pid, "dhcp:-x hostname:web", "--dry-run"]);
     let comment = ran.out.lines().find(|line| line.starts_with("# then: DHCP on eth1")).unwrap();

@@ -123,17 +123,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = Options {
-        dry_run: args.dry_run,
-        steps: args.json || args.dry_run,
-        keep_netns: args.keep_netns,
-        dhcp_timeout: Some(Duration::from_secs(u64::from(args.dhcp_timeout))),
-        dhcp_dns: args.dhcp_dns,
-        birth: if args.via_host { Birth::Host } else { Birth::Guest },
-        run_dir: state::run_dir(),
-        pid_dir: state::pid_dir(),
-        dhcp_image: args.dhcp_image.clone(),
-    };
+    let options = options(args);
     let mut watch = |event: Event<'_>| {
         if args.verbose {
             complain(&match event {
@@ -154,6 +144,21 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             explain(args, &request, &error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// How to go about it, as typed.
+fn options(args: &AttachArgs) -> Options {
+    Options {
+        dry_run: args.dry_run,
+        steps: args.json || args.dry_run,
+        keep_netns: args.keep_netns,
+        dhcp_timeout: Some(Duration::from_secs(u64::from(args.dhcp_timeout))),
+        dhcp_dns: args.dhcp_dns,
+        birth: if args.via_host { Birth::Host } else { Birth::Guest },
+        run_dir: state::run_dir(),
+        pid_dir: state::pid_dir(),
+        dhcp_image: args.dhcp_image.clone(),
     }
 }
 

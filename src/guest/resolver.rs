@@ -61,6 +61,7 @@ impl ResolverError {
 #[derive(Debug)]
 pub struct Written {
     before: Before,
+    text: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -102,13 +103,16 @@ pub fn write(guest: &GuestRef, id: &GuestId, text: &str) -> Result<Written, Reso
 }
 
 impl Written {
-    /// Puts back what stood there before.
+    /// Puts back what stood there before, unless somebody has written it anew since.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn undo(self) -> Result<(), ResolverError> {
         match self.before {
-            Before::Text(mut file, text) => replace(&mut file, &text),
+            Before::Text(mut file, before) => {
+                let now = contents(&mut file)?;
+                if now == self.text { replace(&mut file, &before) } else { Ok(()) }
+            }
             Before::Nothing(directory, made) => {
                 unlinkat(&directory, NAME, AtFlags::empty()).map_err(|e| system(HOSTS.as_ref(), e))?;
                 // Left when somebody else has put something there.
@@ -158,8 +162,7 @@ fn existing(root: &OwnedFd, id: &GuestId) -> Result<Option<(File, Vec<u8>)>, Res
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(ResolverError::NotOne { path: format!("{HOSTS} of {}", id.name) });
     }
-    let mut text = Vec::new();
-    file.read_to_end(&mut text).map_err(|e| io(&path, &e))?;
+    let text = contents(&mut file)?;
     Ok(Some((file, text)))
 }
 
@@ -169,14 +172,14 @@ fn write_in_root(root: OwnedFd, id: &GuestId, text: &str) -> Result<Written, Res
             let _ = replace(&mut file, &before);
             return Err(error);
         }
-        return Ok(Written { before: Before::Text(file, before) });
+        return Ok(Written { before: Before::Text(file, before), text: text.into() });
     }
     let path = Path::new(HOSTS);
     let etc = open_below(&root, "etc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| system(path, e))?;
     // A link that leads nowhere is left alone.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
     let mut file = File::from(open_below(&etc, NAME, flags, Mode::from_raw_mode(0o644)).map_err(|e| system(path, e))?);
-    let written = Written { before: Before::Nothing(etc, None) };
+    let written = Written { before: Before::Nothing(etc, None), text: text.into() };
     match replace(&mut file, text.as_bytes()) {
         Ok(()) => Ok(written),
         Err(error) => {
@@ -193,16 +196,23 @@ fn write_for_netns(directory: &Path, text: &str) -> Result<Written, ResolverErro
         if file.metadata().ok().map(|m| (m.dev(), m.ino())) == hosts {
             return Err(ResolverError::Hosts { guest: path.display().to_string() });
         }
-        let mut before = Vec::new();
-        file.read_to_end(&mut before).map_err(|e| io(&path, &e))?;
+        let before = contents(&mut file)?;
         replace(&mut file, text.as_bytes())?;
-        return Ok(Written { before: Before::Text(file, before) });
+        return Ok(Written { before: Before::Text(file, before), text: text.into() });
     }
     let made = Some(directory.to_owned()).filter(|directory| !directory.exists());
     std::fs::create_dir_all(directory).map_err(|e| io(directory, &e))?;
     std::fs::write(&path, text).map_err(|e| io(&path, &e))?;
     let held = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| system(directory, e))?;
-    Ok(Written { before: Before::Nothing(held, made) })
+    Ok(Written { before: Before::Nothing(held, made), text: text.into() })
+}
+
+/// A file's text, however far it has been read.
+fn contents(file: &mut File) -> Result<Vec<u8>, ResolverError> {
+    let mut text = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(LARGEST).read_to_end(&mut text));
+    read.map_err(|error| io(HOSTS.as_ref(), &error))?;
+    Ok(text)
 }
 
 /// The same file with other contents: a mount on it, its owner and its mode stay.

@@ -189,15 +189,9 @@ impl Keeper<'_, '_> {
 
     /// The address gets its new time; other routes or servers are put in the place of the old ones.
     fn renewed(&mut self, lease: Lease) -> Result<(), LeaseError> {
-        let same = self.lease.is_as(&lease);
+        let same = self.lease.is_as(&lease) && self.applied.is_some();
         self.lease = lease;
-        if same {
-            if self.place.renew(&self.lease, &mut self.system, self.watch).is_err() {
-                // Somebody took the address away: put it there again.
-                return self.put();
-            }
-        } else {
-            self.take_back();
+        if !same || self.place.renew(&self.lease, &mut self.system, self.watch).is_err() {
             self.put()?;
         }
         (self.tell)(Kept::Renewed(&self.lease));

@@ -13,6 +13,8 @@ pub struct ClientWords {
     pub foreground: bool,
     /// `-q`: end once the address is there, whatever else is said.
     pub quit: bool,
+    /// `-n`: give up after all tries, without a pause and without waiting for the deadline.
+    pub now: bool,
     /// `-x hostname:NAME`: another name to send than the guest's.
     pub host_name: Option<String>,
     /// `-r IP`: the address to ask for.
@@ -122,8 +124,9 @@ impl ClientWords {
             'B' => self.broadcast = true,
             'C' => self.no_client_id = true,
             'o' => self.only_asked = true,
-            // Without -f the command ends when there is no lease anyway; with it, it releases at its end.
-            'n' | 'R' | 'S' | 'v' => {}
+            'n' => self.now = true,
+            // The address is given back at the end of -f anyway; what is said is said on standard error.
+            'R' | 'S' | 'v' => {}
             'H' => self.host_name = Some(host_name(value)?),
             'x' => self.option(value)?,
             'r' => self.request = Some(requested(value)?),

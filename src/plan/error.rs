@@ -111,6 +111,9 @@ pub enum PlanError {
         /// The interface.
         name: String,
     },
+    /// Nobody can be asked over a dummy.
+    #[error("a dummy interface leads nowhere: nobody is there to give it an address")]
+    DummyDynamic,
     /// VLAN on a dummy.
     #[error("a dummy interface has no VLAN")]
     DummyVlan,
@@ -164,6 +167,7 @@ impl PlanError {
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
             Self::IpoibMac => "leave the MAC address out".into(),
             Self::DhcpNeedsEthernet { .. } => "name a client of the host, like dhclient, or give the address".into(),
+            Self::DummyDynamic => "give the address, like 192.168.21.101/24".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,
         })

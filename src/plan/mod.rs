@@ -204,6 +204,7 @@ impl Job<'_> {
             Kind::Ipoib if matches!(self.request.dynamic, Some(Dynamic::Dhcp { .. })) => {
                 Err(PlanError::DhcpNeedsEthernet { name: self.host_name() })
             }
+            Kind::Dummy if self.request.dynamic.is_some() => Err(PlanError::DummyDynamic),
             Kind::Dummy if self.request.tag.is_some() => Err(PlanError::DummyVlan),
             _ => Ok(()),
         }

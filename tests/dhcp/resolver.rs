@@ -1,11 +1,23 @@
 //! `--dhcp-dns`: the guest's resolv.conf, never the host's.
 
+use std::path::Path;
+use std::process::Child;
+
 use crate::lab::dhcp::Server;
-use crate::lab::{Lab, Ran, assert_same, both, eventually, no_root};
+use crate::lab::{Lab, Ran, Space, assert_same, both, eventually, no_root};
 use crate::{RANGE, SERVER, named};
 
 fn host_file() -> Option<Vec<u8>> {
     std::fs::read("/etc/resolv.conf").ok()
+}
+
+/// A process of the guest with a resolv.conf of its own, mounted as an engine does it.
+fn with_file(guest: &Space, file: &Path) -> Child {
+    let line = format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && exec sleep 1000", file.display());
+    let child = guest.command("unshare").args(["--mount", "--", "sh", "-c", &line]).spawn().unwrap();
+    let own = format!("/proc/{}/root/etc/resolv.conf", child.id());
+    eventually("the guest has a file of its own", || std::fs::read(&own).is_ok_and(|text| text == std::fs::read(file).unwrap()));
+    child
 }
 
 #[test]
@@ -20,11 +32,7 @@ fn the_dns_servers_go_into_the_guests_own_file_and_only_when_asked() {
     let file = lab.dir.path().join("resolv.conf");
     std::fs::write(&file, "nameserver 192.0.2.1 # a longer line than the one that comes\n".repeat(9)).unwrap();
     let guest = lab.guest();
-    // As an engine does it: a file of its own, mounted.
-    let line = format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && exec sleep 1000", file.display());
-    let mut child = guest.command("unshare").args(["--mount", "--", "sh", "-c", &line]).spawn().unwrap();
-    let own = format!("/proc/{}/root/etc/resolv.conf", child.id());
-    eventually("the guest has a file of its own", || std::fs::read(&own).is_ok_and(|text| text == std::fs::read(&file).unwrap()));
+    let mut child = with_file(&guest, &file);
     let untouched = std::fs::read_to_string(&file).unwrap();
     lab.ok(&format!("br0 -i eth2 pid:{} dhcp", child.id()));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), untouched);
@@ -102,4 +110,31 @@ fn a_namespace_with_a_name_has_its_file_where_ip_netns_looks_for_it() {
     let ran: Ran = command.env("PIPEWORK_RUN_DIR", lab.dir.path()).env("HOME", lab.dir.path()).output().unwrap().into();
     assert_eq!(ran.out, "# by pipework, from DHCP\nnameserver 10.88.0.1\nundone\n", "{}", ran.err);
     assert_eq!(host_file(), before);
+}
+
+#[test]
+fn the_file_is_put_back_when_the_lease_is_given_back_unless_somebody_wrote_it_anew() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let file = lab.dir.path().join("resolv.conf");
+    let guest = lab.guest();
+    std::fs::write(&file, "nameserver 192.0.2.1\n").unwrap();
+    let mut child = with_file(&guest, &file);
+    for (meanwhile, after) in [(None, "nameserver 192.0.2.1\n"), (Some("nameserver 192.0.2.7\n"), "nameserver 192.0.2.7\n")] {
+        let words = ["br0", &format!("pid:{}", child.id()), "dhcp:-f", "--dhcp-dns"];
+        let mut kept = lab.program().args(words).spawn().unwrap();
+        eventually("the file is written", || std::fs::read_to_string(&file).unwrap().contains("10.88.0.1"));
+        meanwhile.into_iter().for_each(|text| std::fs::write(&file, text).unwrap());
+        // Written is not yet kept: the command may still be about to say so.
+        let pid = nix::unistd::Pid::from_raw(kept.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        kept.wait().unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
+        assert!(guest.link("eth1").is_null());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -157,6 +157,9 @@ impl<'a> Client<'a> {
             }
             tries += 1;
             if self.who.words.tries.is_some_and(|most| tries % most == 0) {
+                if self.who.words.now {
+                    break;
+                }
                 let again = Duration::from_secs(u64::from(self.who.words.again.unwrap_or(UDHCPC_AGAIN)));
                 self.sleep(patience, earlier(deadline, again))?;
             }
