@@ -220,7 +220,7 @@ fn of_two_servers_that_offer_different_leases_one_is_taken() {
         let guest = lab.guest();
         lab.ok(&format!("br0 pid:{} {client}", guest.pid()));
         let addrs: Vec<String> = guest.addrs("eth1").into_iter().filter(|a| a.starts_with("10.88.0.")).collect();
-        assert_eq!(addrs.len(), 1, "{client}: {addrs:?}");
+        assert_eq!(addrs.len(), 1, "{client}: {addrs:?} {:?} {}{}", guest.state(), one.log(), other.log());
         let leases = [one.leases(), other.leases()].concat();
         assert!(leases.iter().any(|lease| lease.contains(&format!(" {} ", addrs[0].trim_end_matches("/24")))), "{client}: {leases:?}");
     });

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::client::{interrupted, wait_for_addr};
 use super::dynamic::{Asking, Configured, DynamicError};
-use crate::guest::sidecar::{Beside, CAPABILITIES, LABEL_FOR, LABEL_IF, Sidecar};
+use crate::guest::sidecar::{Beside, CAPABILITIES, Ended, LABEL_FOR, LABEL_IF, Sidecar};
 use crate::kernel::System;
 use crate::kernel::signal::Signals;
 use crate::model::client::{Purpose, container_command};
 use crate::model::command::quoted;
 use crate::model::dynamic::{CONTAINER_STAYS, ClientProgram};
+use crate::model::types::IfAddr;
 
 const IMAGE: &str = "busybox";
 /// Between two questions to the engine, in which the guest's interface is looked at.
@@ -54,38 +55,44 @@ pub(super) fn configure(
     system: &mut System<'_>,
     signals: &mut Signals,
 ) -> Result<Configured, DynamicError> {
-    let (start, patience) = (Instant::now(), asking.options.dhcp_timeout());
     let command = command(options, asking);
     let beside = Beside { guest: &asking.held.id, interface: asking.guest_if.as_str(), image: image(asking), command: &command };
     let sidecar = Sidecar::start(&beside)?;
     let stays = stays(options);
-    let addr = loop {
-        interrupted(signals)?;
-        let ended = sidecar.ended()?;
-        if let Some(failed) = ended.as_ref().filter(|ended| stays || ended.status != 0) {
-            return Err(DynamicError::Container(format!("ended with exit status {}; it said: {}", failed.status, failed.words)));
-        }
-        // One that stays does not say when it has a lease; its script gives the address last but for the routes.
-        let latest = if ended.is_some() { LATEST } else { PAUSE };
-        if stays || ended.is_some() {
-            match wait_for_addr(asking, latest, system, signals)? {
-                Some(addr) => break addr,
-                None if ended.is_some() => {
-                    return Err(DynamicError::Container(format!(
-                        "ended well, but {} has no address: does its image have udhcpc's script?",
-                        asking.guest_if
-                    )));
-                }
-                None => {}
-            }
-        } else {
-            std::thread::sleep(PAUSE);
-        }
-        if start.elapsed() >= patience {
-            return Err(DynamicError::Container(format!("has no lease after {} s; it said: {}", patience.as_secs(), sidecar.words())));
-        }
-    };
+    let addr = await_addr(&sidecar, stays, asking, system, signals)?;
     let watched = !stays || sidecar.stay(asking.held.process.as_ref());
     let warning = (!watched).then(|| "nothing removes the DHCP client's container when the guest ends".to_owned());
     Ok(Configured { addr: Some(addr), warnings: warning.into_iter().collect(), ..Configured::default() })
+}
+
+/// One that stays does not say when it has a lease: the interface does. One that does not stay has ended by then.
+fn await_addr(
+    sidecar: &Sidecar,
+    stays: bool,
+    asking: &Asking<'_>,
+    system: &mut System<'_>,
+    signals: &mut Signals,
+) -> Result<IfAddr, DynamicError> {
+    let (start, patience) = (Instant::now(), asking.options.dhcp_timeout());
+    let fail = |why: String| Err(DynamicError::Container(why));
+    loop {
+        interrupted(signals)?;
+        match sidecar.ended()? {
+            Some(Ended { status: 0, .. }) if !stays => {
+                let addr = wait_for_addr(asking, LATEST, system, signals)?;
+                let none = || format!("ended well, but {} has no address: does its image have udhcpc's script?", asking.guest_if);
+                return addr.map_or_else(|| fail(none()), Ok);
+            }
+            Some(Ended { status, words }) => return fail(format!("ended with exit status {status}; it said: {words}")),
+            None if stays => {
+                if let Some(addr) = wait_for_addr(asking, PAUSE, system, signals)? {
+                    return Ok(addr);
+                }
+            }
+            None => std::thread::sleep(PAUSE),
+        }
+        if start.elapsed() >= patience {
+            return fail(format!("has no lease after {} s; it said: {}", patience.as_secs(), sidecar.words()));
+        }
+    }
 }

@@ -162,7 +162,7 @@ impl Client {
             Some(Verdict::NotStarted(why)) => Err(ClientError::NotStarted { program: self.program, why }),
             Some(Verdict::Ended(how, words)) => Err(ClientError::Ended { program: self.program, how, words }),
             Some(Verdict::Stopped(words)) => {
-                Err(ClientError::Ended { program: self.program, how: "because it was asked to".into(), words })
+                Err(ClientError::Ended { program: self.program, how: "with the guest, or because somebody asked it to".into(), words })
             }
         }
     }
