@@ -24,9 +24,13 @@ struct Kept {
 impl Kept {
     /// Starts it and waits for its report.
     fn start(lab: &Lab, guest: &str) -> Self {
+        Self::start_with(lab, guest, "dhcp:-f")
+    }
+
+    fn start_with(lab: &Lab, guest: &str, word: &str) -> Self {
         let errors = lab.dir.path().join("errors");
         let mut command = lab.program();
-        command.args(["br0", guest, "dhcp:-f", "--json", "-v"]);
+        command.args(["br0", guest, word, "--json", "-v"]);
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -131,10 +135,13 @@ fn a_release_reaches_the_server() {
     let lab = Lab::new();
     let server = Server::dnsmasq(&lab, "br0", "10.88.0.1/24", &["--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h"]);
     let guest = lab.guest();
-    let mut kept = Kept::start(&lab, &format!("pid:{}", guest.pid()));
-    assert_eq!(server.leases().len(), 1);
-    assert_eq!(kept.terminate(), Some(0), "{}", kept.said());
-    eventually("the server has its lease back", || server.log().contains("DHCPRELEASE") && server.leases().is_empty());
+    // With the client identifier of the user, too: the server knows the lease by it.
+    for word in ["dhcp:-f", "dhcp:-f -x 0x3d:00:77"] {
+        let mut kept = Kept::start_with(&lab, &format!("pid:{}", guest.pid()), word);
+        assert_eq!(server.leases().len(), 1);
+        assert_eq!(kept.terminate(), Some(0), "{}", kept.said());
+        eventually("the server has its lease back", || server.log().contains("DHCPRELEASE") && server.leases().is_empty());
+    }
 }
 
 #[test]

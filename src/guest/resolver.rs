@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, open, openat2, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, open, openat, openat2, unlinkat};
 use thiserror::Error;
 
+use crate::kernel::netns::Namespace;
 use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
@@ -114,6 +116,11 @@ impl Written {
                 if now == self.text { replace(&mut file, &before) } else { Ok(()) }
             }
             Before::Nothing(directory, made) => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = openat(&directory, NAME, flags, Mode::empty()).map_err(|e| system(HOSTS.as_ref(), e))?;
+                if contents(&mut File::from(file))? != self.text {
+                    return Ok(());
+                }
                 unlinkat(&directory, NAME, AtFlags::empty()).map_err(|e| system(HOSTS.as_ref(), e))?;
                 // Left when somebody else has put something there.
                 made.into_iter().for_each(|directory| drop(std::fs::remove_dir(directory)));
@@ -128,6 +135,11 @@ fn place(guest: &GuestRef, id: &GuestId) -> Result<Place, ResolverError> {
         // The one magic link that is followed: below it, none is.
         let path = PathBuf::from(format!("/proc/{pid}/root"));
         let root = open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| system(&path, e))?;
+        // Its number may have become another's since it was found.
+        let namespace = Namespace::open(Path::new(&id.path)).map_err(ResolverError::File)?;
+        if namespace.inode() != id.netns {
+            return Err(system(&path, rustix::io::Errno::SRCH));
+        }
         return Ok(Place::Root(root));
     }
     match guest {
@@ -147,14 +159,14 @@ fn existing(root: &OwnedFd, id: &GuestId) -> Result<Option<(File, Vec<u8>)>, Res
     let hosts_root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| system(&path, e))?;
     let (root_is, hosts_is) = (rustix::fs::fstat(root), rustix::fs::fstat(&hosts_root));
     let same_root = matches!((root_is, hosts_is), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
-    // Without blocking: it might be a pipe.
-    let mut file = match open_below(root, "etc/resolv.conf", OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty()) {
-        Ok(file) => File::from(file),
+    // Looked at before it is opened in earnest: it might be a device.
+    let found = match open_below(root, "etc/resolv.conf", OFlags::PATH, Mode::empty()) {
+        Ok(found) => File::from(found),
         Err(rustix::io::Errno::NOENT) if !same_root => return Ok(None),
         Err(rustix::io::Errno::NOENT) => return Err(ResolverError::Hosts { guest: id.name.clone() }),
         Err(error) => return Err(system(&path, error)),
     };
-    let metadata = file.metadata().map_err(|e| io(&path, &e))?;
+    let metadata = found.metadata().map_err(|e| io(&path, &e))?;
     let hosts = std::fs::metadata(HOSTS).map(|hosts| (hosts.dev(), hosts.ino()));
     if hosts.is_ok_and(|hosts| hosts == (metadata.dev(), metadata.ino())) {
         return Err(ResolverError::Hosts { guest: id.name.clone() });
@@ -162,6 +174,8 @@ fn existing(root: &OwnedFd, id: &GuestId) -> Result<Option<(File, Vec<u8>)>, Res
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(ResolverError::NotOne { path: format!("{HOSTS} of {}", id.name) });
     }
+    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let mut file = File::options().read(true).write(true).open(again).map_err(|e| io(&path, &e))?;
     let text = contents(&mut file)?;
     Ok(Some((file, text)))
 }
@@ -191,7 +205,7 @@ fn write_in_root(root: OwnedFd, id: &GuestId, text: &str) -> Result<Written, Res
 
 fn write_for_netns(directory: &Path, text: &str) -> Result<Written, ResolverError> {
     let path = directory.join(NAME);
-    if let Ok(mut file) = std::fs::OpenOptions::new().read(true).write(true).open(&path) {
+    if let Ok(mut file) = File::options().read(true).write(true).open(&path) {
         let hosts = std::fs::metadata(HOSTS).map(|hosts| (hosts.dev(), hosts.ino())).ok();
         if file.metadata().ok().map(|m| (m.dev(), m.ino())) == hosts {
             return Err(ResolverError::Hosts { guest: path.display().to_string() });

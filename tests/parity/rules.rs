@@ -13,7 +13,15 @@ pub struct Rule {
     turn: fn(&Case, &mut Vec<i32>, &mut State) -> bool,
 }
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
+    Rule {
+        name: "dhcp-default",
+        why: "the DHCP server's router becomes the default route, as a gateway that is told does; there udhcpc's script leaves another one",
+        turn: |_, _, state| {
+            let route = state.remove("guest route default dev eth0").map(|_| "unicast via 10.88.0.1 proto boot scope global".to_owned());
+            route.is_some_and(|route| state.insert("guest route default dev eth1".to_owned(), route).is_none())
+        },
+    },
     Rule {
         name: "bridge-mac",
         why: "a bridge that we make keeps its MAC address; there it changes with the ports, and neighbours lose the host",

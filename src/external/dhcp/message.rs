@@ -180,7 +180,7 @@ impl Message {
 
     /// The lease that an offer or an acknowledgement tells; `None` when it cannot be used.
     pub fn lease(&self, others: &[u8]) -> Option<Lease> {
-        check_unicast(self.yiaddr.into()).ok()?;
+        check_unicast(self.yiaddr.into()).ok().filter(|()| !self.yiaddr.is_loopback())?;
         let prefix = match self.word(MASK) {
             Some(mask) => Ipv4Network::with_netmask(self.yiaddr, mask.into()).ok()?.prefix(),
             None => classful(self.yiaddr),

@@ -68,6 +68,9 @@ fn times_that_make_no_sense_are_replaced_by_the_usual_ones() {
     assert_eq!((forever.lifetime, forever.renew), (Lifetime::PERMANENT, FOREVER));
     assert_eq!(leased(&[]).unwrap().addr.to_string(), "10.0.0.9/8", "without a mask, by class");
     assert_eq!(leased(&[(MASK, &[255, 0, 255, 0])]), None);
+    let mut loopback = reply(5, &[]);
+    loopback[16] = 127;
+    assert_eq!(Message::decode(&loopback).unwrap().lease(&[]), None);
 }
 
 #[test]

@@ -268,7 +268,9 @@ impl<'a> Client<'a> {
     }
 
     fn client_id(&self) -> Option<(u8, Vec<u8>)> {
-        (!self.who.words.no_client_id).then(|| (option::CLIENT_ID, self.who.client_id.clone()))
+        let words = &self.who.words;
+        let told = words.send.iter().rev().find(|(code, _)| *code == option::CLIENT_ID).cloned();
+        told.or_else(|| (!words.no_client_id).then(|| (option::CLIENT_ID, self.who.client_id.clone())))
     }
 
     /// A message with all that the client says of itself.
@@ -305,12 +307,12 @@ impl<'a> Client<'a> {
     /// The next answer to our question; none when the time has come.
     fn next(&mut self, patience: &mut Patience<'_>, until: Option<Instant>) -> Result<Option<Message>, DhcpError> {
         loop {
-            while let Some(bytes) = self.port.receive()? {
-                let ours = |m: &Message| m.xid == self.xid && m.mac == self.who.mac;
-                if let Some(message) = frame::payload(&bytes).and_then(Message::decode).filter(ours) {
-                    self.who.server_mac = frame::sender(&bytes);
-                    return Ok(Some(message));
-                }
+            // One at a time: however much comes, the deadline is looked at.
+            let bytes = self.port.receive()?.unwrap_or_default();
+            let ours = |m: &Message| m.xid == self.xid && m.mac == self.who.mac;
+            if let Some(message) = frame::payload(&bytes).and_then(Message::decode).filter(ours) {
+                self.who.server_mac = frame::sender(&bytes);
+                return Ok(Some(message));
             }
             if patience.wait(&[self.port.as_fd()], until)? == Wake::Time {
                 return Ok(None);

@@ -166,8 +166,10 @@ impl Client6 {
     /// The next answer of a kind to our question; none when the time has come.
     fn next(&self, kind: Kind6, patience: &mut Patience<'_>, until: Instant) -> Result<Option<(Message6, Ipv6Addr)>, DhcpError> {
         loop {
-            while let Some((bytes, from)) = self.port.receive_ipv6()? {
-                let ours = |m: &Message6| m.kind == kind && m.xid == self.xid && m.option(option::CLIENT_ID) == Some(&self.identity.duid);
+            // One at a time: however much comes, the deadline is looked at.
+            if let Some((bytes, from)) = self.port.receive_ipv6()? {
+                let duid = Some(self.identity.duid.as_slice());
+                let ours = |m: &Message6| m.kind == kind && m.xid == self.xid && m.option(option::CLIENT_ID) == duid;
                 if let Some(message) = Message6::decode(&bytes).filter(ours) {
                     return Ok(Some((message, from)));
                 }
