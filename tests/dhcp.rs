@@ -1,9 +1,13 @@
 //! The built-in DHCPv4 client against real servers: dnsmasq in a namespace of its own on the host's bridge.
 #![allow(clippy::unwrap_used)]
 
+#[path = "dhcp/engine.rs"]
+mod engine;
 mod lab;
 #[path = "dhcp/resolver.rs"]
 mod resolver;
+#[path = "dhcp/steps.rs"]
+mod steps;
 
 use std::time::{Duration, Instant};
 

@@ -20,7 +20,7 @@ use crate::state;
 /// The words of an attach, as typed.
 #[derive(Clone, Debug, Default, Args)]
 pub struct AttachArgs {
-    /// Bridge (br... is made when absent), NIC, InfiniBand interface, mac:<NIC's address>, or dummy
+    /// Bridge (br..., and Open vSwitch's ovs..., is made when absent), NIC, InfiniBand interface, mac:<NIC's address>, or dummy
     #[arg(value_name = "HOSTIF")]
     host_if: String,
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
@@ -56,13 +56,16 @@ pub struct AttachArgs {
     /// Image with a udhcpc for dhcp-container [default: busybox]
     #[arg(long, value_name = "IMAGE")]
     dhcp_image: Option<String>,
+    /// Open vSwitch's database: unix:PATH or tcp:ADDRESS:PORT [default: $OVS_DB, else ovs-vsctl's]
+    #[arg(long, value_name = "ADDRESS")]
+    ovsdb: Option<String>,
     /// Say each step on standard error
     #[arg(short = 'v', long)]
     verbose: bool,
     /// Report as one JSON document on standard output
     #[arg(long)]
     json: bool,
-    /// Print what would be done as `ip` commands; change nothing
+    /// Print what would be done as `ip` and `ovs-vsctl` commands; change nothing
     #[arg(long)]
     dry_run: bool,
     /// Leave the link /var/run/netns/PID in place
@@ -155,6 +158,7 @@ fn options(args: &AttachArgs) -> Options {
         keep_netns: args.keep_netns,
         dhcp_timeout: Some(Duration::from_secs(u64::from(args.dhcp_timeout))),
         dhcp_dns: args.dhcp_dns,
+        ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
         birth: if args.via_host { Birth::Host } else { Birth::Guest },
         run_dir: state::run_dir(),
         pid_dir: state::pid_dir(),

@@ -2,3 +2,4 @@
 
 pub mod client;
 pub mod dhcp;
+pub mod ovsdb;

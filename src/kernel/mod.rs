@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 pub(crate) mod fork;
 pub mod netns;
+mod nl80211;
 pub mod observe;
 pub mod port;
 pub mod privilege;

@@ -114,6 +114,8 @@ pub(super) struct Place {
     pub(super) mtu: u32,
     pub(super) stays: bool,
     pub(super) dns: bool,
+    /// Address of Open vSwitch's database, when it is an unusual one.
+    pub(super) ovsdb: Option<String>,
 }
 
 impl Place {
@@ -176,6 +178,7 @@ pub(super) fn dhcp(
     let link = link(&mut guest, asking.guest_if)?;
     let place = asking.place(&link, words.stays());
     let who = asking.who(&link, words)?;
+    let held = if place.stays { Some(hold(asking)?) } else { None };
     let mut client = Client::new(who, namespace)?;
     let mut patience = Patience::new(signals, namespace, asking.held.process.as_ref(), link.index)?;
     super::port::wait(asking, &mut patience, deadline)?;
@@ -195,15 +198,16 @@ pub(super) fn dhcp(
     }
     let report = LeaseReport::new(&lease, place.stays);
     let addr = Some(lease.addr);
-    let stay = if place.stays { Some(Box::new(stay(asking, place, client.who().clone(), lease, applied)?)) } else { None };
+    let stay = held.map(|held| Box::new(Stay::new(held, place, client.who().clone(), lease, applied)));
     Ok(Configured { addr, lease: Some(report), warnings, stay })
 }
 
-fn stay(asking: &Asking<'_>, place: Place, who: Who, lease: Lease, applied: Applied) -> Result<Stay, LeaseError> {
-    let namespace: Namespace = asking.held.namespace.again()?;
+/// The guest, held once more: for as long as the command stays.
+fn hold(asking: &Asking<'_>) -> Result<(Namespace, Option<OwnedFd>), LeaseError> {
+    let namespace = asking.held.namespace.again()?;
     let again = |process: &OwnedFd| process.try_clone().map_err(|e| crate::kernel::netns::file_error("pidfd".as_ref(), &e));
     let process = asking.held.process.as_ref().map(again).transpose()?;
-    Ok(Stay::new(namespace, process, place, who, lease, applied))
+    Ok((namespace, process))
 }
 
 /// The guest's interface, which is there and up.
@@ -222,6 +226,7 @@ impl Asking<'_> {
             mtu: link.mtu,
             stays,
             dns: self.options.dhcp_dns,
+            ovsdb: self.options.ovsdb.clone(),
         }
     }
 

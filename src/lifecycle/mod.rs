@@ -9,6 +9,8 @@ mod identity;
 mod inside;
 mod ipv6;
 mod lease;
+mod machine;
+mod ovs;
 mod port;
 mod stay;
 
@@ -17,4 +19,6 @@ pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};
 pub use inside::{Ended, InsideError, inside};
 pub use lease::LeaseError;
+pub use machine::Machine;
+pub use ovs::Database;
 pub use stay::{End, Kept, Stay};

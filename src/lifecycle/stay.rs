@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::lease::{Applied, LeaseError, Place};
+use super::{Database, Machine};
 use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
 use crate::external::dhcp::{DhcpError, Patience, Wake};
 use crate::kernel::System;
@@ -70,7 +71,8 @@ impl End {
 }
 
 impl Stay {
-    pub(super) fn new(namespace: Namespace, process: Option<OwnedFd>, place: Place, who: Who, lease: Lease, applied: Applied) -> Self {
+    pub(super) fn new(held: (Namespace, Option<OwnedFd>), place: Place, who: Who, lease: Lease, applied: Applied) -> Self {
+        let (namespace, process) = held;
         Self { namespace, process, place, who, lease, granted: Instant::now(), applied, link: Done::default(), signals: None }
     }
 
@@ -95,7 +97,6 @@ impl Stay {
             client: Client::new(who.clone(), &namespace)?,
             patience: Patience::new(&mut signals, &namespace, process.as_ref(), who.index)?,
             guest: namespace.netlink()?,
-            // The bridge may be wanted by others meanwhile: it stays.
             system: System::new(&mut sides).with_bridge_check(|_| false),
             place: &place,
             lease,
@@ -237,6 +238,9 @@ impl Keeper<'_, '_> {
             let _ = self.client.release(&self.lease);
         }
         self.take_back();
-        let _ = link.undo(&mut self.system, self.watch);
+        // The bridge may be wanted by others meanwhile: it stays.
+        let mut database = Database::at(self.place.ovsdb.as_deref()).unwrap_or_default();
+        let mut machine = Machine::new(self.system, &mut database).with_bridge_check(|_| false);
+        let _ = link.undo(&mut machine, self.watch);
     }
 }

@@ -9,6 +9,8 @@ pub mod facts;
 pub mod guest_name;
 pub mod lease;
 pub mod op;
+pub mod ovs;
+pub mod phy;
 pub mod report;
 pub mod request;
 pub mod types;
