@@ -2,6 +2,7 @@
 //! enters a namespace or opens a netlink socket.
 
 pub mod announce;
+mod bridge_vlans;
 mod decode;
 mod encode;
 mod fork;
@@ -10,9 +11,12 @@ mod nl80211;
 pub mod observe;
 pub mod port;
 pub mod privilege;
+pub mod routing;
+mod siblings;
 pub mod signal;
 mod sysctl;
 mod system;
+pub mod tc;
 pub mod wait;
 pub mod wire;
 

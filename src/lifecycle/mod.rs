@@ -10,6 +10,7 @@ mod lease;
 mod machine;
 mod ovs;
 mod port;
+mod routing;
 mod stay;
 
 pub use attach::{Attached, Options, attach};

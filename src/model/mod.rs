@@ -1,5 +1,6 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
+pub mod bridge;
 pub mod command;
 pub mod dhcp;
 pub mod dynamic;
@@ -11,5 +12,6 @@ pub mod ovs;
 pub mod phy;
 pub mod report;
 pub mod request;
+pub mod sharing;
 pub mod types;
 pub mod vlan;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::dynamic::Dynamic;
 use super::error::InputError;
+use super::sharing::Sharing;
 use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast};
 
 /// A request to give a guest an interface: the original's
@@ -31,6 +32,10 @@ pub struct AttachRequest {
     pub tag: Option<Tag>,
     /// `--direct-phys`: the NIC itself, not a macvlan on it.
     pub direct_phys: bool,
+    /// `--macvlan`, `--macvtap`, `--ipvlan`: how a NIC is shared; when absent by a macvlan in bridge mode.
+    pub sharing: Option<Sharing>,
+    /// `--vlan-filtering`: a bridge that was there before may be made to filter VLANs.
+    pub vlan_filtering: bool,
     /// `--force`: take a NIC that this host itself needs.
     pub force: bool,
 }
@@ -42,7 +47,20 @@ impl AttachRequest {
             AddrWord::Static(spec) => (spec, None),
             AddrWord::Dynamic(dynamic) => (AddrSpec { addr: None, gateway: None }, Some(dynamic)),
         };
-        Self { host_if, guest, addr, dynamic, guest_if: None, local_if: None, mac: None, tag: None, direct_phys: false, force: false }
+        Self {
+            host_if,
+            guest,
+            addr,
+            dynamic,
+            guest_if: None,
+            local_if: None,
+            mac: None,
+            tag: None,
+            direct_phys: false,
+            sharing: None,
+            vlan_filtering: false,
+            force: false,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod hardware;
+mod links;
 
 use super::*;
 use crate::model::command::Commands;
