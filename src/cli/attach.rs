@@ -27,7 +27,7 @@ pub struct AttachArgs {
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
     #[arg(value_name = "GUEST")]
     guest: String,
-    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac
+    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac, udhcpc[-f], dhclient[-f], dhcpcd[-f], dhcp-container
     #[arg(value_name = "ADDR")]
     addr: String,
     /// MAC address, or U:<any string> to make one of, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
@@ -66,6 +66,9 @@ pub struct AttachArgs {
     /// Write the DHCP server's DNS servers and domains into the guest's /etc/resolv.conf
     #[arg(long)]
     dhcp_dns: bool,
+    /// Image with a udhcpc for dhcp-container [default: busybox]
+    #[arg(long, value_name = "IMAGE")]
+    dhcp_image: Option<String>,
     /// Open vSwitch's database: unix:PATH or tcp:ADDRESS:PORT [default: $OVS_DB, else ovs-vsctl's]
     #[arg(long, value_name = "ADDRESS")]
     ovsdb: Option<String>,
@@ -186,6 +189,8 @@ fn options(args: &AttachArgs) -> Options {
         ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
         birth: if args.via_host { Birth::Host } else { Birth::Guest },
         run_dir: state::run_dir(),
+        pid_dir: state::pid_dir(),
+        dhcp_image: args.dhcp_image.clone(),
     }
 }
 
@@ -226,7 +231,7 @@ fn print(args: &AttachArgs, request: &AttachRequest, report: &Report, guest: &Gu
         let commands = Commands::new(guest);
         let steps = report.steps.iter().map(|step| step.command.clone());
         let around = !report.steps.is_empty();
-        let then = request.dynamic.as_ref().filter(|_| around).map(|dynamic| commands.then(dynamic, &report.interface));
+        let then = request.dynamic.as_ref().filter(|_| around).and_then(|dynamic| commands.then(dynamic, &report.interface));
         let steps = steps.chain(then);
         let all = commands.before().filter(|_| around).into_iter().chain(steps).chain(commands.after().filter(|_| around));
         all.for_each(|line| say(&line));

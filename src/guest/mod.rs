@@ -17,6 +17,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
 use docker::Container;
+pub use docker::sidecar;
 pub use names::names;
 
 /// Why there is no guest to work on.

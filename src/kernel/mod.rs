@@ -5,7 +5,7 @@ pub mod announce;
 mod bridge_vlans;
 mod decode;
 mod encode;
-mod fork;
+pub(crate) mod fork;
 pub mod netns;
 mod nl80211;
 pub mod observe;

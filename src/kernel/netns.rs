@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::wire::Netlink;
 use crate::model::error::KernelError;
@@ -112,6 +113,22 @@ impl Namespace {
             Errno::EINVAL => KernelError::Garbled(format!("{} is not a network namespace", self.path.display())),
             errno => KernelError::Refused { errno, text: Some(format!("entering network namespace {}", self.path.display())) },
         })
+    }
+}
+
+impl Namespace {
+    /// Puts the calling process, which has only this thread and was made for it, into the namespace for good, with mounts
+    /// and a host name of its own: what it mounts, or calls itself, nobody else sees.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes namespaces")]
+    pub(crate) fn enter_apart(&self) -> Result<(), KernelError> {
+        let refused = |errno| KernelError::Refused { errno, text: Some("making namespaces of mounts and host name".into()) };
+        self.enter()?;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS).map_err(refused)?;
+        // What the host mounts later is seen, and what it unmounts is not kept; the other way round nothing passes.
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).map_err(refused)
     }
 }
 

@@ -231,7 +231,7 @@ pub(super) fn nic_before(host: &mut Netlink, nic: &LinkFacts) -> Result<NicBefor
     Ok(NicBefore { index: nic.index, up: nic.up, master: nic.master, state: nic_state(host, nic)? })
 }
 
-fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+pub(super) fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
     let mut message = AddressMessage::default();
     message.header.family = address_family(family);
     let answers = socket.dump(&RouteNetlinkMessage::GetAddress(message))?;

@@ -10,7 +10,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLA
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::nl80211::Wifi;
-use super::observe::Sides;
+use super::observe::{Sides, addrs};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{decode, sysctl};
@@ -18,7 +18,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::phy::PhyMember;
-use crate::model::types::{IfAddr, IfName, LinkRef, Side};
+use crate::model::types::{Family, IfAddr, IfName, LinkRef, Side};
 use crate::plan::execute::Kernel;
 
 /// The two sides of one attachment, open.
@@ -64,6 +64,17 @@ impl<'a> System<'a> {
             }
         }
         self
+    }
+
+    /// The address of a family that an interface of the guest has; a link-local one of IPv6, which each has, is none.
+    ///
+    /// # Errors
+    /// When the interface is not there, or the kernel refuses to tell.
+    pub fn given_addr(&mut self, interface: &IfName, family: Family) -> Result<Option<IfAddr>, KernelError> {
+        let index = self.index(&LinkRef::guest(interface))?;
+        let is_given = |addr: &IfAddr| !matches!(addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let all = addrs(self.guest, family)?;
+        Ok(all.iter().filter(|a| a.index == index).map(|a| a.addr).find(is_given))
     }
 
     fn socket(&mut self, side: Side) -> &mut Netlink {

@@ -1,10 +1,10 @@
 //! Giving a guest an interface.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::dynamic::{Asking, Configured, configure};
+use super::dynamic::{self, Asking, Configured, configure};
 use super::stay::Stay;
 use super::{AttachError, Database, Machine, NoAddress};
 use crate::guest::{self, Held};
@@ -43,12 +43,20 @@ pub struct Options {
     pub ovsdb: Option<String>,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
+    /// Where DHCP clients have their pid files ([`crate::state::pid_dir`]); /var/run when empty.
+    pub pid_dir: PathBuf,
+    /// The image of `dhcp-container`; busybox when absent.
+    pub dhcp_image: Option<String>,
 }
 
 impl Options {
     /// How long an address that somebody else gives is waited for: 30 s when nothing is said.
     pub fn dhcp_timeout(&self) -> Duration {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    pub(super) fn pid_dir(&self) -> &Path {
+        if self.pid_dir.as_os_str().is_empty() { Path::new("/var/run") } else { &self.pid_dir }
     }
 }
 
@@ -94,10 +102,17 @@ fn attach_once(
     warnings.extend(planned.warnings().iter().cloned());
     warnings.extend(without_effect(request, options, &planned));
 
+    let wanted = request.dynamic.as_ref().filter(|_| !planned.ops().is_empty());
+    if let Some(dynamic) = wanted {
+        dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
+    }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     if options.dry_run || planned.ops().is_empty() {
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
+        report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
+            dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
+        }));
         report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
         return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }

@@ -1,6 +1,8 @@
 //! The use cases that every front end calls.
 
 mod attach;
+mod client;
+mod container;
 mod dynamic;
 mod error;
 mod identity;

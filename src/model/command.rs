@@ -62,6 +62,11 @@ impl<'a> Commands<'a> {
         self.guest.pid.map(|pid| format!("rm -f /var/run/netns/{pid}"))
     }
 
+    /// A command line of another program, run in the guest.
+    pub fn inside(&self, line: &str) -> String {
+        format!("nsenter --net={} {line}", quoted(&self.guest.path))
+    }
+
     /// The namespace as an argument of `netns`.
     fn netns(&self) -> String {
         match self.guest.pid {
@@ -108,17 +113,18 @@ impl<'a> Commands<'a> {
     }
 
     /// How one would ask by hand for an address that the steps do not give: a comment, as the program to do it is not known.
-    pub fn then(&self, dynamic: &Dynamic, guest_if: &IfName) -> String {
+    pub fn then(&self, dynamic: &Dynamic, guest_if: &IfName) -> Option<String> {
         let ns = format!("nsenter --net={}", quoted(&self.guest.path));
         let dev = quoted(guest_if.as_str());
         let text = match dynamic {
             Dynamic::Dhcp6 => format!("DHCPv6 on {guest_if}, as by: {ns} dhclient -6 {dev}"),
             Dynamic::Slaac => format!("wait for a router on {guest_if}: {ns} ip -6 addr show dev {dev} scope global -tentative"),
             Dynamic::Dhcp { options } => format!("DHCP on {guest_if}, as by: {ns} udhcpc -i {dev} -n -q {options}"),
-            other => format!("{other} on {guest_if}"),
+            // Theirs is a step.
+            Dynamic::Client { .. } | Dynamic::Container { .. } => return None,
         };
         // A comment ends with its line.
-        format!("# then: {}", text.trim_end().replace(char::is_control, " "))
+        Some(format!("# then: {}", text.trim_end().replace(char::is_control, " ")))
     }
 
     /// `iw` moves the phy, and the kernel keeps the interface's name where nobody there has it.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::client::{asks_for_ipv6, forbidden_option};
 use super::dhcp::ClientWords;
 use super::error::InputError;
 use super::types::Family;
@@ -35,6 +36,9 @@ pub enum Dynamic {
     },
 }
 
+/// The option of `dhcp-container` by which its client, and so the container, stays.
+pub const CONTAINER_STAYS: &str = "-f";
+
 /// A DHCP client of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientProgram {
@@ -62,6 +66,7 @@ impl Dynamic {
     pub fn family(&self) -> Family {
         match self {
             Self::Dhcp6 | Self::Slaac => Family::Inet6,
+            Self::Client { options, .. } if asks_for_ipv6(options) => Family::Inet6,
             Self::Dhcp { .. } | Self::Container { .. } | Self::Client { .. } => Family::Inet,
         }
     }
@@ -98,7 +103,27 @@ impl Dynamic {
             "dhcpcd-f" => client(ClientProgram::Dhcpcd, true),
             _ => return None,
         };
-        Some(Ok(parsed))
+        Some(parsed.checked())
+    }
+}
+
+impl Dynamic {
+    fn checked(self) -> Result<Self, InputError> {
+        let (option, instead) = match &self {
+            Self::Client { program, options, .. } => {
+                let name = program.name();
+                (forbidden_option(*program, options), format!("{name} ends with the first lease and {name}-f stays"))
+            }
+            Self::Container { options } => {
+                let others = options.split_whitespace().filter(|word| *word != CONTAINER_STAYS);
+                let option = others.into_iter().find(|word| forbidden_option(ClientProgram::Udhcpc, word).is_some());
+                (option, format!("it ends with the first lease, and stays with {CONTAINER_STAYS}"))
+            }
+            Self::Dhcp { .. } | Self::Dhcp6 | Self::Slaac => return Ok(self),
+        };
+        let Some(option) = option else { return Ok(self) };
+        let why = format!("{option} is not for the options: interface and pid file are given, {instead}");
+        Err(InputError::Address { text: self.to_string(), why })
     }
 }
 

@@ -36,6 +36,7 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             Some(format!("a NIC carries one macvlan in passthru mode and no other: does a guest have one on {parent}?"))
         }
         (Op::AddPortVlan { .. } | Op::DelPortVlan { .. }, Errno::EOPNOTSUPP) => Some(NO_FILTERING.to_owned()),
+        (Op::SetUp { .. }, Errno::EADDRINUSE) => Some("another macvlan of the same NIC has the MAC address".into()),
         (Op::AddAddr { .. }, Errno::EADDRINUSE) => Some("another ipvlan of the same NIC has the address".into()),
         (Op::AddIpoib { .. }, Errno::ENOTUNIQ) => Some("the partition key is in use on this parent already".into()),
         (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!("the driver of {from} does not let it leave its namespace")),
