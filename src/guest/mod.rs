@@ -5,6 +5,7 @@ mod docker;
 mod endpoint;
 mod names;
 mod process;
+pub mod resolver;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
 use docker::Container;
+pub use docker::sidecar;
 pub use names::names;
 
 /// Why there is no guest to work on.
