@@ -111,6 +111,19 @@ fn on_host<'a, T: Send>(
     }
 }
 
+/// The state of both sides once it stays as it is: the kernel makes the local route of a new IPv6 address in its own time.
+fn settled(lab: &super::Lab, guest: &Space) -> Vec<String> {
+    let mut state = super::both(lab, guest);
+    loop {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let now = super::both(lab, guest);
+        if now == state {
+            return state;
+        }
+        state = now;
+    }
+}
+
 /// For every step and both ways of going wrong: both sides look as before.
 pub fn every_step_rolls_back(words: &str, host_setup: &str, guest_setup: &str) {
     for birth in [Birth::Guest, Birth::Host] {
@@ -126,7 +139,7 @@ pub fn every_step_rolls_back_on(lab: &super::Lab, words: &str, guest_setup: &str
     let guest = lab.guest();
     guest.sh(guest_setup);
     let request = request(words, &guest);
-    let before = super::both(lab, &guest);
+    let before = settled(lab, &guest);
     let mut steps = 0;
     for n in 0..100 {
         for fault in faults {
