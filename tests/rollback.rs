@@ -4,7 +4,7 @@
 mod lab;
 
 use lab::inside::{every_step_rolls_back, request, there_and_back};
-use lab::{Lab, both, no_root};
+use lab::{Lab, both, no_root, settled};
 use pipework::plan::Birth;
 
 /// A guest with a way out of its own, which a gateway replaces.
@@ -98,7 +98,7 @@ fn what_is_taken_back_after_all_went_well_leaves_nothing_either() {
         let guest = lab.guest();
         lab.host.sh(NIC);
         guest.sh(GUEST);
-        let before = both(&lab, &guest);
+        let before = settled(&[&lab.host, &guest], || both(&lab, &guest));
         there_and_back(&lab.host, &request(words, &guest), Birth::Guest, || assert_ne!(guest.link("eth1"), serde_json::Value::Null));
         lab::assert_same(&before, &both(&lab, &guest), words);
     }

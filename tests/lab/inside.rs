@@ -177,7 +177,7 @@ pub fn rolls_back_on(
     state: &dyn Fn() -> Vec<String>,
 ) {
     let request = request(words, guest);
-    let before = state();
+    let before = super::settled(&[&lab.host, guest], state);
     let mut steps = 0;
     for n in 0..100 {
         for fault in faults {

@@ -252,6 +252,24 @@ pub fn both(lab: &Lab, guest: &Space) -> Vec<String> {
     lab.host.state().into_iter().chain(guests).collect()
 }
 
+/// The state once it stays as it is: the kernel makes the routes of an IPv6 address in its own time, when nobody else has it.
+pub fn settled(spaces: &[&Space], state: impl Fn() -> Vec<String>) -> Vec<String> {
+    let is_tentative = |space: &&Space| !space.sh("ip -6 addr show tentative scope global").trim().is_empty();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while spaces.iter().any(&is_tentative) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut before = state();
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = state();
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
 /// Waits until something is so, for at most twenty seconds: the machine may be busy.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
