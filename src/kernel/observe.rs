@@ -9,7 +9,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressM
 use super::netns::Namespace;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
-use super::{decode, sysctl};
+use super::{access, decode, sysctl};
+use crate::model::access::AccessFacts;
 use crate::model::error::KernelError;
 use crate::model::facts::{
     self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts,
@@ -55,8 +56,28 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
         guest.link = find_link(&mut sides.guest, "ib0")?;
     }
     host.peer = peer(&mut sides.host, guest.link.as_ref())?;
+    host.access = access_facts(request, &host, guest.link.as_ref(), &mut sides)?;
     let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
     Ok((Facts { host, guest, fresh_mac }, sides))
+}
+
+/// Opens both sides without a look at them.
+///
+/// # Errors
+/// As [`look`].
+pub fn open(namespace: &Namespace) -> Result<Sides<'_>, KernelError> {
+    Ok(Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace })
+}
+
+fn access_facts(
+    request: &AttachRequest,
+    host: &HostFacts,
+    guest_link: Option<&LinkFacts>,
+    sides: &mut Sides<'_>,
+) -> Result<Option<AccessFacts>, KernelError> {
+    let (true, Some(addr)) = (request.host_access, &request.addr.addr) else { return Ok(None) };
+    let parent = if request.tag.is_some() { host.vlan_link.as_ref() } else { host.link.as_ref() };
+    access::look(addr, parent, guest_link, &mut sides.host, &mut sides.guest).map(Some)
 }
 
 fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Result<HostFacts, KernelError> {
@@ -146,10 +167,13 @@ fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelErro
 }
 
 fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+    Ok(addr_answers(socket, family)?.iter().filter_map(decode::addr).collect())
+}
+
+pub(super) fn addr_answers(socket: &mut Netlink, family: Family) -> Result<Vec<Answer>, KernelError> {
     let mut message = AddressMessage::default();
     message.header.family = address_family(family);
-    let answers = socket.dump(&RouteNetlinkMessage::GetAddress(message))?;
-    Ok(answers.iter().filter_map(decode::addr).collect())
+    socket.dump(&RouteNetlinkMessage::GetAddress(message))
 }
 
 fn default_routes(guest: &mut Netlink, gateway: IpAddr) -> Result<Vec<RouteFacts>, KernelError> {
@@ -172,15 +196,15 @@ fn routes(socket: &mut Netlink, family: Family, wanted: impl Fn(&RouteMessage) -
     Ok(answers.into_iter().filter_map(|answer| decode::route(answer, &mut name)).collect())
 }
 
-fn address_family(family: Family) -> AddressFamily {
+pub(super) fn address_family(family: Family) -> AddressFamily {
     match family {
         Family::Inet => AddressFamily::Inet,
         Family::Inet6 => AddressFamily::Inet6,
     }
 }
 
-/// A random address for a bridge. Should the kernel have no random bytes, the clock must do.
-fn fresh_mac() -> MacAddr {
+/// A random address for a link. Should the kernel have no random bytes, the clock must do.
+pub(super) fn fresh_mac() -> MacAddr {
     let mut bytes = [0u8; 6];
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -35,6 +35,7 @@ const NLA_TYPE_MASK: u16 = 0x3fff;
 pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_NEWNEIGH: u16 = 28;
 pub(super) const RTM_DELROUTE: u16 = 25;
 /// `struct nlmsghdr`
 const HEADER: usize = 16;

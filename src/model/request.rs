@@ -33,6 +33,8 @@ pub struct AttachRequest {
     pub direct_phys: bool,
     /// `--force`: take a NIC that this host itself needs.
     pub force: bool,
+    /// `--host-access`: host and guest can reach each other across a macvlan.
+    pub host_access: bool,
 }
 
 impl AttachRequest {
@@ -42,7 +44,7 @@ impl AttachRequest {
             AddrWord::Static(spec) => (spec, None),
             AddrWord::Dynamic(dynamic) => (AddrSpec { addr: None, gateway: None }, Some(dynamic)),
         };
-        Self { host_if, guest, addr, dynamic, guest_if: None, local_if: None, mac: None, tag: None, direct_phys: false, force: false }
+        Self { host_if, guest, addr, dynamic, guest_if: None, local_if: None, mac: None, tag: None, direct_phys: false, force: false, host_access: false }
     }
 }
 

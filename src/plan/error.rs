@@ -105,6 +105,9 @@ pub enum PlanError {
     /// MAC on InfiniBand. The original's words.
     #[error("MACADDR configuration unsupported for IPoIB interfaces.")]
     IpoibMac,
+    /// `--host-access` cannot be had.
+    #[error(transparent)]
+    Access(#[from] super::access::AccessError),
     /// VLAN on a dummy.
     #[error("a dummy interface has no VLAN")]
     DummyVlan,
@@ -158,6 +161,7 @@ impl PlanError {
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
             Self::IpoibMac => "leave the MAC address out".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
+            Self::Access(error) => return error.hint(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,
         })
     }

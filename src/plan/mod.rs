@@ -1,5 +1,6 @@
 //! Planning: from what is asked and what is there to an ordered list of steps, or the reason why not. Pure.
 
+mod access;
 mod addressing;
 mod bridge;
 mod error;
@@ -11,9 +12,11 @@ mod same;
 #[cfg(test)]
 mod tests;
 
+pub use access::removal;
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 
+use crate::model::access::Grant;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
@@ -37,6 +40,7 @@ pub struct Plan {
     guest_if: IfName,
     host_if: String,
     announce: Option<Announce>,
+    access: Option<Grant>,
 }
 
 /// What is to be told to the neighbours once the link is up.
@@ -67,6 +71,11 @@ impl Plan {
     /// The host interface, as it is called on this host.
     pub fn host_if(&self) -> &str {
         &self.host_if
+    }
+
+    /// The host's access to the guest, when it is asked for.
+    pub fn access(&self) -> Option<&Grant> {
+        self.access.as_ref()
     }
 
     /// Whom to tell, if anybody.
@@ -103,9 +112,13 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     let job = Job { request, facts, birth, names: Names::of(&facts.guest.id), guest_if: guest_if(request, kind) };
     job.check_options(kind)?;
     if let Some(existing) = &facts.guest.link {
-        return same::unchanged(request, facts, existing, kind);
+        let mut plan = same::unchanged(request, facts, existing, kind)?;
+        plan.access = access::grant(&job)?;
+        plan.ops = access::ops(&job, plan.access.as_ref())?;
+        return Ok(plan);
     }
     addressing::check(&job)?;
+    let access = access::grant(&job)?;
     let mut ops = match kind {
         Kind::Bridge => bridge::ops(&job)?,
         Kind::Nic => nic::ops(&job)?,
@@ -114,8 +127,9 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     };
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
     ops.extend(addressing::ops(&job));
+    ops.extend(access::ops(&job, access.as_ref())?);
     ops.extend(last);
-    Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if })
+    Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if, access })
 }
 
 /// What the first word is: what the host has of that name decides, then how the name begins.
@@ -192,6 +206,7 @@ impl Job<'_> {
 
     /// Options that contradict the kind.
     fn check_options(&self, kind: Kind) -> Result<(), PlanError> {
+        access::check(self, kind)?;
         match kind {
             Kind::Bridge if self.request.tag.is_some() => Err(PlanError::not_yet(
                 "a VLAN on a Linux bridge",

@@ -63,7 +63,7 @@ fn macvlan(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     if !parent.link.is_some_and(|l| l.up) {
         ops.push(Op::SetUp { link: LinkRef::host(&parent.name) });
     }
-    let (link, moves) = job.newborn("ph", Some(parent.mtu), job.request.mac);
+    let (link, moves) = job.newborn("ph", Some(parent.mtu), super::access::guest_mac(job));
     ops.push(Op::AddMacvlan { parent: parent.name.clone(), link });
     ops.extend(moves);
     Ok(ops)
