@@ -46,6 +46,9 @@ pub struct AttachArgs {
     /// With --direct-phys: even a NIC that this host needs (default route, bridge port)
     #[arg(long)]
     force: bool,
+    /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
+    #[arg(long)]
+    host_access: bool,
     /// Say each step on standard error
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -96,6 +99,7 @@ impl TryFrom<&AttachArgs> for AttachRequest {
             tag: last.tag,
             direct_phys: args.direct_phys,
             force: args.force,
+            host_access: args.host_access,
             ..Self::new(args.host_if.parse()?, args.guest.parse()?, addr)
         })
     }

@@ -4,6 +4,7 @@ mod cgroup;
 mod docker;
 mod endpoint;
 mod process;
+pub mod trace;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@ use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
-use crate::model::types::{IfAddr, IfName, LinkRef, Side};
+use crate::model::types::{IfAddr, IfName, LinkRef, MacAddr, Side};
 use crate::plan::execute::Kernel;
 
 /// The two sides of one attachment, open.
@@ -148,9 +148,9 @@ impl<'a> System<'a> {
     }
 
     /// Removes a shim unless a route goes through it. Leaving it is no failure.
-    fn del_unused_shim(&mut self, name: &IfName) -> Result<(), KernelError> {
-        let index = self.host_index(name)?;
-        if access::routes_through(self.host, index)? > 0 {
+    fn del_unused_shim(&mut self, name: &IfName, mac: MacAddr) -> Result<(), KernelError> {
+        let Some(link) = find_link(self.host, name.as_str())? else { return Ok(()) };
+        if link.mac != Some(mac) || access::routes_through(self.host, link.index)? > 0 {
             return Ok(());
         }
         self.del_link(&LinkRef::host(name))
@@ -259,17 +259,18 @@ impl Kernel for System<'_> {
             Op::DelRoute { side, route } => self.socket(*side).request_raw(RTM_DELROUTE, 0, &route.raw).map(|_| ()),
             Op::RestoreRoute { side, route, moved } => self.restore_route(*side, &route.raw, moved.as_ref()),
             Op::AddShim { shim } => self.add_shim(shim),
-            Op::DelUnusedShim { name } => self.del_unused_shim(name),
+            Op::DelUnusedShim { name, mac } => self.del_unused_shim(name, *mac),
             Op::AddNeigh { neigh } => {
+                // The first of a shim's IPv6 guests: new links of the host may have IPv6 off. It goes with the link.
+                if neigh.link.side == Side::Host && neigh.ip.is_ipv6() {
+                    sysctl::ensure_ipv6(&neigh.link.name)?;
+                }
                 let index = self.index(&neigh.link)?;
                 let message = RouteNetlinkMessage::NewNeighbour(access::neigh(index, neigh));
                 self.send(neigh.link.side, &message, NLM_F_CREATE | NLM_F_REPLACE)
             }
             Op::DelNeigh { neigh } => self.change(&neigh.link, |index| RouteNetlinkMessage::DelNeighbour(access::neigh(index, neigh))),
             Op::AddShimRoute { route } => {
-                if route.to.is_ipv6() {
-                    sysctl::ensure_ipv6(&route.dev)?;
-                }
                 let index = self.host_index(&route.dev)?;
                 self.send(Side::Host, &RouteNetlinkMessage::NewRoute(access::route(index, route, true)), NEW)
             }

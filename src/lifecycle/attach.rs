@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::access::{Accesses, Claim};
 use super::dynamic::{Asking, Configured, configure};
 use super::{AttachError, NoAddress};
 use crate::guest::{self, Held};
@@ -69,23 +70,48 @@ fn attach_once(
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Attached, AttachError> {
     let held = guest::hold(&request.guest)?;
+    let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
 
     let account = Account { request, options, guest: &held.id, start };
+    let claim = match (&accesses, planned.access()) {
+        (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
+        _ => None,
+    };
     if options.dry_run || planned.ops().is_empty() {
+        claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let report = account.report(&planned, outcome, warnings);
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 
     let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &sides.home, options) };
-    let (done, addr) = run.carry_out(planned, &mut sides, &mut warnings, watch)?;
+    let ended = run.carry_out(planned, &mut sides, &mut warnings, watch);
+    // A record goes when nothing is left of what it is about.
+    let is_left = ended.as_ref().map_or_else(|error| error.undone().is_some_and(|u| !u.left.is_empty()), |_| true);
+    claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
+    let (done, addr) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
     report.address = addr;
     drop(sides);
     Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held) })
+}
+
+/// Waits until no other run changes an access of the host's, when the request is about one.
+fn begin_access(
+    request: &AttachRequest,
+    options: &Options,
+    warnings: &mut Vec<String>,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<Option<Accesses>, AttachError> {
+    if !request.host_access {
+        return Ok(None);
+    }
+    let (accesses, left) = Accesses::begin(&options.run_dir, options.dry_run, watch)?;
+    warnings.extend(left.into_iter().map(|left| format!("of a guest that is gone: could not {left}")));
+    Ok(Some(accesses))
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.

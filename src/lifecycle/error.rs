@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::DynamicError;
+use super::{AccessError, DynamicError};
 use crate::guest::GuestError;
 use crate::kernel::privilege;
 use crate::model::dynamic::Dynamic;
@@ -32,6 +32,9 @@ pub enum AttachError {
     /// It cannot be done, and nothing was.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The host's access to the guest cannot be had, and nothing was done.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// It failed half way, and was undone.
     #[error(transparent)]
     Execute(#[from] Box<ExecuteError>),
@@ -63,6 +66,7 @@ impl AttachError {
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
             Self::Observe(_) => None,
             Self::Plan(error) => error.hint(),
+            Self::Access(error) => error.hint(),
             Self::Execute(error) => hint(&error.op, &error.cause),
             Self::Dynamic(error) => error.cause.hint(),
         }

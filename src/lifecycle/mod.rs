@@ -1,10 +1,12 @@
 //! The use cases that every front end calls.
 
+mod access;
 mod attach;
 mod dynamic;
 mod error;
 mod inside;
 
+pub use access::{AccessError, list_access, prune_access, remove_access};
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};

@@ -197,6 +197,8 @@ pub enum Op {
     DelUnusedShim {
         /// Its name.
         name: IfName,
+        /// Its MAC address: a link with another one is not the shim.
+        mac: MacAddr,
     },
     /// Makes a neighbour known for good, in place of what was learnt of it.
     AddNeigh {
@@ -275,7 +277,7 @@ impl Op {
             Self::AddAddr { link, addr } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
             Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
-            Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone() }],
+            Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
             Self::AddNeigh { neigh } => vec![Self::DelNeigh { neigh: neigh.clone() }],
             Self::DelNeigh { neigh } => vec![Self::AddNeigh { neigh: neigh.clone() }],
             Self::AddShimRoute { route } => vec![Self::DelShimRoute { route: route.clone() }],
@@ -368,7 +370,7 @@ impl Op {
             Self::DelRoute { side, route } => format!("delete route {} {}", route.text, on(*side)),
             Self::RestoreRoute { side, route, .. } => format!("put route {} back {}", route.text, on(*side)),
             Self::AddShim { shim } => format!("make {}, the host's own macvlan on {}", shim.name, shim.parent),
-            Self::DelUnusedShim { name } => format!("remove {name}"),
+            Self::DelUnusedShim { name, .. } => format!("remove {name}"),
             Self::AddNeigh { neigh } => format!("make {} known as {} on {}", neigh.ip, neigh.mac, neigh.link),
             Self::DelNeigh { neigh } => format!("forget {} on {}", neigh.ip, neigh.link),
             Self::AddShimRoute { route } => format!("add route {route} on the host"),

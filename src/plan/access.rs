@@ -248,7 +248,7 @@ pub fn removal(user: &User, guest_is_there: bool, is_last: bool) -> Vec<Op> {
         }
     }
     if is_last {
-        ops.push(Op::DelUnusedShim { name: user.shim.clone() });
+        ops.push(Op::DelUnusedShim { name: user.shim.clone(), mac: user.shim_mac });
     }
     ops
 }

@@ -16,15 +16,16 @@ use pipework::plan::{Birth, plan};
 
 use super::Space;
 
-/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` may stand first.
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` and `--host-access` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
     let direct_phys = words.contains("--direct-phys");
-    let mut words = words.split_whitespace().filter(|w| *w != "--direct-phys");
+    let host_access = words.contains("--host-access");
+    let mut words = words.split_whitespace().filter(|w| !w.starts_with("--"));
     let host_if = words.next().unwrap().parse().unwrap();
     let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
     let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
-    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, ..all }
+    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, host_access, ..all }
 }
 
 /// How a step goes wrong.
