@@ -94,8 +94,7 @@ impl Drop for Running {
 /// Fails unless each of the pings was answered: the last may have been on its way when the program was stopped.
 #[track_caller]
 fn nothing_was_lost(output: &str) {
-    let answered: Vec<u64> =
-        output.lines().filter_map(|l| l.split("icmp_seq=").nth(1)?.split(' ').next()?.parse().ok()).collect();
+    let answered: Vec<u64> = output.lines().filter_map(|l| l.split("icmp_seq=").nth(1)?.split(' ').next()?.parse().ok()).collect();
     let last = *answered.last().unwrap();
     assert_eq!(answered, (1..=last).collect::<Vec<_>>(), "each was answered once, in order");
     let sent: u64 = output.lines().find(|l| l.contains("transmitted")).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -144,7 +143,8 @@ fn host_and_guest_reach_each_other_and_neither_the_host_nor_the_lan_notices() {
         nothing_was_lost(&ping.stop());
     }
     let news = news.stop();
-    let of_host: Vec<&str> = news.lines().filter(|l| l.contains("lladdr") && (l.contains("192.168.1.5 ") || l.contains("fd00::5 "))).collect();
+    let of_host: Vec<&str> =
+        news.lines().filter(|l| l.contains("lladdr") && (l.contains("192.168.1.5 ") || l.contains("fd00::5 "))).collect();
     assert!(of_host.iter().all(|line| line.contains(MAC)), "{news}");
     assert_same(&before, &host.state(), "the host");
     assert!(four.link("eth1") != Value::Null && lan.has_no_records());
@@ -203,7 +203,8 @@ fn the_same_again_changes_nothing_and_what_is_missing_is_added() {
     unchanged(&format!("--host-access {line}"));
     unchanged(&line);
     // What others take away comes back, and a changed MAC address is followed.
-    for harm in ["ip link set pws-nic0 down", "ip link del pws-nic0", "ip route del 192.168.1.10", "ip neigh del 192.168.1.10 dev pws-nic0"] {
+    for harm in ["ip link set pws-nic0 down", "ip link del pws-nic0", "ip route del 192.168.1.10", "ip neigh del 192.168.1.10 dev pws-nic0"]
+    {
         lan.lab.host.sh(harm);
         lan.lab.ok(&format!("--host-access {line}"));
         reach_each_other(&lan.lab.host, &guest, "192.168.1.5", "192.168.1.10");
@@ -394,6 +395,33 @@ fn the_host_talks_from_its_address_in_the_guests_subnet_and_follows_it() {
     lan.attach(&guest, "10.8.0.2/24");
     assert!(host.sh("ip route get 10.8.0.2").contains("dev pws-nic0 src 192.168.1.5"));
     reach_each_other(host, &guest, "192.168.1.5", "10.8.0.2");
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_made_good_by_the_next_one() {
+    if no_root() {
+        return;
+    }
+    let lan = Lan::new();
+    let before = lan.lab.host.state();
+    for n in 0..12 {
+        let guest = lan.lab.guest();
+        let line = format!("--host-access nic0 pid:{} 192.168.1.10/24", guest.pid());
+        let mut killed = lan.lab.program().args(line.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(1500 * n));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        // What has no address yet is not what was asked for, with access or without it.
+        if lan.lab.run(&line).code != Some(0) {
+            guest.sh("ip link del eth1");
+            lan.lab.ok(&line);
+        }
+        reach_each_other(&lan.lab.host, &guest, "192.168.1.5", "192.168.1.10");
+        lan.lab.run(&format!("host-access --remove pid:{}", guest.pid()));
+        assert_same(&before, &lan.lab.host.state(), &format!("killed after {n} times 1.5 ms"));
+        assert!(lan.has_no_records());
+        let _ = std::fs::remove_file(format!("/var/run/netns/{}", guest.pid()));
+    }
 }
 
 #[test]

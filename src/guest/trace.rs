@@ -13,7 +13,7 @@ const KEPT: [&str; 4] = ["/run/netns", "/var/run/netns", "/run/docker/netns", "/
 pub fn namespace(first: &str, inode: u64) -> Option<Namespace> {
     let is_it = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|m| m.ino() == inode);
     let kept = KEPT.iter().flat_map(|directory| entries(Path::new(directory)));
-    let candidates = std::iter::once(PathBuf::from(first)).chain(kept).chain(of_processes());
+    let candidates = std::iter::once(PathBuf::from(first)).chain(kept).chain(std::iter::once_with(of_processes).flatten());
     let opened = candidates.filter(is_it).filter_map(|path| Namespace::open(&path).ok());
     // The file may have become another's between the look at it and its opening.
     opened.into_iter().find(|namespace| namespace.inode() == inode)

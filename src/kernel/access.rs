@@ -11,6 +11,7 @@ use rtnetlink::{LinkMacVlan, LinkMessageBuilder};
 
 use super::decode;
 use super::encode;
+use super::netns::Namespace;
 use super::observe::{self, address_family, fresh_mac};
 use super::system::{find_link, link_at};
 use super::wire::{Answer, Netlink, RTM_NEWNEIGH};
@@ -19,8 +20,6 @@ use crate::model::error::KernelError;
 use crate::model::facts::{LinkFacts, LinkKind};
 use crate::model::op::NewRoute;
 use crate::model::types::{Family, IfAddr, MacAddr};
-
-use super::netns::Namespace;
 
 /// What there is of the host's access to a guest that has `addr`, or is to get it, through a macvlan on `parent`.
 pub(super) fn look(
@@ -117,7 +116,9 @@ fn on_link(guest: &mut Netlink, family: Family, index: u32) -> Result<Vec<IpAddr
             && is_host_route(message, None)
             && !message.attributes.iter().any(|a| matches!(a, RouteAttribute::Gateway(_)))
     };
-    let to = |message: &RouteMessage| message.attributes.iter().find_map(|a| if let RouteAttribute::Destination(ip) = a { plain(ip) } else { None });
+    let to = |message: &RouteMessage| {
+        message.attributes.iter().find_map(|a| if let RouteAttribute::Destination(ip) = a { plain(ip) } else { None })
+    };
     Ok(unicast_routes(guest, family)?.iter().filter(|(m, _)| direct(m)).filter_map(|(m, _)| to(m)).collect())
 }
 
@@ -196,10 +197,8 @@ pub(super) fn neigh(index: u32, neigh: &Neigh) -> NeighbourMessage {
     message.header.ifindex = index;
     message.header.state = NeighbourState::Permanent;
     message.header.kind = RouteType::Unspec;
-    message.attributes = vec![
-        NeighbourAttribute::Destination(neigh.ip.into()),
-        NeighbourAttribute::LinkLayerAddress(neigh.mac.octets().to_vec()),
-    ];
+    message.attributes =
+        vec![NeighbourAttribute::Destination(neigh.ip.into()), NeighbourAttribute::LinkLayerAddress(neigh.mac.octets().to_vec())];
     message
 }
 

@@ -64,6 +64,7 @@ impl AccessError {
             }
             Self::NoUser { .. } => Some("`pipework host-access` lists who has".into()),
             Self::Guest(error) => error.hint(),
+            Self::Records(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
             Self::Records(_) | Self::Kernel(_) | Self::Left(_) => None,
         }
     }
@@ -79,7 +80,7 @@ type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 /// The accesses of this host while one of them changes: nobody else changes one meanwhile.
 pub(super) struct Accesses {
     users: Users,
-    _lock: Option<ExclusiveLock>,
+    lock: Option<ExclusiveLock>,
 }
 
 impl Accesses {
@@ -87,11 +88,11 @@ impl Accesses {
     pub(super) fn begin(run_dir: &Path, look_only: bool, watch: Watch<'_>) -> Result<(Self, Vec<String>), AccessError> {
         let users = Users::of(run_dir, Namespace::current()?.inode());
         if look_only {
-            return Ok((Self { users, _lock: None }, Vec::new()));
+            return Ok((Self { users, lock: None }, Vec::new()));
         }
         let lock = users.lock()?;
         let left = prune_all(&users, watch)?.left;
-        Ok((Self { users, _lock: Some(lock) }, left))
+        Ok((Self { users, lock: Some(lock) }, left))
     }
 
     /// Records what is about to be granted, unless another guest has it. Taken back unless it is kept.
@@ -102,8 +103,8 @@ impl Accesses {
             let (interface, guest) = (other.interface.clone(), other.guest.clone());
             return Err(AccessError::Taken { address: other.address, interface, guest });
         }
-        let before = if self._lock.is_some() { self.users.put(&user)? } else { None };
-        Ok(Claim { users: self._lock.as_ref().map(|_| &self.users), user, before })
+        let before = if self.lock.is_some() { self.users.put(&user)? } else { None };
+        Ok(Claim { users: self.lock.as_ref().map(|_| &self.users), user, before })
     }
 }
 
@@ -203,12 +204,11 @@ fn take_all(users: &Users, meant: Vec<User>, watch: Watch<'_>) -> Result<Taken, 
 }
 
 fn take_away(user: &User, is_last: bool, watch: Watch<'_>) -> Result<Vec<String>, AccessError> {
-    let guest = trace::namespace(&user.path, user.netns);
+    let has_it = |namespace: &Namespace| matches!(has_macvlan(namespace, user.mac, user.parent_index), Ok(true));
+    let guest = trace::namespace(&user.path, user.netns).filter(has_it);
+    let there = guest.is_some();
     // Without a guest all steps are the host's, and its own namespace stands in.
-    let (there, namespace) = match guest {
-        Some(namespace) => (has_macvlan(&namespace, user.mac, user.parent_index)?, namespace),
-        None => (false, Namespace::current()?),
-    };
+    let namespace = guest.map_or_else(Namespace::current, Ok)?;
     let mut sides = observe::open(&namespace)?;
     let mut system = System::new(&mut sides);
     let mut left = Vec::new();

@@ -304,8 +304,12 @@ impl Op {
             Self::AddBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
-            Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
-            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => errno == Errno::ENODEV,
+            Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
+                matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
+            }
+            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
+                errno == Errno::ENODEV
+            }
             Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),

@@ -44,7 +44,19 @@ impl AttachRequest {
             AddrWord::Static(spec) => (spec, None),
             AddrWord::Dynamic(dynamic) => (AddrSpec { addr: None, gateway: None }, Some(dynamic)),
         };
-        Self { host_if, guest, addr, dynamic, guest_if: None, local_if: None, mac: None, tag: None, direct_phys: false, force: false, host_access: false }
+        Self {
+            host_if,
+            guest,
+            addr,
+            dynamic,
+            guest_if: None,
+            local_if: None,
+            mac: None,
+            tag: None,
+            direct_phys: false,
+            force: false,
+            host_access: false,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr};
 
 /// Why there can be no access.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum AccessError {
+pub enum AccessRefusal {
     /// Only a macvlan shuts the host out.
     #[error("--host-access is for guests with a macvlan on a NIC: {host_if} is {is}")]
     NoMacvlan {
@@ -71,7 +71,7 @@ pub enum AccessError {
     },
 }
 
-impl AccessError {
+impl AccessRefusal {
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -91,11 +91,11 @@ impl AccessError {
 }
 
 /// Refuses what can never work, before anything else is looked at.
-pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessError> {
+pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessRefusal> {
     if !job.request.host_access {
         return Ok(());
     }
-    let refuse = |is, instead: &str| Err(AccessError::NoMacvlan { host_if: job.host_name(), is, instead: instead.to_owned() });
+    let refuse = |is, instead: &str| Err(AccessRefusal::NoMacvlan { host_if: job.host_name(), is, instead: instead.to_owned() });
     let leave = "leave out --host-access";
     match kind {
         Kind::Bridge => refuse(
@@ -108,8 +108,8 @@ pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessError> {
         Kind::Nic => Ok(()),
     }?;
     match (&job.request.dynamic, job.request.addr.addr) {
-        (Some(dynamic), _) => Err(AccessError::NoAddress { asked: dynamic.to_string() }),
-        (None, None) => Err(AccessError::NoAddress { asked: job.request.addr.to_string() }),
+        (Some(dynamic), _) => Err(AccessRefusal::NoAddress { asked: dynamic.to_string() }),
+        (None, None) => Err(AccessRefusal::NoAddress { asked: job.request.addr.to_string() }),
         (None, Some(_)) => Ok(()),
     }
 }
@@ -123,14 +123,14 @@ pub(super) fn guest_mac(job: &Job<'_>) -> Option<MacAddr> {
 pub(super) fn grant(job: &Job<'_>) -> Result<Option<Grant>, PlanError> {
     let (Some(facts), Some(addr)) = (&job.facts.host.access, job.request.addr.addr) else { return Ok(None) };
     let (name, link) = parent(job)?;
-    let no_source = || AccessError::NoSource { family: addr.family(), parent: name.to_string(), guest: addr };
+    let no_source = || AccessRefusal::NoSource { family: addr.family(), parent: name.to_string(), guest: addr };
     let link = link.ok_or_else(no_source)?;
     if link.master.is_some() {
         // Any other master was refused for the macvlan's own sake.
-        return Err(AccessError::Vrf { parent: name.to_string() }.into());
+        return Err(AccessRefusal::Vrf { parent: name.to_string() }.into());
     }
     if let Some(dev) = &facts.taken_by {
-        return Err(AccessError::OwnAddress { addr: addr.ip(), dev: dev.clone() }.into());
+        return Err(AccessRefusal::OwnAddress { addr: addr.ip(), dev: dev.clone() }.into());
     }
     let source = source(facts, addr.ip()).ok_or_else(no_source)?;
     let existing = job.facts.guest.link.as_ref().and_then(|l| l.mac);
@@ -191,12 +191,9 @@ fn shim_ops(job: &Job<'_>, grant: &Grant, facts: &AccessFacts) -> Result<(Vec<Op
     let make = Op::AddShim { shim };
     match &facts.shim {
         None => Ok((vec![make], None)),
-        Some(link) if !is_shim_of(link, parent) => Err(AccessError::ForeignShim {
-            name: link.name.clone(),
-            parent: grant.parent.to_string(),
-            is: link.describe(),
+        Some(link) if !is_shim_of(link, parent) => {
+            Err(AccessRefusal::ForeignShim { name: link.name.clone(), parent: grant.parent.to_string(), is: link.describe() }.into())
         }
-        .into()),
         Some(link) if link.up => Ok((Vec::new(), Some(link.index))),
         // Left by a run that was killed while it made it, or set down by hand: nothing goes through it.
         Some(_) => Ok((vec![Op::DelLink { link: LinkRef::host(&grant.shim) }, make], None)),
@@ -209,7 +206,9 @@ fn is_shim_of(link: &LinkFacts, parent: Option<&LinkFacts>) -> bool {
     let Some(parent) = parent else { return false };
     let marked = link.alt_names.iter().any(|name| name.starts_with(SHIM_MARK));
     let own = parent.mac.and_then(|mac| shim_mac(&parent.name, mac).ok());
-    matches!(link.kind, LinkKind::Macvlan { bridge_mode: true }) && link.link == Some(parent.index) && (marked || (own.is_some() && link.mac == own))
+    matches!(link.kind, LinkKind::Macvlan { bridge_mode: true })
+        && link.link == Some(parent.index)
+        && (marked || (own.is_some() && link.mac == own))
 }
 
 fn neigh_ops(wanted: Neigh, known: Option<MacAddr>) -> Vec<Op> {
@@ -220,11 +219,11 @@ fn neigh_ops(wanted: Neigh, known: Option<MacAddr>) -> Vec<Op> {
     }
 }
 
-fn route_ops(grant: &Grant, facts: &AccessFacts, shim: Option<u32>) -> Result<Vec<Op>, AccessError> {
+fn route_ops(grant: &Grant, facts: &AccessFacts, shim: Option<u32>) -> Result<Vec<Op>, AccessRefusal> {
     let wanted = ShimRoute { dev: grant.shim.clone(), to: grant.address, src: grant.source };
     match &facts.route {
         None => Ok(vec![Op::AddShimRoute { route: wanted }]),
-        Some(route) if shim.is_none() || route.index != shim => Err(AccessError::RouteInTheWay { route: route.text.clone() }),
+        Some(route) if shim.is_none() || route.index != shim => Err(AccessRefusal::RouteInTheWay { route: route.text.clone() }),
         Some(route) if route.src == Some(grant.source) => Ok(Vec::new()),
         Some(route) => {
             // The host's address has changed. One without a source gets one back only with it.

@@ -107,7 +107,7 @@ pub enum PlanError {
     IpoibMac,
     /// `--host-access` cannot be had.
     #[error(transparent)]
-    Access(#[from] super::access::AccessError),
+    Access(#[from] super::access::AccessRefusal),
     /// VLAN on a dummy.
     #[error("a dummy interface has no VLAN")]
     DummyVlan,

@@ -12,7 +12,7 @@ mod same;
 #[cfg(test)]
 mod tests;
 
-pub use access::removal;
+pub use access::{AccessRefusal, removal};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 
@@ -118,13 +118,13 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
         return Ok(plan);
     }
     addressing::check(&job)?;
-    let access = access::grant(&job)?;
     let mut ops = match kind {
         Kind::Bridge => bridge::ops(&job)?,
         Kind::Nic => nic::ops(&job)?,
         Kind::Ipoib => link::ipoib(&job)?,
         Kind::Dummy => link::dummy(&job)?,
     };
+    let access = access::grant(&job)?;
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
     ops.extend(addressing::ops(&job));
     ops.extend(access::ops(&job, access.as_ref())?);
