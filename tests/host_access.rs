@@ -5,6 +5,7 @@ mod lab;
 
 use std::io::Read;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use lab::inside::{Fault, every_step_rolls_back, fail_at, request};
 use lab::{Lab, Space, assert_same, both, eventually, no_root};
@@ -117,6 +118,8 @@ fn host_and_guest_reach_each_other_and_neither_the_host_nor_the_lan_notices() {
 
     lan.attach(&four, "192.168.1.10/24@192.168.1.1");
     lan.attach(&six, "fd00::10/64@fd00::1");
+    // What a neighbour has just learnt it does not change for a second (LOCKTIME, net/ipv4/arp.c): it would be too late then.
+    std::thread::sleep(Duration::from_millis(1500));
     reach_each_other(host, &four, "192.168.1.5", "192.168.1.10");
     reach_each_other(host, &six, "fd00::5", "fd00::10");
     assert!(reaches(&four, "192.168.1.1") && reaches(&six, "fd00::1") && reaches(gateway, "192.168.1.10"));
@@ -408,7 +411,7 @@ fn a_run_that_is_killed_at_any_moment_is_made_good_by_the_next_one() {
         let guest = lan.lab.guest();
         let line = format!("--host-access nic0 pid:{} 192.168.1.10/24", guest.pid());
         let mut killed = lan.lab.program().args(line.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_micros(1500 * n));
+        std::thread::sleep(Duration::from_micros(1500 * n));
         killed.kill().unwrap();
         killed.wait().unwrap();
         // What has no address yet is not what was asked for, with access or without it.
