@@ -26,7 +26,11 @@ pub(super) fn no_autoconf(link: &IfName) -> Result<(), KernelError> {
     // IN6_ADDR_GEN_MODE_NONE, linux/if_link.h: not even a link-local address.
     for (setting, value) in [("accept_ra", "0"), ("autoconf", "0"), ("addr_gen_mode", "1")] {
         let path = conf.join(setting);
-        std::fs::write(&path, value).map_err(|error| file_error(&path, &error))?;
+        match std::fs::write(&path, value) {
+            // Old kernels have no addr_gen_mode: the link-local address does no harm.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file_error(&path, &error)),
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -76,7 +76,9 @@ impl AccessRefusal {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoMacvlan { instead, .. } => instead.clone(),
-            Self::NoAddress { .. } => "give one, like 192.168.1.10/24".into(),
+            Self::NoAddress { .. } => {
+                "give one, like 192.168.1.10/24; for one that is leased, attach without --host-access, then again with the address it got".into()
+            }
             Self::NoSource { parent, guest, .. } => {
                 format!("give it one, in the guest's subnet at best: ip addr add ADDRESS/{} dev {parent}", guest.prefix())
             }
