@@ -401,6 +401,25 @@ fn the_host_talks_from_its_address_in_the_guests_subnet_and_follows_it() {
 }
 
 #[test]
+fn what_the_kernel_refuses_leaves_neither_link_nor_record() {
+    if no_root() {
+        return;
+    }
+    let lan = Lan::new();
+    let guest = lan.lab.guest();
+    let line = format!("--host-access nic0 pid:{} 192.168.1.10/24", guest.pid());
+    // Two macvlans on one NIC cannot both be up with one MAC address: the shim is made, and then refused.
+    let planned = lan.lab.run(&format!("--dry-run {line}")).out;
+    let mac = planned.split("broadcast ").nth(1).unwrap().split(' ').next().unwrap();
+    lan.lab.host.sh(&format!("ip link add twin link nic0 address {mac} type macvlan mode bridge; ip link set twin up"));
+    let before = both(&lan.lab, &guest);
+    let error = lan.lab.fails(&line, "make pws-nic0, the host's own macvlan on nic0");
+    assert!(error.contains("undone: 3 of 3 steps"), "{error}");
+    assert_same(&before, &both(&lan.lab, &guest), "both sides");
+    assert!(lan.has_no_records());
+}
+
+#[test]
 fn a_run_that_is_killed_at_any_moment_is_made_good_by_the_next_one() {
     if no_root() {
         return;
