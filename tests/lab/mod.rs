@@ -1,8 +1,10 @@
 //! A private world for a test: a host and guests, each a network namespace held by a process, judged by iproute2.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod dhcp;
 pub mod engine;
 pub mod inside;
+pub mod ovs;
 
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -248,6 +250,8 @@ pub fn has_kind(kind: &str) -> bool {
     let lab = Space::new();
     match kind {
         "vlan" => lab.try_sh("ip link add v0 type veth peer name v1 && ip link add link v0 name v0.5 type vlan id 5"),
+        "ovs" => lab.try_sh("modprobe -q openvswitch || test -e /sys/module/openvswitch"),
+        "netem" => lab.try_sh("ip link add v0 type veth peer name v1 && tc qdisc add dev v0 root netem delay 1ms"),
         kind => lab.try_sh(&format!("ip link add x0 type {kind}")),
     }
 }

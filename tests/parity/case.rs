@@ -1,4 +1,4 @@
-//! The table of command lines, as text: cases.txt says how it is written, cases-nic.txt goes on.
+//! The table of command lines, as text: cases.txt says how it is written, the other cases-*.txt go on.
 
 /// How a case has to end, compared with the original.
 #[derive(Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub enum Place {
     Host,
     Guest,
     Nic,
+    Dhcp,
+    Ovs,
 }
 
 /// One case.
@@ -40,7 +42,13 @@ pub struct Case {
 /// All cases in the order of the table.
 pub fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    let table = concat!(include_str!("cases.txt"), include_str!("cases-nic.txt"));
+    let table = concat!(
+        include_str!("cases.txt"),
+        include_str!("cases-nic.txt"),
+        include_str!("cases-inside.txt"),
+        include_str!("cases-dhcp.txt"),
+        include_str!("cases-ovs.txt")
+    );
     for line in table.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some((group, title)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
             all.push(Case {
@@ -63,6 +71,8 @@ pub fn cases() -> Vec<Case> {
             "host" => case.setup.push((Place::Host, rest)),
             "guest" => case.setup.push((Place::Guest, rest)),
             "nic" => case.setup.push((Place::Nic, rest)),
+            "ovs" => case.setup.push((Place::Ovs, rest)),
+            "dhcp" => case.setup.push((Place::Dhcp, rest)),
             "run" => case.runs.push(rest),
             "differs" => case.differs.push(rest),
             "no-busybox" => case.busybox = false,

@@ -1,7 +1,7 @@
 //! The state of a world, as `ip -j -d` tells it, without what differs between two worlds by itself.
 //!
 //! Left out, as not the command's doing or not repeatable: lo, interface indexes, random MAC addresses (that they are
-//! random is not), operational state, counters, queues, link-local addresses and their routes, tables other than main.
+//! random is not), operational state, counters, link-local addresses and their routes, table local.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,13 +9,16 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::lab::Space;
+use super::lab::ovs::Ovs;
 
 /// `guest addr eth1 10.1.1.2/24` to `brd 10.1.1.255 scope global`, and so on.
 pub type State = BTreeMap<String, String>;
 
-/// Reads all namespaces, the host first. `case` is the text in which MAC addresses known beforehand stand.
-pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
-    let pids: Vec<(&str, u32)> = spaces.iter().map(|(name, space)| (*name, space.pid())).collect();
+/// Reads all namespaces, the host first. `case` is the text in which MAC addresses known beforehand stand. A server's own
+/// namespace is not read, but the host's end of its cable bears its number.
+pub fn read(spaces: &[(&str, &Space)], case: &str, server: Option<&Space>) -> State {
+    let all = spaces.iter().map(|(name, space)| (*name, space.pid()));
+    let pids: Vec<(&str, u32)> = all.chain(server.map(|space| ("server", space.pid()))).collect();
     let mut state = State::new();
     let mut host_links = Value::Null;
     for (side, space) in spaces {
@@ -37,6 +40,7 @@ pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
                 state.insert(format!("{side} {word} {key}"), value);
             }
         }
+        state.extend(seen.others.iter().map(|(what, line)| (format!("{side} {what} {line}"), String::new())));
         if *side == "host" {
             host_links = seen.links;
         }
@@ -44,10 +48,33 @@ pub fn read(spaces: &[(&str, &Space)], case: &str) -> State {
     state
 }
 
+/// Adds the database's rows of bridges and ports. Our guests are named by process: they have no container's name.
+pub fn read_ovs(state: &mut State, ovs: &Ovs, spaces: &[(&str, &Space)]) {
+    for bridge in ovs.vsctl("list-br").lines() {
+        state.insert(format!("ovs bridge {bridge}"), String::new());
+        for port in ovs.vsctl(&format!("list-ports {bridge}")).lines() {
+            let columns = ["tag", "trunks", "vlan_mode"].map(|column| format!("{column} {}", ovs.get("Port", port, column)));
+            let ids = ovs.get("Interface", port, "external_ids");
+            let mut line = format!("on {bridge} {} {}", columns.join(" "), ids);
+            let mut port = port.to_owned();
+            for (side, space) in spaces {
+                let pid = space.pid();
+                line = line.replace(&format!("\"{pid}\""), &format!("<{side}>")).replace(&format!("pl{pid}"), &format!("pl<{side}>"));
+                port = port.replace(&format!("pl{pid}"), &format!("pl<{side}>"));
+            }
+            let container = |word: &&str| !word.contains("pipework.containe");
+            let line: Vec<&str> = line.split(' ').filter(container).collect();
+            state.insert(format!("ovs port {port}"), line.join(" ").replace(['{', '}', '"'], ""));
+        }
+    }
+}
+
 /// A guest's PID at the end of a name, as its placeholder.
 fn unpid(line: &str, pids: &[(&str, u32)]) -> String {
     let word = |word: &str| {
-        let found = pids.iter().find_map(|(side, pid)| word.strip_suffix(&format!("pl{pid}")).map(|rest| format!("{rest}pl<{side}>")));
+        let ends = ["pl", "srv"].iter().flat_map(|end| pids.iter().map(move |(side, pid)| (end, side, pid)));
+        let mut found = ends.map(|(end, side, pid)| (word.strip_suffix(&format!("{end}{pid}")), end, side));
+        let found = found.find_map(|(rest, end, side)| Some(format!("{}{end}<{side}>", rest?)));
         found.unwrap_or_else(|| word.to_owned())
     };
     line.split(' ').map(word).collect::<Vec<_>>().join(" ")
@@ -91,7 +118,7 @@ fn mac(link: &Value, kind: &str, case: &str) -> String {
     match kind {
         _ if case.to_lowercase().contains(&address) => address,
         // Of a bridge: it does not follow the ports, but nobody can say beforehand what it is.
-        "3" if link["linkinfo"]["info_kind"] == "bridge" => "pinned".into(),
+        "3" if ["bridge", "openvswitch", "tun"].iter().any(|kind| link["linkinfo"]["info_kind"] == *kind) => "pinned".into(),
         "3" => address,
         "2" => "inherited".into(),
         "1" => "random".into(),
@@ -107,13 +134,17 @@ struct Seen {
     routes6: Value,
     /// Each link's addr_assign_type, for which there is nothing in netlink.
     mac_kinds: BTreeMap<String, String>,
+    /// Rules, routes of other tables and traffic control, where somebody made some: what they are, and the tool's line.
+    others: Vec<(&'static str, String)>,
 }
 
 impl Seen {
     /// A sysfs shows the namespace that it was mounted in.
     fn look(space: &Space) -> Self {
         let script = "mount -t sysfs sysfs /sys; ip -j -d addr show; echo @; ip -j -d -4 route show table main; echo @; \
-            ip -j -d -6 route show table main; echo @; cd /sys/class/net; grep -H . */addr_assign_type";
+            ip -j -d -6 route show table main; echo @; cd /sys/class/net; grep -H . */addr_assign_type; echo @; \
+            for v in 4 6; do ip -$v rule show 2> /dev/null || :; done; echo @; ip -4 -d route show table all; ip -6 -d route show table all; echo @; \
+            tc qdisc show; for dev in *; do tc class show dev $dev; tc filter show dev $dev; tc filter show dev $dev ingress 2> /dev/null || :; done";
         let output = space.command("unshare").args(["--mount", "--", "sh", "-ec", script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -121,8 +152,26 @@ impl Seen {
         let json = |part: &str| if part.trim().is_empty() { Value::Array(Vec::new()) } else { serde_json::from_str(part).unwrap() };
         let kinds = parts[3].lines().filter_map(|line| line.split_once("/addr_assign_type:"));
         let mac_kinds = kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
-        Self { links: json(parts[0]), routes: json(parts[1]), routes6: json(parts[2]), mac_kinds }
+        let mut others = Vec::new();
+        for (what, part, usual) in [
+            ("rule", parts[4], &["from all lookup local", "from all lookup main", "from all lookup default"][..]),
+            ("route", parts[5], &["table local", "table main"]),
+            ("tc", parts[6], &["qdisc noqueue 0:", "qdisc pfifo_fast 0:", "qdisc mq 0:"]),
+        ] {
+            // A route of table main has no table in it.
+            let is_usual = |line: &&str| usual.iter().any(|u| line.contains(u)) || (what == "route" && !line.contains(" table "));
+            let lines = part.lines().map(str::trim_end).filter(|line| !line.is_empty() && !is_usual(line));
+            others.extend(lines.map(|line| (what, tool_line(line))));
+        }
+        Self { links: json(parts[0]), routes: json(parts[1]), routes6: json(parts[2]), mac_kinds, others }
     }
+}
+
+/// A tool's line without what hangs on the machine: how often the kernel refers to a queue.
+fn tool_line(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let counts = |at: usize| words[at] == "refcnt" || (at > 0 && words[at - 1] == "refcnt");
+    (0..words.len()).filter(|at| !counts(*at)).map(|at| words[at]).collect::<Vec<_>>().join(" ")
 }
 
 fn describe_route(route: &Value) -> (String, String) {
@@ -133,6 +182,11 @@ fn describe_route(route: &Value) -> (String, String) {
     for (field, label) in [("gateway", "via"), ("protocol", "proto"), ("scope", "scope"), ("prefsrc", "src")] {
         if let Some(word) = route[field].as_str() {
             let _ = write!(value, " {label} {word}");
+        }
+    }
+    for (field, label) in [("nexthops", "nexthops"), ("metrics", "metrics")] {
+        if let Some(all) = route[field].as_array() {
+            let _ = write!(value, " {label} {}", Value::from(all.clone()).to_string().replace('"', ""));
         }
     }
     // linkdown comes and goes with the carrier; onlink is asked for.
