@@ -108,7 +108,7 @@ impl Space {
         let mut lines = Vec::new();
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
         let text = self.sh("ip -j -d addr show; echo; ip -4 route show table all; ip -6 route show table all; echo neighbours; \
-             ip -4 neigh show nud permanent; ip -6 neigh show nud permanent");
+             ip neigh show nud permanent");
         let (addrs, routes) = text.split_once('\n').unwrap();
         let (routes, neighbours) = routes.split_once("neighbours\n").unwrap();
         lines.extend(neighbours.lines().map(|n| format!("neigh {}", n.trim())));
