@@ -102,8 +102,8 @@ impl Space {
     }
 
     /// Everything that a test may want to find as it was before, a line each: links, addresses, routes, permanent
-    /// neighbours. What the kernel
-    /// changes by itself and in its own time is left out: operational state, counters, timers, link-local addresses.
+    /// neighbours. What the kernel changes by itself and in its own time is left out: operational state, counters, timers,
+    /// link-local addresses.
     pub fn state(&self) -> Vec<String> {
         let mut lines = Vec::new();
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
