@@ -12,8 +12,15 @@ fn words(criterion: &mut Criterion) {
     let args = AttachArgs::of("br0", "web", "192.168.1.10/24@192.168.1.1", "U:web@", None);
     criterion.bench_function("parse", |b| b.iter(|| AttachRequest::try_from(&args).unwrap()));
     let request = AttachRequest::try_from(&args).unwrap();
-    let id =
-        GuestId { name: "web".into(), engine: "docker", container: None, pid: Some(4711), path: "/proc/4711/ns/net".into(), netns: 42 };
+    let id = GuestId {
+        name: "web".into(),
+        engine: "docker",
+        container: None,
+        container_name: None,
+        pid: Some(4711),
+        path: "/proc/4711/ns/net".into(),
+        netns: 42,
+    };
     let guest = GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false };
     let facts = Facts { host: HostFacts::default(), guest, fresh_mac: "02:00:00:00:00:01".parse().unwrap() };
     criterion.bench_function("plan", |b| b.iter(|| plan(&request, &facts, Birth::Guest).unwrap()));

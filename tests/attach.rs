@@ -190,7 +190,7 @@ fn what_cannot_be_is_said_before_anything_changes() {
         (format!("br0 -i eth9 pid:{pid} 0/0"), "eth9 exists in the guest and is not as asked: kind is bridge, wanted veth"),
         (format!("br0 pid:{pid} 10.1.1.2/24 @10"), "a VLAN on a Linux bridge is not available in this version"),
         (format!("lo pid:{pid} 0/0"), "lo is not an Ethernet interface"),
-        (format!("ovs0 pid:{pid} 0/0"), "Open vSwitch (ovs0) is not available"),
+        (format!("ovs0 pid:{pid} 0/0"), "looking at Open vSwitch: no Open vSwitch database server at unix:"),
         (format!("-a 6 br0 pid:{pid} 10.1.1.2/24"), "-a asks for IPv6, but the address is IPv4"),
         ("br0 pid:1 0/0".to_owned(), "pid:1 has no network namespace of its own"),
         ("br0 netns:no-such-namespace 0/0".to_owned(), "No such file or directory"),

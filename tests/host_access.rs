@@ -15,7 +15,8 @@ use pipework::plan::Birth;
 use serde_json::Value;
 
 const NIC: &str = "ip link add nic0 mtu 1450 address 02:00:00:00:00:aa type veth peer name far0; ip link set far0 up; ip link set nic0 up; \
-    ip addr add 192.168.1.5/24 dev nic0; ip -6 addr add fd00::5/64 dev nic0 nodad";
+    ip addr add 192.168.1.5/24 dev nic0; ip -6 addr add fd00::5/64 dev nic0 nodad; \
+    for n in $(seq 100); do ip -6 route show table local | grep -q fd00::5 && break; sleep 0.05; done";
 const SHIM: &str = "pws-nic0";
 const MAC: &str = "02:00:00:00:00:aa";
 
@@ -33,6 +34,8 @@ impl Lan {
         lab.host.sh(&format!(
             "ip link set nic0 address {MAC} mtu 1450 up; ip addr add 192.168.1.5/24 dev nic0; ip -6 addr add fd00::5/64 dev nic0 nodad"
         ));
+        // The kernel takes its time with an IPv6 address's route.
+        eventually("fd00::5 is local", || lab.host.sh("ip -6 route show table local").contains("fd00::5"));
         Self { lab, gateway }
     }
 
@@ -336,7 +339,7 @@ fn an_access_that_fails_leaves_the_link_that_was_there() {
         let mut steps = 0;
         for fault in [Fault::Refused, Fault::AnswerLost] {
             for n in 0.. {
-                let outcome = fail_at(&lab.host, &request, Birth::Guest, n, fault);
+                let outcome = fail_at(&lab.host, None, &request, Birth::Guest, n, fault);
                 if !outcome.failed {
                     steps = outcome.steps;
                     lab.run(&format!("host-access --remove pid:{}", guest.pid()));

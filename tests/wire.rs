@@ -138,9 +138,19 @@ fn cases() -> Vec<Case> {
             &[('H', "ip link add br0 type bridge")],
             |_| Op::AddVeth {
                 host: "veth1pl7".parse().unwrap(),
-                bridge: "br0".parse().unwrap(),
+                bridge: Some("br0".parse().unwrap()),
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
             },
+            vec![Differs {
+                ours: "RTM_NEWLINK flags 0x60d",
+                theirs: "RTM_NEWLINK flags 0x605",
+                why: "NLM_F_ECHO: the answer has the indexes",
+            }],
+        ),
+        case(
+            "veth without a bridge",
+            &[],
+            |_| Op::AddVeth { host: "veth1pl7".parse().unwrap(), bridge: None, guest: newborn(Some(1400), Some("02:00:00:00:00:07")) },
             vec![Differs {
                 ours: "RTM_NEWLINK flags 0x60d",
                 theirs: "RTM_NEWLINK flags 0x605",
@@ -332,7 +342,15 @@ fn cases() -> Vec<Case> {
 
 /// A guest without a process, so that nothing is needed in /var/run/netns.
 fn id(path: &Path) -> GuestId {
-    GuestId { name: "x".into(), engine: "netns", container: None, pid: None, path: path.display().to_string(), netns: 0 }
+    GuestId {
+        name: "x".into(),
+        engine: "netns",
+        container: None,
+        container_name: None,
+        pid: None,
+        path: path.display().to_string(),
+        netns: 0,
+    }
 }
 
 /// Not a test by itself: the process that a test below runs under strace.

@@ -19,7 +19,7 @@ use crate::state;
 /// The words of an attach, as typed.
 #[derive(Clone, Debug, Default, Args)]
 pub struct AttachArgs {
-    /// Bridge (br... is made when absent), NIC, InfiniBand interface, mac:<NIC's address>, or dummy
+    /// Bridge (br..., and Open vSwitch's ovs..., is made when absent), NIC, InfiniBand interface, mac:<NIC's address>, or dummy
     #[arg(value_name = "HOSTIF")]
     host_if: String,
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
@@ -49,13 +49,16 @@ pub struct AttachArgs {
     /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
     #[arg(long)]
     host_access: bool,
+    /// Open vSwitch's database: unix:PATH or tcp:ADDRESS:PORT [default: $OVS_DB, else ovs-vsctl's]
+    #[arg(long, value_name = "ADDRESS")]
+    ovsdb: Option<String>,
     /// Say each step on standard error
     #[arg(short = 'v', long)]
     verbose: bool,
     /// Report as one JSON document on standard output
     #[arg(long)]
     json: bool,
-    /// Print what would be done as `ip` commands; change nothing
+    /// Print what would be done as `ip` and `ovs-vsctl` commands; change nothing
     #[arg(long)]
     dry_run: bool,
     /// Leave the link /var/run/netns/PID in place
@@ -122,6 +125,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         steps: args.json || args.dry_run,
         keep_netns: args.keep_netns,
         birth: if args.via_host { Birth::Host } else { Birth::Guest },
+        ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
         run_dir: state::run_dir(),
     };
     let mut watch = |event: Event<'_>| {

@@ -120,7 +120,15 @@ pub fn hold(guest: &GuestRef) -> Result<Held, GuestError> {
     match guest {
         GuestRef::Pid(pid) => {
             let (process, namespace) = process::hold(*pid).map_err(namespace_error(&name))?;
-            let id = GuestId { name, engine: "pid", container: None, pid: Some(*pid), path: ns_path(*pid), netns: namespace.inode() };
+            let id = GuestId {
+                name,
+                engine: "pid",
+                container: None,
+                container_name: None,
+                pid: Some(*pid),
+                path: ns_path(*pid),
+                netns: namespace.inode(),
+            };
             Ok(Held { id, namespace, process: Some(process) })
         }
         GuestRef::NetnsName(netns) => hold_path(name, &named(netns)),
@@ -163,7 +171,15 @@ fn one(name: &str, mut groups: Vec<cgroup::Match>) -> Result<cgroup::Match, Gues
 
 fn hold_path(name: String, path: &Path) -> Result<Held, GuestError> {
     let namespace = Namespace::open(path).map_err(namespace_error(&name))?;
-    let id = GuestId { name, engine: "netns", container: None, pid: None, path: path.display().to_string(), netns: namespace.inode() };
+    let id = GuestId {
+        name,
+        engine: "netns",
+        container: None,
+        container_name: None,
+        pid: None,
+        path: path.display().to_string(),
+        netns: namespace.inode(),
+    };
     Ok(Held { id, namespace, process: None })
 }
 
@@ -177,6 +193,7 @@ fn hold_cgroup(name: &str, group: cgroup::Match) -> Result<Held, GuestError> {
         name: name.to_owned(),
         engine: "lxc",
         container: None,
+        container_name: None,
         pid: Some(group.pid),
         path: ns_path(group.pid),
         netns: namespace.inode(),
@@ -203,6 +220,7 @@ fn hold_container(name: &str, container: Container) -> Result<Held, GuestError> 
         name: name.to_owned(),
         engine: container.engine.name(),
         container: Some(container.id),
+        container_name: Some(container.name).filter(|name| !name.is_empty()),
         pid: Some(pid),
         path: ns_path(pid),
         netns: namespace.inode(),

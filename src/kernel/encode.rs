@@ -45,11 +45,14 @@ pub(super) fn add_bridge(name: &IfName, mac: MacAddr) -> RouteNetlinkMessage {
     new_link(LinkBridge::new(name.as_str()).address(mac.octets().to_vec()).up().build())
 }
 
-/// `ip link add name HOST mtu M master BRIDGE up type veth peer name GUEST mtu M address MAC netns NS`.
+/// `ip link add name HOST mtu M [master BRIDGE] up type veth peer name GUEST mtu M address MAC netns NS`.
 /// The peer cannot be up in it: veth_open wants both ends tied (ENOTCONN).
-pub(super) fn add_veth(host: &IfName, bridge: u32, guest: &Newborn<'_>) -> RouteNetlinkMessage {
+pub(super) fn add_veth(host: &IfName, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
     let peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
-    let mut builder = LinkVeth::new(host.as_str(), guest.name.as_str()).controller(bridge).up();
+    let mut builder = LinkVeth::new(host.as_str(), guest.name.as_str()).up();
+    if let Some(bridge) = bridge {
+        builder = builder.controller(bridge);
+    }
     if let Some(mtu) = guest.mtu {
         builder = builder.mtu(mtu);
     }

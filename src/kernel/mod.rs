@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 mod fork;
 pub mod netns;
+mod nl80211;
 pub mod observe;
 pub mod privilege;
 pub mod signal;

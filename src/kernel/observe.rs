@@ -7,14 +7,16 @@ use netlink_packet_route::route::{RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressMessage};
 
 use super::netns::Namespace;
+use super::nl80211::phy_facts;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
 use super::{access, decode, sysctl};
 use crate::model::access::AccessFacts;
 use crate::model::error::KernelError;
 use crate::model::facts::{
-    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts,
+    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts, origin_name,
 };
+use crate::model::op::NicBefore;
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::types::{Family, MacAddr};
 
@@ -82,7 +84,10 @@ fn access_facts(
 
 fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Result<HostFacts, KernelError> {
     let link = match &request.host_if {
-        HostIf::Name(name) => find_link(host, name.as_str())?,
+        HostIf::Name(name) => match find_link(host, name.as_str())? {
+            None if request.direct_phys => link_by_alt_name(host, &origin_name(name.as_str()))?,
+            found => found,
+        },
         HostIf::Mac(mac) => link_by_mac(host, *mac)?,
     };
     let mut facts = HostFacts::default();
@@ -95,6 +100,10 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Res
         facts.local_link = find_link(host, names.host_end(request).as_str())?;
         facts.ports = ports(host, nic.index)?;
     } else {
+        // Open vSwitch's bridges: the kernel's datapath, and the other's tap (drivers/net/tun.c).
+        if nic.kind == LinkKind::OpenVswitch || nic.kind == LinkKind::Other("tun".into()) {
+            facts.local_link = find_link(host, names.host_end(request).as_str())?;
+        }
         if let Some(vlan) = request.tag.as_ref().and_then(|tag| tag.vlan().ok()) {
             facts.vlan_link = find_link(host, &format!("{}.{vlan}", nic.name))?;
         }
@@ -104,7 +113,11 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Res
         }
         if let (true, Some(parent)) = (request.direct_phys, parent) {
             facts.nic = nic_state(host, parent)?;
+            facts.phy = phy_facts(host, parent)?;
         }
+    }
+    if nic.layer == Layer::Infiniband {
+        facts.returned = links(host)?.into_iter().filter(|link| link.is_child_of(nic)).collect();
     }
     facts.link = link;
     Ok(facts)
@@ -144,18 +157,27 @@ fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts
 
 /// The NIC of an address. VLANs and macvlans on it may bear the same one: the NIC itself is meant.
 fn link_by_mac(host: &mut Netlink, mac: MacAddr) -> Result<Option<LinkFacts>, KernelError> {
-    let answers = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    let mut links: Vec<LinkFacts> = answers.iter().filter_map(decode::link).filter(|l| l.mac == Some(mac)).collect();
+    let mut links = links(host)?;
+    links.retain(|l| l.mac == Some(mac));
     links.sort_by_key(|l| (l.kind != LinkKind::Device, l.link.is_some(), l.name.clone()));
     Ok(links.into_iter().next())
 }
 
+/// The NIC that came back from a guest which is gone, under the guest's name for it.
+fn link_by_alt_name(host: &mut Netlink, name: &str) -> Result<Option<LinkFacts>, KernelError> {
+    Ok(links(host)?.into_iter().find(|link| link.alt_names.iter().any(|alt| alt == name)))
+}
+
+fn links(host: &mut Netlink) -> Result<Vec<LinkFacts>, KernelError> {
+    let answers = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(answers.iter().filter_map(decode::link).collect())
+}
+
 fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelError> {
     let mut state = NicState::default();
-    let links = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
     // A veth's IFLA_LINK is its other end, which is no parent.
     let on_nic = |l: &LinkFacts| l.link == Some(nic.index) && l.index != nic.index && l.kind != LinkKind::Veth;
-    state.children = links.iter().filter_map(decode::link).filter(on_nic).map(|l| l.name).collect();
+    state.children = links(host)?.into_iter().filter(on_nic).map(|l| l.name).collect();
     for family in [Family::Inet, Family::Inet6] {
         state.addrs.extend(addrs(host, family)?.into_iter().filter(|a| a.index == nic.index));
         let through = |route: &RouteFacts| route.links.contains(&nic.index);
@@ -164,6 +186,11 @@ fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelErro
     // A gateway is taken only when the route to it is there.
     state.routes.sort_by_key(|r| r.gateway.is_some());
     Ok(state)
+}
+
+/// What a NIC has on the host.
+pub(super) fn nic_before(host: &mut Netlink, nic: &LinkFacts) -> Result<NicBefore, KernelError> {
+    Ok(NicBefore { index: nic.index, up: nic.up, master: nic.master, state: nic_state(host, nic)? })
 }
 
 fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {

@@ -9,6 +9,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLA
 
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
+use super::nl80211::Wifi;
 use super::observe::Sides;
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
@@ -17,6 +18,7 @@ use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
+use crate::model::phy::PhyMember;
 use crate::model::types::{IfAddr, IfName, LinkRef, MacAddr, Side};
 use crate::plan::execute::Kernel;
 
@@ -111,6 +113,39 @@ impl<'a> System<'a> {
         Ok(())
     }
 
+    /// Moves a phy and gives its interfaces their names. The kernel knows no message that does both.
+    fn move_phy(&mut self, phy: u32, wdev: u64, from: &LinkRef, to: &LinkRef, others: &[PhyMember]) -> Result<(), KernelError> {
+        let (near, far) = match to.side {
+            Side::Guest => (self.home, self.namespace),
+            Side::Host => (self.namespace, self.home),
+        };
+        let no_wifi = || KernelError::NoLink(from.to_string());
+        let mut leaving = near.inside(Wifi::open)?.ok_or_else(no_wifi)?;
+        let mut arriving = far.inside(Wifi::open)?.ok_or_else(no_wifi)?;
+        self.indexes.clear();
+        leaving.set_netns(phy, far.raw_fd())?;
+        let mut names = vec![(wdev, &to.name)];
+        if to.side == Side::Host {
+            names.extend(others.iter().map(|other| (other.wdev, &other.name)));
+        }
+        self.name_wifi(&mut arriving, to.side, &names).map_err(|cause| KernelError::HalfDone(Box::new(cause)))
+    }
+
+    /// Gives Wi-Fi interfaces their names, all that can have theirs.
+    fn name_wifi(&mut self, wifi: &mut Wifi, side: Side, names: &[(u64, &IfName)]) -> Result<(), KernelError> {
+        let links = wifi.links()?;
+        let mut ended = Ok(());
+        for (wdev, name) in names {
+            let renamed = match links.iter().find(|link| link.wdev == *wdev) {
+                Some(link) if link.name == name.as_str() => Ok(()),
+                Some(link) => self.send(side, &encode::rename(link.index, name), 0),
+                None => Err(KernelError::NoLink(name.to_string())),
+            };
+            ended = ended.and(renamed);
+        }
+        ended
+    }
+
     fn del_link(&mut self, link: &LinkRef) -> Result<(), KernelError> {
         let done = self.change(link, encode::del_link);
         self.indexes.remove(link);
@@ -177,17 +212,18 @@ impl<'a> System<'a> {
     }
 
     /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
-    fn add_veth(&mut self, host: &IfName, bridge: &IfName, guest: &NewLink) -> Result<(), KernelError> {
-        let index = self.host_index(bridge)?;
+    fn add_veth(&mut self, host: &IfName, bridge: Option<&IfName>, guest: &NewLink) -> Result<(), KernelError> {
+        let index = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
         let message = encode::add_veth(host, index, &self.newborn(guest));
         let near = LinkRef::host(host);
         self.indexes.remove(&guest.at);
         self.indexes.remove(&near);
         let answers = match self.host.request(&message, NEW | NLM_F_ECHO) {
             // The kernel says no more than EINVAL of a bridge that is gone.
-            Err(error) if error.errno() == Some(Errno::EINVAL) && link_at(self.host, index)?.is_none() => {
-                return Err(KernelError::NoLink(bridge.to_string()));
-            }
+            Err(error) if error.errno() == Some(Errno::EINVAL) => match (bridge, index) {
+                (Some(bridge), Some(index)) if link_at(self.host, index)?.is_none() => return Err(KernelError::NoLink(bridge.to_string())),
+                _ => return Err(error),
+            },
             answered => answered?,
         };
         if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.as_str()) {
@@ -211,7 +247,10 @@ impl Kernel for System<'_> {
         match op {
             Op::AddBridge { name, mac } => self.add(&encode::add_bridge(name, *mac), &[LinkRef::host(name)]),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
-            Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge, guest),
+            Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge.as_ref(), guest),
+            Op::AddOvsBridge { .. } | Op::DelUnusedOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } => {
+                Err(KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some("it is a step for Open vSwitch's database".into()) })
+            }
             Op::AddVlan { name, parent, id, mtu } => {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::add_vlan(name, parent, *id, *mtu), &[LinkRef::host(name)])
@@ -227,6 +266,7 @@ impl Kernel for System<'_> {
             Op::AddDummy { link } => self.add(&encode::add_dummy(&self.newborn(link)), std::slice::from_ref(&link.at)),
             Op::DelLink { link } => self.del_link(link),
             Op::MoveLink { from, to, .. } => self.move_link(from, to),
+            Op::MovePhy { phy, wdev, from, to, others, .. } => self.move_phy(phy.index, *wdev, from, to, others),
             Op::RenameLink { link, name } => {
                 self.change(link, |index| encode::rename(index, name))?;
                 self.indexes.remove(link);

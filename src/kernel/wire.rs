@@ -1,7 +1,7 @@
 //! One transport: a netlink socket that asks one thing at a time and always waits for the kernel's answer.
 //!
 //! It is synchronous on purpose. The kernel carries a request out inside the send, so its answer lies there when the
-//! receive begins: an event loop would only add to the time of an attach. Messages are rtnetlink's.
+//! receive begins: an event loop would only add to the time of an attach. Messages are rtnetlink's, and generic netlink's as bytes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, NetlinkAddr, SockaddrStorage, recvfrom, sendto, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkSerializable};
-use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
+use rtnetlink::sys::Socket;
+use rtnetlink::sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
 use crate::model::error::KernelError;
 
@@ -72,14 +73,26 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses the socket.
     pub fn open() -> Result<Self, KernelError> {
-        Self::open_socket().map_err(|error| KernelError::Refused {
+        Self::open_protocol(NETLINK_ROUTE)
+    }
+
+    /// Opens a socket for generic netlink (linux/genetlink.h) in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses the socket.
+    pub(super) fn open_generic() -> Result<Self, KernelError> {
+        Self::open_protocol(NETLINK_GENERIC)
+    }
+
+    fn open_protocol(protocol: isize) -> Result<Self, KernelError> {
+        Self::open_socket(protocol).map_err(|error| KernelError::Refused {
             errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
             text: Some("netlink socket".into()),
         })
     }
 
-    fn open_socket() -> std::io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+    fn open_socket(protocol: isize) -> std::io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         // Explanations of errors, without the request in them; filters of dumps heeded. Kernels before 4.12 and
         // 4.20 know none of this, and do without.
@@ -117,8 +130,16 @@ impl Netlink {
     pub fn dump(&mut self, message: &RouteNetlinkMessage) -> Result<Vec<Answer>, KernelError> {
         let mut payload = vec![0; message.buffer_len()];
         message.serialize(&mut payload);
+        self.dump_raw(message.message_type(), &payload)
+    }
+
+    /// As [`Self::dump`], with the message's bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn dump_raw(&mut self, kind: u16, payload: &[u8]) -> Result<Vec<Answer>, KernelError> {
         for _ in 0..DUMP_TRIES {
-            self.send(message.message_type(), NLM_F_REQUEST | NLM_F_DUMP, &payload)?;
+            self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
             let (answers, whole) = self.collect()?;
             if whole {
                 return Ok(answers);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{Asking, Configured, configure};
-use super::{AttachError, NoAddress};
+use super::{AttachError, Database, Machine, NoAddress};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
@@ -34,6 +34,8 @@ pub struct Options {
     pub keep_netns: bool,
     /// Where new links are made first.
     pub birth: Birth,
+    /// Address of Open vSwitch's database; `OVS_DB`'s or the usual one when absent.
+    pub ovsdb: Option<String>,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
 }
@@ -69,13 +71,16 @@ fn attach_once(
     start: Instant,
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Attached, AttachError> {
+    let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
     let accesses = begin_access(request, options, &mut warnings, watch)?;
-    let (facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
+    let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
+    database.look(request, &mut facts).map_err(AttachError::Ovs)?;
+    let mut ends = Ends { sides, database };
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
 
-    let account = Account { request, options, guest: &held.id, start };
+    let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
         (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
         _ => None,
@@ -87,15 +92,15 @@ fn attach_once(
         return Ok(Attached { report, guest: held.id, announcement: None });
     }
 
-    let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &sides.home, options) };
-    let ended = run.carry_out(planned, &mut sides, &mut warnings, watch);
+    let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &ends.sides.home, options) };
+    let ended = run.carry_out(planned, &mut ends, &mut warnings, watch);
     // A record goes when nothing is left of what it is about.
     let is_left = ended.as_ref().map_or_else(|error| error.undone().is_some_and(|u| !u.left.is_empty()), |_| true);
     claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
     let (done, addr) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
     report.address = addr;
-    drop(sides);
+    drop(ends);
     Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held) })
 }
 
@@ -129,9 +134,15 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
-    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. }));
+    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. } | Op::AddOvsBridge { .. }));
     let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
     if makes { SharedLock::take(&options.run_dir, &name).ok() } else { SharedLock::join(&options.run_dir, &name).ok() }
+}
+
+/// What the steps are carried out on.
+struct Ends<'a> {
+    sides: Sides<'a>,
+    database: Database,
 }
 
 struct Run<'a> {
@@ -148,21 +159,21 @@ impl Run<'_> {
     fn carry_out(
         &self,
         planned: Plan,
-        sides: &mut Sides<'_>,
+        ends: &mut Ends<'_>,
         warnings: &mut Vec<String>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<(Plan, Option<IfAddr>), AttachError> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
-        let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(sides.namespace, pid, self.options.keep_netns));
+        let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(ends.sides.namespace, pid, self.options.keep_netns));
         if let Some(Err(error)) = &link {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
-        let (planned, done) = match self.execute(&planned, sides, &mut signals, watch) {
+        let (planned, done) = match self.execute(&planned, ends, &mut signals, watch) {
             Ok(done) => (planned, done),
             Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
                 // The kernel would not make the link where it belongs; the original's way is left.
                 let fallback = plan(self.request, self.facts, Birth::Host)?;
-                let done = self.execute(&fallback, sides, &mut signals, watch)?;
+                let done = self.execute(&fallback, ends, &mut signals, watch)?;
                 (fallback, done)
             }
             Err(error) => return Err(error.into()),
@@ -170,7 +181,7 @@ impl Run<'_> {
         let addr = match &self.request.dynamic {
             None => self.request.addr.addr,
             Some(dynamic) => {
-                let configured = self.configure(dynamic, planned.guest_if(), done, sides, &mut signals, watch)?;
+                let configured = self.configure(dynamic, planned.guest_if(), done, ends, &mut signals, watch)?;
                 warnings.extend(configured.warnings);
                 configured.addr
             }
@@ -181,16 +192,23 @@ impl Run<'_> {
     fn execute(
         &self,
         planned: &Plan,
-        sides: &mut Sides<'_>,
+        ends: &mut Ends<'_>,
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Done, Box<ExecuteError>> {
-        execute(planned, &mut self.system(sides).with_signals(signals), watch)
+        let unused = |_: &_| self.is_unused();
+        let system = self.system(&mut ends.sides).with_signals(signals);
+        execute(planned, &mut Machine::new(system, &mut ends.database).with_bridge_check(unused), watch)
     }
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
-        let unused = |_: &_| self.lock.as_ref().is_none_or(SharedLock::is_last);
+        let unused = |_: &_| self.is_unused();
         System::new(sides).knowing(self.facts).with_bridge_check(unused)
+    }
+
+    /// Whether no other run is about to use the bridge.
+    fn is_unused(&self) -> bool {
+        self.lock.as_ref().is_none_or(SharedLock::is_last)
     }
 
     /// Gets the address of a link that is there and up; takes the link back when none comes.
@@ -199,14 +217,14 @@ impl Run<'_> {
         dynamic: &Dynamic,
         guest_if: &IfName,
         done: Done,
-        sides: &mut Sides<'_>,
+        ends: &mut Ends<'_>,
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Configured, AttachError> {
         let asking = Asking { dynamic, request: self.request, options: self.options, facts: self.facts, held: self.held, guest_if };
-        let mut system = self.system(sides);
-        configure(&asking, &mut system, signals, watch).map_err(|cause| {
-            let undone = done.undo(&mut system, watch);
+        let mut machine = Machine::new(self.system(&mut ends.sides), &mut ends.database).with_bridge_check(|_| self.is_unused());
+        configure(&asking, machine.system(), signals, watch).map_err(|cause| {
+            let undone = done.undo(&mut machine, watch);
             Box::new(NoAddress { wanted: dynamic.clone(), interface: guest_if.clone(), cause, undone }).into()
         })
     }
@@ -222,12 +240,13 @@ struct Account<'a> {
     request: &'a AttachRequest,
     options: &'a Options,
     guest: &'a GuestId,
+    ovsdb: Option<String>,
     start: Instant,
 }
 
 impl Account<'_> {
     fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
-        let commands = Commands::new(self.guest);
+        let commands = Commands::new(self.guest).with_ovsdb(self.ovsdb.clone());
         let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
         Report {
             schema: SCHEMA,

@@ -7,6 +7,7 @@ use crate::guest::GuestError;
 use crate::kernel::privilege;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
+use crate::model::ovs::OvsError;
 use crate::model::report;
 use crate::model::types::IfName;
 use crate::plan::execute::{ExecuteError, Undone};
@@ -29,6 +30,9 @@ pub enum AttachError {
     /// The two sides could not be looked at.
     #[error("looking at the interfaces")]
     Observe(#[source] KernelError),
+    /// Open vSwitch could not be looked at.
+    #[error("looking at Open vSwitch")]
+    Ovs(#[source] OvsError),
     /// It cannot be done, and nothing was.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -65,6 +69,7 @@ impl AttachError {
             Self::Privilege { .. } => Some("run it with sudo".into()),
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
             Self::Observe(_) => None,
+            Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Access(error) => error.hint(),
             Self::Execute(error) => hint(&error.op, &error.cause),

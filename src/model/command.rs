@@ -3,17 +3,49 @@
 use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{GuestId, RouteFacts};
 use super::op::{NewLink, NewRoute, Op};
+use super::ovs::NewOvsPort;
 use super::types::{Family, IfAddr, LinkRef, Side};
 
 /// Prints steps for one guest.
 pub struct Commands<'a> {
     guest: &'a GuestId,
+    /// Where ovs-vsctl finds the database, when it is not where it looks by itself.
+    ovsdb: Option<String>,
 }
 
 impl<'a> Commands<'a> {
     /// Commands for a guest.
     pub fn new(guest: &'a GuestId) -> Self {
-        Self { guest }
+        Self { guest, ovsdb: None }
+    }
+
+    /// Commands for a database of Open vSwitch at an address of its own.
+    #[must_use]
+    pub fn with_ovsdb(self, address: Option<String>) -> Self {
+        Self { ovsdb: address, ..self }
+    }
+
+    /// `ovs-vsctl`
+    fn vsctl(&self) -> String {
+        match &self.ovsdb {
+            Some(address) => format!("ovs-vsctl --db={}", quoted(address)),
+            None => "ovs-vsctl".to_owned(),
+        }
+    }
+
+    /// `add-port BRIDGE NAME tag=10 -- set Interface NAME external-ids:...`
+    fn add_ovs_port(&self, port: &NewOvsPort) -> String {
+        let (bridge, name) = (quoted(port.bridge.as_str()), quoted(port.name.as_str()));
+        let stale = port.replaces.as_ref().map(|_| format!(" --if-exists del-port {name} --")).unwrap_or_default();
+        let mut text = format!("{}{stale} add-port {bridge} {name}", self.vsctl());
+        text += &port.vlans.tag.map(|tag| format!(" tag={tag}")).unwrap_or_default();
+        text += &port.vlans.mode.as_ref().map(|mode| format!(" vlan_mode={mode}")).unwrap_or_default();
+        if !port.vlans.trunks.is_empty() {
+            text += &format!(" trunks={}", port.vlans.trunk_text());
+        }
+        text += &format!(" -- set Interface {name}");
+        let pair = |(key, value): (&String, &String)| format!(" {}", quoted(&format!("external-ids:{key}={}", ovs_string(value))));
+        text + &port.ids.iter().map(pair).collect::<String>()
     }
 
     /// What makes the guest's namespace known to `ip -n`, before the steps.
@@ -76,6 +108,25 @@ impl<'a> Commands<'a> {
         format!("{} neigh {verb} {} lladdr {} dev {} nud permanent", self.ip(neigh.link.side), neigh.ip, neigh.mac, name(&neigh.link))
     }
 
+    /// `iw` moves the phy, and the kernel keeps the interface's name where nobody there has it.
+    fn move_phy(&self, phy: &str, from: &LinkRef, to: &LinkRef) -> String {
+        let mut text = match (from.side, self.guest.pid) {
+            (Side::Host, _) => String::new(),
+            (Side::Guest, Some(pid)) => format!("ip netns exec {pid} "),
+            (Side::Guest, None) => format!("nsenter --net={} ", quoted(&self.guest.path)),
+        };
+        let netns = match (to.side, self.guest.pid) {
+            (Side::Host, _) => "1".to_owned(),
+            (Side::Guest, Some(pid)) => pid.to_string(),
+            (Side::Guest, None) => format!("name {}", quoted(&self.guest.path)),
+        };
+        text += &format!("iw phy {} set netns {netns}", quoted(phy));
+        if from.name != to.name {
+            text += &format!(" && {} link set dev {} name {}", self.ip(to.side), name(from), name(to));
+        }
+        text
+    }
+
     /// One step.
     pub fn print(&self, op: &Op) -> String {
         match op {
@@ -83,8 +134,14 @@ impl<'a> Commands<'a> {
             Op::DelUnusedBridge { name } => format!("ip link del {}", quoted(name.as_str())),
             Op::AddVeth { host, bridge, guest } => {
                 let mtu = guest.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
-                let (host, bridge) = (quoted(host.as_str()), quoted(bridge.as_str()));
-                format!("ip link add name {host}{mtu} master {bridge} up type veth peer {}", self.new_link(guest))
+                let master = bridge.as_ref().map(|bridge| format!(" master {}", quoted(bridge.as_str()))).unwrap_or_default();
+                format!("ip link add name {}{mtu}{master} up type veth peer {}", quoted(host.as_str()), self.new_link(guest))
+            }
+            Op::AddOvsBridge { name } => format!("{} add-br {}", self.vsctl(), quoted(name.as_str())),
+            Op::DelUnusedOvsBridge { name } => format!("{} --if-exists del-br {}", self.vsctl(), quoted(name.as_str())),
+            Op::AddOvsPort { port } => self.add_ovs_port(port),
+            Op::DelOvsPort { port } => {
+                format!("{} --if-exists del-port {} {}", self.vsctl(), quoted(port.bridge.as_str()), quoted(port.name.as_str()))
             }
             Op::AddVlan { name, parent, id, mtu } => {
                 format!("ip link add link {} name {} mtu {mtu} type vlan id {id}", quoted(parent.as_str()), quoted(name.as_str()))
@@ -106,6 +163,7 @@ impl<'a> Commands<'a> {
                 let new = if from.name == to.name { String::new() } else { format!(" name {}", name(to)) };
                 format!("{} link set dev {}{new} netns {netns}", self.ip(from.side), name(from))
             }
+            Op::MovePhy { phy, from, to, .. } => self.move_phy(&phy.name, from, to),
             Op::RenameLink { link, name: new } => {
                 format!("{} link set dev {} name {}", self.ip(link.side), name(link), quoted(new.as_str()))
             }
@@ -168,6 +226,15 @@ fn family(route: &RouteFacts) -> &'static str {
 
 fn name(link: &LinkRef) -> String {
     quoted(link.name.as_str())
+}
+
+/// The text as a string of ovs-vsctl's, in which a comma or a space would end it (ovs-vsctl(8), "Database Values").
+fn ovs_string(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/');
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The text as one word of a POSIX shell.

@@ -114,9 +114,15 @@ pub enum KernelError {
     /// The answer made no sense.
     #[error("the kernel's answer cannot be read: {0}")]
     Garbled(String),
+    /// The first half of a step was done, and the second failed.
+    #[error(transparent)]
+    HalfDone(Box<Self>),
     /// A signal asked to stop.
     #[error("interrupted by {0}")]
     Interrupted(&'static str),
+    /// Open vSwitch, or its database.
+    #[error(transparent)]
+    Ovs(super::ovs::OvsError),
     /// A file of the system.
     #[error("{path}: {}", .errno.desc())]
     File {
@@ -140,12 +146,16 @@ impl KernelError {
         match self {
             Self::Refused { errno, .. } | Self::File { errno, .. } => Some(*errno),
             Self::NoLink(_) => Some(Errno::ENODEV),
+            Self::HalfDone(cause) => cause.errno(),
+            Self::Ovs(error) => error.errno(),
             _ => None,
         }
     }
 
     /// Whether the step may have taken effect although it failed.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Unanswered(_) | Self::Garbled(_)) || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
+        matches!(self, Self::Ovs(error) if error.outcome_unknown())
+            || matches!(self, Self::Unanswered(_) | Self::Garbled(_) | Self::HalfDone(_))
+            || matches!(self, Self::Refused { errno: Errno::ENOBUFS, .. })
     }
 }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use super::access::AccessFacts;
+use super::ovs::OvsFacts;
+use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
 use super::types::{Family, IfAddr, IfName, MacAddr};
 
@@ -30,6 +32,8 @@ pub struct HostFacts {
     pub master: Option<LinkFacts>,
     /// The link of the host that is the other end of the guest's interface.
     pub peer: Option<LinkFacts>,
+    /// What Open vSwitch's database has; `None` when there was no reason to ask it.
+    pub ovs: Option<OvsFacts>,
     /// How many ports the bridge has.
     pub ports: usize,
     /// Whether the gateway asked for is one of the host's own addresses.
@@ -38,6 +42,10 @@ pub struct HostFacts {
     pub nic: NicState,
     /// What there is of the host's access to the guest, when it is asked for.
     pub access: Option<AccessFacts>,
+    /// The phy of a Wi-Fi interface that is to be moved away.
+    pub phy: Option<PhyFacts>,
+    /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
+    pub returned: Vec<LinkFacts>,
 }
 
 /// What a NIC loses when it leaves the host: recorded to be put back.
@@ -84,6 +92,8 @@ pub struct GuestId {
     pub engine: &'static str,
     /// The engine's own identifier.
     pub container: Option<String>,
+    /// The engine's own name of the container.
+    pub container_name: Option<String>,
     /// A process in its namespace, where there is one.
     pub pid: Option<u32>,
     /// The namespace file, as one would give it to nsenter(1).
@@ -281,7 +291,27 @@ pub fn origin_name(host_if: &str) -> String {
     format!("pipework.from.{host_if}")
 }
 
+/// The alternative name of an IPoIB child that we made for a guest: it comes back to the first namespace when the guest dies
+/// (`netns_refund` in the kernel's drivers/infiniband/ulp/ipoib), and is then known to serve nobody.
+pub fn child_name(parent: &str, guest: &GuestId, guest_if: &IfName) -> String {
+    format!("{CHILD}{parent}.{}.{guest_if}", guest.number())
+}
+
+/// How such names begin.
+const CHILD: &str = "pipework.ipoib.";
+
 impl LinkFacts {
+    /// Whether we made it as an InfiniBand interface's child for a guest.
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        let ours = self.alt_names.iter().any(|name| name.starts_with(CHILD));
+        ours && matches!(self.kind, LinkKind::Ipoib { .. }) && self.link == Some(parent.index) && self.index != parent.index
+    }
+
+    /// Whether it bears a name that says where it came from.
+    pub fn is_marked(&self) -> bool {
+        self.alt_names.iter().any(|name| name.starts_with(&origin_name("")))
+    }
+
     /// Whether this is the NIC that the request means, moved into the guest before.
     pub fn came_from(&self, request: &AttachRequest) -> bool {
         let child = request.tag.as_ref().map(|tag| format!(".{tag}")).unwrap_or_default();

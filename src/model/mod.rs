@@ -6,6 +6,8 @@ pub mod dynamic;
 pub mod error;
 pub mod facts;
 pub mod op;
+pub mod ovs;
+pub mod phy;
 pub mod report;
 pub mod request;
 pub mod types;

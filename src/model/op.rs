@@ -6,6 +6,8 @@ use nix::errno::Errno;
 
 use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{AddrFacts, NicState, RouteFacts};
+use super::ovs::NewOvsPort;
+use super::phy::{Phy, PhyMember};
 use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side, VlanId};
 
 /// A link that is to be made: where, how it is called, and what it starts with.
@@ -34,12 +36,32 @@ pub enum Op {
         /// Its name.
         name: IfName,
     },
-    /// Makes a veth pair; the host's end is a port of `bridge` and up.
+    /// Makes a bridge of Open vSwitch.
+    AddOvsBridge {
+        /// Its name.
+        name: IfName,
+    },
+    /// Removes a bridge of Open vSwitch that has no port but its own and that nobody is about to use.
+    DelUnusedOvsBridge {
+        /// Its name.
+        name: IfName,
+    },
+    /// Makes a port of a bridge of Open vSwitch.
+    AddOvsPort {
+        /// The port.
+        port: NewOvsPort,
+    },
+    /// Removes a port of Open vSwitch that we made, and puts back what it replaced.
+    DelOvsPort {
+        /// The port.
+        port: NewOvsPort,
+    },
+    /// Makes a veth pair; the host's end is up, and a port of `bridge` if there is one.
     AddVeth {
         /// The host's end.
         host: IfName,
-        /// The bridge.
-        bridge: IfName,
+        /// The Linux bridge; Open vSwitch's ports are made in its database.
+        bridge: Option<IfName>,
         /// The guest's end.
         guest: NewLink,
     },
@@ -88,6 +110,22 @@ pub enum Op {
         to: LinkRef,
         /// What a NIC that existed before had on the host, to be put back.
         before: Option<NicBefore>,
+    },
+    /// Moves a phy with all its Wi-Fi interfaces to the other side. Only one of them is meant; the others get their names
+    /// back when they come back to the host.
+    MovePhy {
+        /// The phy.
+        phy: Phy,
+        /// NL80211_ATTR_WDEV of the interface that is meant.
+        wdev: u64,
+        /// Where that is.
+        from: LinkRef,
+        /// Where it goes.
+        to: LinkRef,
+        /// What it had on the host, to be put back.
+        before: Option<NicBefore>,
+        /// Its other interfaces.
+        others: Vec<PhyMember>,
     },
     /// Renames a link.
     RenameLink {
@@ -260,12 +298,27 @@ impl Op {
     pub fn undo(&self) -> Vec<Self> {
         match self {
             Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
+            Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
+            Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
             Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
             Self::AddMacvlan { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
                 vec![Self::DelLink { link: link.at.clone() }]
             }
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
+            Self::MovePhy { phy, wdev, from, to, before, others } => {
+                let mut ops = vec![Self::MovePhy {
+                    phy: phy.clone(),
+                    wdev: *wdev,
+                    from: to.clone(),
+                    to: from.clone(),
+                    before: None,
+                    others: others.clone(),
+                }];
+                ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+                ops.extend(others.iter().filter(|_| before.is_some()).flat_map(|m| put_back(&LinkRef::host(&m.name), &m.before)));
+                ops
+            }
             Self::RenameLink { link, name } => {
                 vec![Self::RenameLink { link: LinkRef { side: link.side, name: name.clone() }, name: link.name.clone() }]
             }
@@ -286,6 +339,8 @@ impl Op {
             Self::EnableIpv6 { .. }
             | Self::DelUnusedShim { .. }
             | Self::DelUnusedBridge { .. }
+            | Self::DelUnusedOvsBridge { .. }
+            | Self::DelOvsPort { .. }
             | Self::DelLink { .. }
             | Self::DelAltName { .. }
             | Self::SetMaster { .. }
@@ -301,7 +356,9 @@ impl Op {
     pub fn tolerates(&self, errno: Errno) -> bool {
         match self {
             // Somebody else made the bridge, or the same on-link route, in the meantime.
-            Self::AddBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
+            Self::AddBridge { .. } | Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => {
+                errno == Errno::EEXIST
+            }
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
             Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
@@ -322,11 +379,13 @@ impl Op {
     pub fn side(&self) -> Side {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
+            Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddMacvlan { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
             Self::AddDummy { link } => link.at.side,
             Self::MoveLink { from: link, .. }
+            | Self::MovePhy { from: link, .. }
             | Self::DelLink { link }
             | Self::RenameLink { link, .. }
             | Self::AddAltName { link, .. }
@@ -348,7 +407,12 @@ impl Op {
         match self {
             Self::AddBridge { name, .. } => format!("make bridge {name}"),
             Self::DelUnusedBridge { name } => format!("remove bridge {name}"),
-            Self::AddVeth { host, bridge, guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddOvsBridge { name } => format!("make Open vSwitch bridge {name}"),
+            Self::DelUnusedOvsBridge { name } => format!("remove Open vSwitch bridge {name}"),
+            Self::AddOvsPort { port } => format!("make {} a port of {}", port.name, port.bridge),
+            Self::DelOvsPort { port } => format!("remove port {} from {}", port.name, port.bridge),
+            Self::AddVeth { host, bridge: Some(bridge), guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddVeth { host, bridge: None, guest } => format!("make veth pair {host} and {}", guest.at),
             Self::AddVlan { name, parent, id, .. } => format!("make {name}, VLAN {id} of {parent}"),
             Self::AddMacvlan { parent, link } => format!("make macvlan {} on {parent}", link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
@@ -357,6 +421,10 @@ impl Op {
             Self::MoveLink { from, to, .. } => match to.side {
                 Side::Guest => format!("move {from} into the guest as {}", to.name),
                 Side::Host => format!("move {from} back to the host as {}", to.name),
+            },
+            Self::MovePhy { phy, from, to, .. } => match to.side {
+                Side::Guest => format!("move {from} with its phy {} into the guest as {}", phy.name, to.name),
+                Side::Host => format!("move {from} with its phy {} back to the host as {}", phy.name, to.name),
             },
             Self::RenameLink { link, name } => format!("rename {link} to {name}"),
             Self::AddAltName { link, name } => format!("give {link} the other name {name}"),
@@ -390,12 +458,17 @@ fn on(side: Side) -> &'static str {
     }
 }
 
-/// Back to the host under its name; then what the move took away, in the order that the kernel wants.
+/// Back to the host under its name; then what the move took away.
 fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op> {
     let mut ops = vec![Op::MoveLink { from: to.clone(), to: from.clone(), before: None }];
-    let Some(before) = before else { return ops };
-    let link = || from.clone();
-    ops.extend(before.master.map(|master| Op::SetMaster { link: link(), master }));
+    ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+    ops
+}
+
+/// What a NIC had before it was moved away, in the order that the kernel wants.
+fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
+    let link = || nic.clone();
+    let mut ops: Vec<Op> = before.master.map(|master| Op::SetMaster { link: link(), master }).into_iter().collect();
     let restored = before.state.addrs.iter().filter(|a| !a.automatic);
     ops.extend(restored.map(|addr| Op::RestoreAddr { link: link(), addr: addr.clone() }));
     if before.up {
@@ -403,7 +476,7 @@ fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op
     }
     let routes = before.state.routes.iter();
     ops.extend(routes.map(|route| Op::RestoreRoute {
-        side: from.side,
+        side: nic.side,
         route: route.clone(),
         moved: Some(Moved { link: link(), index: before.index }),
     }));

@@ -104,6 +104,9 @@ pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessRefusal> {
             "a bridge",
             "leave it out: guests on a bridge reach the host by the bridge's own address (ip addr add ADDRESS/PREFIX dev BRIDGE)",
         ),
+        Kind::Ovs => {
+            refuse("an Open vSwitch bridge", "leave it out: give the bridge's own port an address, and guests reach the host by that")
+        }
         Kind::Ipoib => refuse("an InfiniBand interface", leave),
         Kind::Dummy => refuse("a dummy, which leads nowhere", leave),
         Kind::Nic if job.request.direct_phys => refuse("moved into the guest whole", leave),

@@ -6,7 +6,7 @@ use crate::model::op::Op;
 use crate::model::types::{IfName, LinkRef};
 
 /// What a new bridge has (ETH_DATA_LEN, linux/if_ether.h).
-const DEFAULT_MTU: u32 = 1500;
+pub(super) const DEFAULT_MTU: u32 = 1500;
 
 /// Ports 1 to 1023: `BR_PORT_BITS` is 10 and port number 0 is reserved (net/bridge/br_if.c, find_portno).
 pub(super) const MAX_PORTS: usize = 1023;
@@ -33,7 +33,7 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
     // Born on the host, a veth's other end has a name of its own there: the original's v<guestif>pg<pid>.
     let (guest, moves) = job.newborn("vg", Some(mtu), job.request.mac);
-    ops.push(Op::AddVeth { host, bridge, guest });
+    ops.push(Op::AddVeth { host, bridge: Some(bridge), guest });
     ops.extend(moves);
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));
     Ok(ops)
@@ -41,7 +41,7 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
 
 /// The host link that has our name. Down, it is what a dead attach left, and makes room: renamed now, so that
 /// it can be put back, and deleted when everything else is done. Up, it is in use.
-fn set_aside(job: &Job<'_>, name: &IfName) -> Result<Option<IfName>, PlanError> {
+pub(super) fn set_aside(job: &Job<'_>, name: &IfName) -> Result<Option<IfName>, PlanError> {
     let Some(link) = &job.facts.host.local_link else { return Ok(None) };
     let state = match (&link.kind, link.up) {
         _ if link.name != name.as_str() => format!("another name of {}", link.name),

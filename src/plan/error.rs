@@ -88,6 +88,24 @@ pub enum PlanError {
         /// The links on it.
         children: Vec<String>,
     },
+    /// A Wi-Fi driver that keeps its phy where it is.
+    #[error("the driver of {nic} does not let its phy {phy} leave the host's network namespace")]
+    PhyStays {
+        /// The interface.
+        nic: String,
+        /// Its phy.
+        phy: String,
+    },
+    /// A Wi-Fi interface that does not have its phy to itself.
+    #[error("{nic} is not alone on its phy {phy}: {} would move along", .others.join(", "))]
+    PhyShared {
+        /// The interface.
+        nic: String,
+        /// Its phy.
+        phy: String,
+        /// The other interfaces.
+        others: Vec<String>,
+    },
     /// The bridge has no room.
     #[error("bridge {name} is full: it has {ports} ports, the most that the kernel allows")]
     BridgeFull {
@@ -101,6 +119,30 @@ pub enum PlanError {
     NotEthernet {
         /// The interface.
         name: String,
+    },
+    /// Open vSwitch has a port of the name, and it is not ours.
+    #[error("Open vSwitch has a port {name} already, on {bridge}, and pipework did not make it")]
+    OvsPortInUse {
+        /// The name.
+        name: String,
+        /// The bridge it is on.
+        bridge: String,
+    },
+    /// 802.1ad on a port of Open vSwitch.
+    #[error("@{tag}: a port of Open vSwitch takes no 802.1ad VLAN")]
+    OvsServiceVlan {
+        /// What was asked.
+        tag: String,
+    },
+    /// A bridge that is itself a VLAN, and a VLAN besides.
+    #[error("{name} is VLAN {vlan} of {parent} already: its ports have no other")]
+    OvsFakeBridge {
+        /// The bridge.
+        name: String,
+        /// The bridge that it is a part of.
+        parent: String,
+        /// Its VLAN.
+        vlan: u16,
     },
     /// MAC on InfiniBand. The original's words.
     #[error("MACADDR configuration unsupported for IPoIB interfaces.")]
@@ -134,15 +176,11 @@ impl PlanError {
         Self::Input(InputError::NotYet { what: what.to_owned(), instead: instead.to_owned() })
     }
 
-    pub(super) fn open_vswitch(bridge: &str) -> Self {
-        Self::not_yet(&format!("Open vSwitch ({bridge})"), "use a Linux bridge, whose name starts with br, or attach with ovs-docker")
-    }
-
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::UnknownInterface { name } => format!(
-                "there is no interface {name} here; a name that starts with br makes a bridge, the word dummy a dummy interface. `ip link` lists what there is"
+                "there is no interface {name} here; a name that starts with br makes a bridge, with ovs one of Open vSwitch, the word dummy a dummy interface. `ip link` lists what there is"
             ),
             Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
             Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
@@ -158,7 +196,17 @@ impl PlanError {
             Self::NicCarriesDefault { .. } | Self::NicHasChildren { .. } => {
                 "leave out --direct-phys to share it through a macvlan; --force moves it all the same".into()
             }
+            Self::PhyStays { .. } => {
+                "a Wi-Fi interface moves only with its phy: attach to a bridge, and route between it and the Wi-Fi".into()
+            }
+            Self::PhyShared { others, .. } => {
+                let commands: Vec<String> = others.iter().map(|name| format!("iw dev {name} del")).collect();
+                format!("remove what is not needed ({}); --force moves all of them", commands.join("; "))
+            }
             Self::BridgeFull { .. } => "make another bridge, or use a macvlan on the NIC".into(),
+            Self::OvsPortInUse { name, .. } => format!("choose another name with -l; `ovs-vsctl list Interface {name}` shows what it is"),
+            Self::OvsServiceVlan { .. } => "give @10, @10,20-30 or @,20-30; 802.1ad is for NICs".into(),
+            Self::OvsFakeBridge { parent, .. } => format!("leave the VLAN out, or attach to {parent} with it"),
             Self::IpoibMac => "leave the MAC address out".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
             Self::Access(error) => return error.hint(),

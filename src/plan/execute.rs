@@ -64,7 +64,7 @@ pub struct Undone {
 impl ExecuteError {
     /// Whether a bridge that was there is not there any more.
     pub fn bridge_is_gone(&self) -> bool {
-        matches!(self.op, Op::AddVeth { .. }) && self.cause.errno() == Some(Errno::ENODEV)
+        matches!(self.op, Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. }) && self.cause.errno() == Some(Errno::ENODEV)
     }
 
     /// Whether the kernel would not make the link in the guest, and making it on the host may do.

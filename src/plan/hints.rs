@@ -10,19 +10,25 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
     if let Some((what, option, module)) = kind_of_link(op).filter(|_| unknown_kind(error)) {
         return Some(format!("this kernel has no {what}: it needs {option} (modprobe {module}, or a kernel built with it)"));
     }
+    if let KernelError::Ovs(error) = error {
+        return error.hint();
+    }
     match (op, error.errno()?) {
         (_, Errno::EPERM) => Some("run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the host's user namespace".into()),
-        (Op::AddVeth { bridge, .. }, Errno::EXFULL) => {
+        (Op::AddVeth { bridge: Some(bridge), .. }, Errno::EXFULL) => {
             Some(format!("bridge {bridge} has 1023 ports, the most that the kernel allows: make another one"))
         }
-        (Op::AddVeth { bridge, .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => {
+        (Op::AddVeth { bridge: Some(bridge), .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => {
             Some(format!("is {bridge} still a bridge? `ip -d link show {bridge}` says"))
         }
         (Op::AddMacvlan { parent, .. }, Errno::EBUSY) => Some(format!("{parent} belongs to a bridge or bond: attach to that instead")),
-        (Op::AddIpoib { .. }, Errno::ENOTUNIQ | Errno::EEXIST) => Some("the partition key is in use on this parent already".into()),
-        (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!(
-            "the driver of {from} does not let it leave its namespace (Wi-Fi interfaces move with their phy, which this version does not do)"
-        )),
+        (Op::AddIpoib { .. }, Errno::ENOTUNIQ) => Some("the partition key is in use on this parent already".into()),
+        (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!("the driver of {from} does not let it leave its namespace")),
+        (Op::MovePhy { phy, .. }, Errno::EOPNOTSUPP) => Some(format!("the driver of {} does not let it leave its namespace", phy.name)),
+        (Op::MovePhy { to, .. }, Errno::EEXIST) => {
+            Some(format!("another interface of the phy, or the guest, has the name {}: choose another with -i", to.name))
+        }
+        (Op::SetUp { .. }, Errno::ERFKILL) => Some("the radio is switched off: rfkill list, rfkill unblock wifi".into()),
         (Op::AddAddr { .. }, Errno::EACCES) => Some("IPv6 is switched off in the guest: sysctl net.ipv6.conf.all.disable_ipv6".into()),
         (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => {
             Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into())

@@ -8,9 +8,11 @@ pub mod execute;
 mod hints;
 mod link;
 mod nic;
+mod ovs;
 mod same;
 #[cfg(test)]
 mod tests;
+mod wifi;
 
 pub use access::{AccessRefusal, removal};
 pub use error::{Difference, PlanError};
@@ -89,6 +91,8 @@ impl Plan {
 enum Kind {
     /// A Linux bridge, or the name of one to be made.
     Bridge,
+    /// A bridge of Open vSwitch, or the name of one to be made.
+    Ovs,
     /// A NIC: macvlan on it, or itself.
     Nic,
     /// An InfiniBand interface.
@@ -109,17 +113,19 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
         return same::unchanged(request, facts, moved, Kind::Nic);
     }
     let kind = kind_of(request, facts)?;
-    let job = Job { request, facts, birth, names: Names::of(&facts.guest.id), guest_if: guest_if(request, kind) };
+    let guest_if = guest_if(request, kind);
+    let job = Job { request, facts, birth: possible(birth, &guest_if, request, facts), names: Names::of(&facts.guest.id), guest_if };
     job.check_options(kind)?;
     if let Some(existing) = &facts.guest.link {
         let mut plan = same::unchanged(request, facts, existing, kind)?;
         plan.access = access::grant(&job)?;
-        plan.ops = access::ops(&job, plan.access.as_ref())?;
+        plan.ops.extend(access::ops(&job, plan.access.as_ref())?);
         return Ok(plan);
     }
     addressing::check(&job)?;
     let mut ops = match kind {
         Kind::Bridge => bridge::ops(&job)?,
+        Kind::Ovs => ovs::ops(&job)?,
         Kind::Nic => nic::ops(&job)?,
         Kind::Ipoib => link::ipoib(&job)?,
         Kind::Dummy => link::dummy(&job)?,
@@ -129,16 +135,22 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     ops.extend(addressing::ops(&job));
     ops.extend(access::ops(&job, access.as_ref())?);
     ops.extend(last);
+    if kind == Kind::Ipoib {
+        ops.extend(link::returned(&job));
+    }
     Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if, access })
 }
 
 /// What the first word is: what the host has of that name decides, then how the name begins.
 fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
     let unknown = || PlanError::UnknownInterface { name: request.host_if.to_string() };
+    let in_database = facts.host.ovs.as_ref().is_some_and(|ovs| ovs.bridge.is_some());
+    if in_database && facts.host.link.as_ref().is_none_or(|link| link.kind != LinkKind::Bridge) {
+        return Ok(Kind::Ovs);
+    }
     if let Some(link) = &facts.host.link {
         return match (&link.kind, link.layer) {
             (LinkKind::Bridge, _) => Ok(Kind::Bridge),
-            (LinkKind::OpenVswitch, _) => Err(PlanError::open_vswitch(&link.name)),
             (_, Layer::Infiniband) => Ok(Kind::Ipoib),
             _ if link.name == "lo" => Err(PlanError::NotEthernet { name: link.name.clone() }),
             (_, Layer::Other) if !request.direct_phys => Err(PlanError::NotEthernet { name: link.name.clone() }),
@@ -152,12 +164,19 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
     if begins("br") {
         Ok(Kind::Bridge)
     } else if begins("ovs") {
-        Err(PlanError::open_vswitch(name.as_str()))
+        Ok(Kind::Ovs)
     } else if begins("dummy") {
         Ok(Kind::Dummy)
     } else {
         Err(unknown())
     }
+}
+
+/// The kernel looks for a new link's name on this side, even when it is to be another's (rtnl_newlink, EEXIST): a guest's eth1 on
+/// the host's eth1 is born on the host.
+fn possible(birth: Birth, guest_if: &IfName, request: &AttachRequest, facts: &Facts) -> Birth {
+    let host = facts.host.link.as_ref().filter(|link| link.kind != LinkKind::Bridge && !request.direct_phys);
+    if host.is_some_and(|link| link.name == guest_if.as_str()) { Birth::Host } else { birth }
 }
 
 fn guest_if(request: &AttachRequest, kind: Kind) -> IfName {
@@ -212,6 +231,7 @@ impl Job<'_> {
                 "a VLAN on a Linux bridge",
                 "give the VLAN to a NIC (pipework eth0 ... @10), or attach to a bridge made on the NIC's VLAN interface",
             )),
+            Kind::Ovs => ovs::wanted_vlans(self.request, None).map(|_| ()),
             Kind::Ipoib if self.request.mac.is_some() => Err(PlanError::IpoibMac),
             Kind::Dummy if self.request.tag.is_some() => Err(PlanError::DummyVlan),
             _ => Ok(()),
@@ -221,7 +241,7 @@ impl Job<'_> {
     fn warnings(&self, kind: Kind) -> Vec<String> {
         let mut warnings = Vec::new();
         let host_if = self.host_name();
-        if kind != Kind::Bridge && self.request.local_if.is_some() {
+        if !matches!(kind, Kind::Bridge | Kind::Ovs) && self.request.local_if.is_some() {
             warnings.push(format!("-l has no effect: {host_if} is no bridge, so there is no host end to name"));
         }
         if kind != Kind::Nic && self.request.direct_phys {
@@ -229,6 +249,9 @@ impl Job<'_> {
         }
         if kind == Kind::Bridge {
             warnings.extend(self.bridge_warning(&host_if));
+        }
+        if kind == Kind::Ovs {
+            warnings.extend(self.ovs_warning(&host_if));
         }
         warnings
     }
@@ -244,13 +267,23 @@ impl Job<'_> {
         }
     }
 
+    fn ovs_warning(&self, bridge: &str) -> Option<String> {
+        let gateway = self.request.addr.gateway?;
+        let is_new = self.facts.host.ovs.as_ref().is_none_or(|ovs| ovs.bridge.is_none());
+        (is_new && !self.facts.host.owns_gateway).then(|| {
+            format!(
+                "Open vSwitch bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ovs-vsctl add-port {bridge} NIC)"
+            )
+        })
+    }
+
     /// Nothing is announced without an address, on InfiniBand, or on a link that leads nowhere.
     fn announce(&self, kind: Kind) -> Option<Announce> {
         if self.request.addr.addr.is_none() && self.request.dynamic.is_none() {
             return None;
         }
         match kind {
-            Kind::Bridge => Some(Announce { guest_if: self.guest_if.clone(), port: Some(self.names.host_end(self.request)) }),
+            Kind::Bridge | Kind::Ovs => Some(Announce { guest_if: self.guest_if.clone(), port: Some(self.names.host_end(self.request)) }),
             Kind::Nic => Some(Announce { guest_if: self.guest_if.clone(), port: None }),
             Kind::Ipoib | Kind::Dummy => None,
         }

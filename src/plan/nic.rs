@@ -1,6 +1,6 @@
 //! A NIC, or its VLAN child: shared through a macvlan, or moved into the guest whole (`--direct-phys`).
 
-use super::{Birth, Job, PlanError};
+use super::{Birth, Job, PlanError, wifi};
 use crate::model::facts::{LinkFacts, LinkKind, NicState, origin_name};
 use crate::model::op::{NicBefore, Op};
 use crate::model::types::{IfName, LinkRef, VlanId};
@@ -93,6 +93,7 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
             return Err(PlanError::NicIsPort { nic, master, why: "moving it would take it from there" });
         }
     }
+    wifi::check(job, &parent.name)?;
     let before = match parent.link {
         Some(link) => NicBefore { index: link.index, up: link.up, master: link.master, state: job.facts.host.nic.clone() },
         None => NicBefore { index: 0, up: false, master: None, state: NicState::default() },
@@ -100,13 +101,18 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     let place = LinkRef::guest(&job.guest_if);
     let from = LinkRef::host(&parent.name);
     let mut ops = Vec::new();
-    if job.birth == Birth::Guest || parent.name == job.guest_if {
+    if let Some(phy) = &job.facts.host.phy {
+        ops.push(wifi::move_phy(phy, from, place.clone(), before));
+    } else if job.birth == Birth::Guest || parent.name == job.guest_if {
         ops.push(Op::MoveLink { from, to: place.clone(), before: Some(before) });
     } else {
         ops.push(Op::MoveLink { from, to: LinkRef::guest(&parent.name), before: Some(before) });
         ops.push(Op::RenameLink { link: LinkRef::guest(&parent.name), name: job.guest_if.clone() });
     }
-    ops.push(Op::AddAltName { link: place.clone(), name: origin_name(parent.name.as_str()) });
+    // One that came back from a guest which died bears the mark already, with the name that it had at first.
+    if !parent.link.is_some_and(LinkFacts::is_marked) {
+        ops.push(Op::AddAltName { link: place.clone(), name: origin_name(parent.name.as_str()) });
+    }
     let old = parent.link.and_then(|l| l.mac);
     if let Some(mac) = job.request.mac.filter(|mac| old != Some(*mac)) {
         ops.push(Op::SetMac { link: place, mac, before: old });

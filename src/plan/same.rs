@@ -1,8 +1,10 @@
 //! The guest has an interface of that name: is it already what was asked?
 
 use super::nic::is_vlan_of;
+use super::ovs::wanted_vlans;
 use super::{Difference, Kind, Plan, PlanError, guest_if};
 use crate::model::facts::{Facts, LinkFacts, LinkKind};
+use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
 
 /// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
@@ -17,6 +19,7 @@ pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts
     let mut differences = Differences(Vec::new());
     match kind {
         Kind::Bridge => bridge(request, facts, link, &mut differences),
+        Kind::Ovs => ovs(request, facts, link, &mut differences)?,
         Kind::Nic if request.direct_phys => direct(request, facts, link, &mut differences),
         Kind::Nic => macvlan(request, facts, link, &mut differences)?,
         Kind::Ipoib => ipoib(request, facts, link, &mut differences)?,
@@ -52,22 +55,26 @@ impl Differences {
 }
 
 fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
-    differences.kind(link, link.kind == LinkKind::Veth, "veth");
-    if link.kind != LinkKind::Veth {
-        return;
-    }
-    let bridge = request.host_if.to_string();
-    let Some(peer) = &facts.host.peer else {
-        differences.check("the other end", false, "not on this host", format!("on {bridge}"));
-        return;
-    };
+    let Some(peer) = veth_peer(request, facts, link, differences) else { return };
     let on_bridge = facts.host.link.as_ref().is_some_and(|b| peer.master == Some(b.index));
     differences.check(
         "the host end",
         on_bridge,
         format!("{} on {}", peer.name, peer.master.map_or("nothing".into(), |m| format!("interface {m}"))),
-        format!("on {bridge}"),
+        format!("on {}", request.host_if),
     );
+}
+
+/// The host's end of the veth pair that the guest's interface has to be, with what is the same on every bridge.
+fn veth_peer<'a>(request: &AttachRequest, facts: &'a Facts, link: &LinkFacts, differences: &mut Differences) -> Option<&'a LinkFacts> {
+    differences.kind(link, link.kind == LinkKind::Veth, "veth");
+    if link.kind != LinkKind::Veth {
+        return None;
+    }
+    let Some(peer) = &facts.host.peer else {
+        differences.check("the other end", false, "not on this host", format!("on {}", request.host_if));
+        return None;
+    };
     differences.check("the host end", peer.up, format!("{} down", peer.name), "up");
     if let Some(wanted) = &request.local_if {
         differences.check("the host end's name", wanted.as_str() == peer.name, &peer.name, wanted);
@@ -75,6 +82,25 @@ fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
     if let Some(bridge) = &facts.host.link {
         differences.check("MTU", link.mtu == bridge.mtu, link.mtu, bridge.mtu);
     }
+    Some(peer)
+}
+
+fn ovs(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
+    let Some(peer) = veth_peer(request, facts, link, differences) else { return Ok(()) };
+    let known = facts.host.ovs.as_ref();
+    let bridge = known.and_then(|ovs| ovs.bridge.as_ref());
+    let port = known.and_then(|ovs| ovs.port.as_ref()).filter(|port| port.name == peer.name);
+    let wanted = match bridge {
+        Some(OvsBridge::Fake { parent, .. }) => parent.clone(),
+        _ => facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |link| link.name.clone()),
+    };
+    let is = port.and_then(|port| port.bridge.as_deref());
+    differences.check("the host end", is == Some(&wanted), format!("{} on {}", peer.name, is.unwrap_or("nothing")), format!("on {wanted}"));
+    if let Some(port) = port {
+        let vlans = wanted_vlans(request, bridge)?;
+        differences.check("the port's VLAN", port.vlans.is_same(&vlans), &port.vlans, &vlans);
+    }
+    Ok(())
 }
 
 fn direct(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
@@ -111,12 +137,9 @@ fn ipoib(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: 
         return Ok(());
     };
     let parent = facts.host.link.as_ref();
-    differences.check(
-        "the parent",
-        parent.is_some_and(|p| link.link == Some(p.index)),
-        format!("interface {}", link.link.unwrap_or(0)),
-        &request.host_if,
-    );
+    // The kernel leaves the parent's index out when it is the child's own, in another namespace (rtnl_fill_ifinfo).
+    let on = link.link.unwrap_or(link.index);
+    differences.check("the parent", parent.is_some_and(|p| on == p.index), format!("interface {on}"), &request.host_if);
     if let Some(tag) = &request.tag {
         let wanted = tag.pkey()?.get();
         // The driver sets the membership bit of every child's key (0x8000).

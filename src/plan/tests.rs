@@ -1,10 +1,13 @@
 //! Plans as tables: what is asked and what is there, to the steps as `ip` commands.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod hardware;
+
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};
 use crate::model::command::Commands;
 use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
+use crate::model::ovs::{OvsBridge, OvsFacts, OvsPort, OvsVlans};
 use crate::model::request::{AddrWord, GuestRef, MacAndTag};
 use crate::model::types::Family;
 
@@ -26,8 +29,15 @@ fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
 }
 
 fn facts() -> Facts {
-    let id =
-        GuestId { name: "web".into(), engine: "docker", container: None, pid: Some(4711), path: "/proc/4711/ns/net".into(), netns: 42 };
+    let id = GuestId {
+        name: "web".into(),
+        engine: "docker",
+        container: None,
+        container_name: None,
+        pid: Some(4711),
+        path: "/proc/4711/ns/net".into(),
+        netns: 42,
+    };
     Facts {
         host: HostFacts::default(),
         guest: GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false },
@@ -125,12 +135,74 @@ fn the_first_word_decides_the_kind_and_what_exists_wins_over_how_it_begins() {
     assert_eq!(brand_new("dummy9").unwrap(), "make dummy eth1 in the guest");
     assert!(matches!(brand_new("eth7"), Err(PlanError::UnknownInterface { .. })));
     assert!(matches!(brand_new("mac:02:00:00:00:00:09"), Err(PlanError::NoSuchMac { .. })));
-    assert!(brand_new("ovs0").unwrap_err().to_string().contains("not available in this version"));
+    assert_eq!(brand_new("ovs0").unwrap(), "make Open vSwitch bridge ovs0");
     for name in ["br7", "dummy9", "tc1"] {
         let facts = with_host(link(2, name, LinkKind::Device));
         let steps = commands(&request(&format!("{name} 0/0")), &facts, Birth::Guest);
         assert!(steps[0].contains("type macvlan"), "{steps:?}");
     }
+}
+
+/// A host with an Open vSwitch bridge ovs0 in its database, and a port of the name that ours gets.
+fn with_ovs(bridge: Option<OvsBridge>, port: Option<OvsPort>) -> Facts {
+    let mut facts = with_host(link(2, "ovs0", LinkKind::OpenVswitch));
+    facts.host.ovs = Some(OvsFacts { bridge, port });
+    facts.guest.id.container = Some("5d2f".into());
+    facts.guest.id.container_name = Some("web".into());
+    facts
+}
+
+fn ovs_port(owner: &str) -> OvsPort {
+    let name = "veth1pl4711".to_owned();
+    let ids = std::collections::BTreeMap::from([("pipework.interface".to_owned(), owner.to_owned())]);
+    OvsPort { bridge: Some("ovs9".into()), vlans: OvsVlans::default(), ids, uuid: "u".into(), raw: "{}".into(), name }
+}
+
+#[test]
+fn a_port_of_open_vswitch_bears_the_originals_identifiers() {
+    let facts = with_ovs(Some(OvsBridge::Real), None);
+    assert_eq!(
+        commands(&request("ovs0 10.1.1.2/24 @10,20-30"), &facts, Birth::Guest)[..2],
+        [
+            "ip link add name veth1pl4711 mtu 1500 up type veth peer name eth1 mtu 1500 netns 4711",
+            "ovs-vsctl add-port ovs0 veth1pl4711 tag=10 vlan_mode=native-untagged trunks=20-30 -- set Interface veth1pl4711 \
+             external-ids:pipework.bridge=ovs0 external-ids:pipework.containerid=5d2f external-ids:pipework.containername=/web \
+             external-ids:pipework.interface=veth1pl4711 external-ids:pipework.nspid=4711 'external-ids:pipework.vlan=\"10,20-30\"'",
+        ]
+    );
+}
+
+#[test]
+fn the_database_says_what_a_bridge_of_open_vswitch_is_unless_the_kernel_has_a_linux_bridge_of_that_name() {
+    let first = |facts: &Facts| plan(&request("ovs0 0/0"), facts, Birth::Guest).unwrap().ops()[0].describe();
+    let mut facts = with_ovs(Some(OvsBridge::Real), None);
+    assert_eq!(first(&facts), "make veth pair veth1pl4711 and eth1 in the guest");
+    facts.host.link = None;
+    assert_eq!(first(&facts), "make veth pair veth1pl4711 and eth1 in the guest", "in the database, without a link");
+    facts.host.link = Some(link(2, "ovs0", LinkKind::Other("tun".into())));
+    assert_eq!(first(&facts), "make veth pair veth1pl4711 and eth1 in the guest", "the userspace datapath's");
+    facts.host.link = Some(link(2, "ovs0", LinkKind::Bridge));
+    assert_eq!(first(&facts), "make veth pair veth1pl4711 on ovs0 and eth1 in the guest");
+    // Another port of Open vSwitch's is a link like any other.
+    assert_eq!(first(&with_ovs(None, None)), "make macvlan eth1 in the guest on ovs0");
+}
+
+#[test]
+fn a_fake_bridge_is_a_vlan_of_its_parent() {
+    let facts = with_ovs(Some(OvsBridge::Fake { parent: "ovs9".into(), vlan: "7".parse().unwrap() }), None);
+    let steps = commands(&request("ovs0 0/0"), &facts, Birth::Guest);
+    assert!(steps[1].starts_with("ovs-vsctl add-port ovs9 veth1pl4711 tag=7 -- "), "{steps:?}");
+    assert!(steps[1].contains("pipework.bridge=ovs0") && !steps[1].contains("pipework.vlan"), "{steps:?}");
+    assert!(matches!(plan(&request("ovs0 0/0 @7"), &facts, Birth::Guest), Err(PlanError::OvsFakeBridge { .. })));
+}
+
+#[test]
+fn only_a_row_of_ours_makes_room() {
+    let replaced = commands(&request("ovs0 0/0"), &with_ovs(Some(OvsBridge::Real), Some(ovs_port("veth1pl4711"))), Birth::Guest);
+    assert!(replaced[1].starts_with("ovs-vsctl --if-exists del-port veth1pl4711 -- add-port ovs0 veth1pl4711 -- "), "{replaced:?}");
+    let error = plan(&request("ovs0 0/0"), &with_ovs(Some(OvsBridge::Real), Some(ovs_port("another"))), Birth::Guest).unwrap_err();
+    assert_eq!(error.to_string(), "Open vSwitch has a port veth1pl4711 already, on ovs9, and pipework did not make it");
+    assert_eq!(error.hint().unwrap(), "choose another name with -l; `ovs-vsctl list Interface veth1pl4711` shows what it is");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use pipework::guest;
 use pipework::kernel::System;
 use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe;
+use pipework::lifecycle::{Database, Machine};
 use pipework::model::error::KernelError;
 use pipework::model::op::Op;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
@@ -16,16 +17,17 @@ use pipework::plan::{Birth, plan};
 
 use super::Space;
 
-/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys` and `--host-access` may stand first.
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--force` and `--host-access` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
     let direct_phys = words.contains("--direct-phys");
     let host_access = words.contains("--host-access");
+    let force = words.contains("--force");
     let mut words = words.split_whitespace().filter(|w| !w.starts_with("--"));
     let host_if = words.next().unwrap().parse().unwrap();
     let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
     let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
-    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, host_access, ..all }
+    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, force, host_access, ..all }
 }
 
 /// How a step goes wrong.
@@ -39,7 +41,7 @@ pub enum Fault {
 
 /// A kernel whose n-th step goes wrong.
 struct Faulty<'a, 'b> {
-    system: &'a mut System<'b>,
+    system: &'a mut Machine<'b>,
     left: usize,
     fault: Fault,
 }
@@ -58,6 +60,9 @@ impl Kernel for Faulty<'_, '_> {
     }
 }
 
+/// Both of them.
+pub const FAULTS: [Fault; 2] = [Fault::Refused, Fault::AnswerLost];
+
 /// What came of a plan with one step going wrong.
 pub struct Outcome {
     /// Whether the step was reached.
@@ -69,8 +74,8 @@ pub struct Outcome {
 }
 
 /// Plans the request on the host, lets its n-th step go wrong, and undoes.
-pub fn fail_at(host: &Space, request: &AttachRequest, birth: Birth, n: usize, fault: Fault) -> Outcome {
-    on_host(host, |system, plan| {
+pub fn fail_at(host: &Space, ovsdb: Option<&str>, request: &AttachRequest, birth: Birth, n: usize, fault: Fault) -> Outcome {
+    on_host(host, ovsdb, |system, plan| {
         let mut faulty = Faulty { system, left: n, fault };
         let result = execute(plan, &mut faulty, &mut |_| {});
         let left = match &result {
@@ -83,7 +88,7 @@ pub fn fail_at(host: &Space, request: &AttachRequest, birth: Birth, n: usize, fa
 
 /// Carries the request out and takes it back.
 pub fn there_and_back(host: &Space, request: &AttachRequest, birth: Birth, between: impl Fn() + Sync) {
-    on_host(host, |system, plan| {
+    on_host(host, None, |system, plan| {
         let done = execute(plan, system, &mut |_| {}).unwrap();
         between();
         let undone = done.undo(system, &mut |_| {});
@@ -94,7 +99,8 @@ pub fn there_and_back(host: &Space, request: &AttachRequest, birth: Birth, betwe
 /// Runs `work` on a thread in the host's namespace, with the request planned.
 fn on_host<'a, T: Send>(
     host: &'a Space,
-    work: impl Fn(&mut System<'_>, &pipework::plan::Plan) -> T + Sync + 'a,
+    ovsdb: Option<&'a str>,
+    work: impl Fn(&mut Machine<'_>, &pipework::plan::Plan) -> T + Sync + 'a,
 ) -> impl Fn(&AttachRequest, Birth) -> T + 'a {
     move |request, birth| {
         let path = format!("/proc/{}/ns/net", host.pid());
@@ -102,10 +108,14 @@ fn on_host<'a, T: Send>(
         namespace
             .inside(|| {
                 let held = guest::hold(&request.guest).unwrap();
-                let (facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).unwrap();
+                let (mut facts, mut sides) = observe::look(request, &held.namespace, held.id.clone()).unwrap();
+                let mut database = Database::at(ovsdb).unwrap();
+                if ovsdb.is_some() {
+                    database.look(request, &mut facts).unwrap();
+                }
                 let plan = plan(request, &facts, birth).unwrap();
-                let mut system = System::new(&mut sides);
-                Ok(work(&mut system, &plan))
+                let mut machine = Machine::new(System::new(&mut sides), &mut database);
+                Ok(work(&mut machine, &plan))
             })
             .unwrap()
     }
@@ -114,28 +124,41 @@ fn on_host<'a, T: Send>(
 /// For every step and both ways of going wrong: both sides look as before.
 pub fn every_step_rolls_back(words: &str, host_setup: &str, guest_setup: &str) {
     for birth in [Birth::Guest, Birth::Host] {
-        let lab = super::Lab::new();
-        let guest = lab.guest();
+        let (lab, guest) = (super::Lab::new(), Space::new());
         lab.host.sh(host_setup);
         guest.sh(guest_setup);
-        let request = request(words, &guest);
-        let before = super::both(&lab, &guest);
-        let mut steps = 0;
-        for n in 0..100 {
-            for fault in [Fault::Refused, Fault::AnswerLost] {
-                let outcome = fail_at(&lab.host, &request, birth, n, fault);
-                if !outcome.failed {
-                    steps = outcome.steps;
-                    break;
-                }
-                assert_eq!(outcome.left, Vec::<String>::new(), "{words}, step {n}");
-                super::assert_same(&before, &super::both(&lab, &guest), &format!("{words}, {birth:?}, step {n}, {fault:?}"));
-            }
-            if steps > 0 {
-                assert_eq!(n, steps, "every step was made to fail");
+        rolls_back_on(&lab, &guest, None, words, birth, &FAULTS, &|| super::both(&lab, &guest));
+    }
+}
+
+/// The same in a lab that is there, for what its state is. An attach that nothing goes wrong with ends it. A slow machine may
+/// do with lost answers: such a step has the same to undo as a refusal of the next.
+pub fn rolls_back_on(
+    lab: &super::Lab,
+    guest: &Space,
+    ovsdb: Option<&str>,
+    words: &str,
+    birth: Birth,
+    faults: &[Fault],
+    state: &dyn Fn() -> Vec<String>,
+) {
+    let request = request(words, guest);
+    let before = state();
+    let mut steps = 0;
+    for n in 0..100 {
+        for fault in faults {
+            let outcome = fail_at(&lab.host, ovsdb, &request, birth, n, *fault);
+            if !outcome.failed {
+                steps = outcome.steps;
                 break;
             }
+            assert_eq!(outcome.left, Vec::<String>::new(), "{words}, step {n}");
+            super::assert_same(&before, &state(), &format!("{words}, {birth:?}, step {n}, {fault:?}"));
         }
-        assert!(steps > 0, "{words}: the plan was never carried out");
+        if steps > 0 {
+            assert_eq!(n, steps, "every step was made to fail");
+            break;
+        }
     }
+    assert!(steps > 0, "{words}: the plan was never carried out");
 }

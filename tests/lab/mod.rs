@@ -32,12 +32,16 @@ pub struct Space {
 
 impl Space {
     pub fn new() -> Self {
-        let mut child = Command::new("unshare")
-            .args(["--net", "--", "sh", "-c", "ip link set lo up && echo ready && exec sleep 100000"])
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("unshare (util-linux)");
+        Self::holding("unshare", &["--net", "--", "sh", "-c", "ip link set lo up && echo ready && exec sleep 100000"])
+    }
+
+    /// The namespace that the test itself is in: for machines that are the test's own.
+    pub fn here() -> Self {
+        Self::holding("sh", &["-c", "echo ready && exec sleep 100000"])
+    }
+
+    fn holding(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program).args(arguments).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().expect(program);
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
         assert_eq!(line, "ready\n");
@@ -184,6 +188,11 @@ impl Lab {
         Self { host: Space::new(), dir: tempfile::tempdir().unwrap() }
     }
 
+    /// A host that is the machine itself, where hardware appears.
+    pub fn here() -> Self {
+        Self { host: Space::here(), dir: tempfile::tempdir().unwrap() }
+    }
+
     pub fn guest(&self) -> Space {
         Space::new()
     }
@@ -192,7 +201,13 @@ impl Lab {
     pub fn program(&self) -> Command {
         let mut command = self.host.command(env!("CARGO_BIN_EXE_pipework"));
         command.env("PIPEWORK_RUN_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
+        command.env("OVS_DB", self.ovsdb());
         command
+    }
+
+    /// Where the program looks for Open vSwitch's database: nobody is there unless the test starts it.
+    pub fn ovsdb(&self) -> String {
+        format!("unix:{}", self.dir.path().join("db.sock").display())
     }
 
     /// Runs the program with the words of a line (split at spaces).
@@ -236,9 +251,9 @@ pub fn both(lab: &Lab, guest: &Space) -> Vec<String> {
     lab.host.state().into_iter().chain(guests).collect()
 }
 
-/// Waits until something is so, for at most five seconds.
+/// Waits until something is so, for at most twenty seconds: the machine may be busy.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !so() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));

@@ -1,0 +1,171 @@
+//! Wi-Fi: which phy an interface is part of, and moving the phy to another network namespace (linux/nl80211.h over generic
+//! netlink, linux/genetlink.h).
+
+use std::os::fd::RawFd;
+
+use super::observe::nic_before;
+use super::system::link_at;
+use super::wire::{Answer, Netlink, attributes};
+use crate::model::error::KernelError;
+use crate::model::facts::LinkFacts;
+use crate::model::phy::{Phy, PhyFacts, PhyMember};
+
+// linux/genetlink.h
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+/// `struct genlmsghdr`: command, version, two bytes that mean nothing.
+const HEADER: usize = 4;
+/// `struct nlattr`, linux/netlink.h: length and kind.
+const ATTRIBUTE: usize = 4;
+
+// linux/nl80211.h
+const GET_WIPHY: u8 = 1;
+const GET_INTERFACE: u8 = 5;
+const SET_WIPHY_NETNS: u8 = 49;
+const ATTR_WIPHY: u16 = 1;
+const ATTR_WIPHY_NAME: u16 = 2;
+const ATTR_IFINDEX: u16 = 3;
+const ATTR_IFNAME: u16 = 4;
+const ATTR_SUPPORTED_COMMANDS: u16 = 50;
+const ATTR_WDEV: u16 = 153;
+const ATTR_SPLIT_WIPHY_DUMP: u16 = 174;
+const ATTR_NETNS_FD: u16 = 219;
+
+/// The Wi-Fi of one network namespace: the one that its thread was in when it was opened.
+pub(super) struct Wifi {
+    socket: Netlink,
+    /// The message type that this kernel has given to nl80211.
+    family: u16,
+}
+
+/// A Wi-Fi interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WifiLink {
+    pub(super) phy: u32,
+    pub(super) wdev: u64,
+    pub(super) index: u32,
+    pub(super) name: String,
+}
+
+impl Wifi {
+    /// Opens the calling thread's namespace. `None` when this kernel has no Wi-Fi: it is asked for the list of what it has,
+    /// since asking for nl80211 by name would load the module.
+    pub(super) fn open() -> Result<Option<Self>, KernelError> {
+        let mut socket = Netlink::open_generic()?;
+        let answers = socket.dump_raw(GENL_ID_CTRL, &message(CTRL_CMD_GETFAMILY, &[]))?;
+        let is_ours = |answer: &&Answer| find(answer, CTRL_ATTR_FAMILY_NAME).is_some_and(|name| text(name) == "nl80211");
+        let family = answers.iter().find(is_ours).and_then(|answer| find(answer, CTRL_ATTR_FAMILY_ID)).and_then(half);
+        Ok(family.map(|family| Self { socket, family }))
+    }
+
+    /// All interfaces. Those without a network device, such as P2P management, are left out.
+    pub(super) fn links(&mut self) -> Result<Vec<WifiLink>, KernelError> {
+        let answers = self.socket.dump_raw(self.family, &message(GET_INTERFACE, &[]))?;
+        Ok(answers.iter().filter_map(wifi_link).collect())
+    }
+
+    /// A phy's name, and whether its driver lets it leave the namespace.
+    fn phy(&mut self, index: u32) -> Result<(Phy, bool), KernelError> {
+        // In parts, as `iw` has it: what some drivers have to tell does not fit into one message.
+        let only = [(ATTR_WIPHY, index.to_ne_bytes().to_vec()), (ATTR_SPLIT_WIPHY_DUMP, Vec::new())];
+        let answers = self.socket.dump_raw(self.family, &message(GET_WIPHY, &only))?;
+        let mut phy = Phy { index, name: format!("phy{index}") };
+        let mut may_leave = false;
+        for answer in answers.iter().filter(|answer| find(answer, ATTR_WIPHY).and_then(word) == Some(index)) {
+            if let Some(name) = find(answer, ATTR_WIPHY_NAME) {
+                phy.name = text(name);
+            }
+            let commands = find(answer, ATTR_SUPPORTED_COMMANDS).unwrap_or_default();
+            may_leave |= attributes(commands).any(|(_, command)| word(command) == Some(u32::from(SET_WIPHY_NETNS)));
+        }
+        Ok((phy, may_leave))
+    }
+
+    /// `iw phy PHY set netns NS`: moves a phy of this namespace with all its interfaces. They come down, lose their addresses,
+    /// and get names of the kernel's choice where theirs are taken.
+    pub(super) fn set_netns(&mut self, phy: u32, netns: RawFd) -> Result<(), KernelError> {
+        let what = [(ATTR_WIPHY, phy.to_ne_bytes().to_vec()), (ATTR_NETNS_FD, netns.to_ne_bytes().to_vec())];
+        self.socket.request_raw(self.family, 0, &message(SET_WIPHY_NETNS, &what)).map(|_| ())
+    }
+}
+
+/// What a NIC of the host is part of; `None` when it is no Wi-Fi interface.
+pub(super) fn phy_facts(host: &mut Netlink, nic: &LinkFacts) -> Result<Option<PhyFacts>, KernelError> {
+    let Some(mut wifi) = Wifi::open()? else { return Ok(None) };
+    let (own, others): (Vec<_>, Vec<_>) = wifi.links()?.into_iter().partition(|link| link.index == nic.index);
+    let Some(own) = own.into_iter().next() else { return Ok(None) };
+    let (phy, may_leave) = wifi.phy(own.phy)?;
+    let mut facts = PhyFacts { phy, wdev: own.wdev, may_leave, others: Vec::new() };
+    for other in others.iter().filter(|other| other.phy == own.phy) {
+        if let (Some(link), Ok(name)) = (link_at(host, other.index)?, other.name.parse()) {
+            facts.others.push(PhyMember { wdev: other.wdev, name, before: nic_before(host, &link)? });
+        }
+    }
+    Ok(Some(facts))
+}
+
+fn wifi_link(answer: &Answer) -> Option<WifiLink> {
+    Some(WifiLink {
+        phy: find(answer, ATTR_WIPHY).and_then(word)?,
+        wdev: find(answer, ATTR_WDEV)?.try_into().ok().map(u64::from_ne_bytes)?,
+        index: find(answer, ATTR_IFINDEX).and_then(word)?,
+        name: text(find(answer, ATTR_IFNAME)?),
+    })
+}
+
+/// A generic netlink message: command, version 0, attributes.
+fn message(command: u8, with: &[(u16, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = vec![command, 0, 0, 0];
+    for (kind, value) in with {
+        let length = u16::try_from(ATTRIBUTE + value.len()).unwrap_or(u16::MAX);
+        bytes.extend(length.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
+}
+
+fn find(answer: &Answer, wanted: u16) -> Option<&[u8]> {
+    attributes(answer.raw.get(HEADER..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+fn word(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_ne_bytes)
+}
+
+fn half(bytes: &[u8]) -> Option<u16> {
+    bytes.try_into().ok().map(u16::from_ne_bytes)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_command_and_padded_attributes() {
+        let bytes = message(SET_WIPHY_NETNS, &[(ATTR_WIPHY, vec![7, 0, 0, 0]), (ATTR_WIPHY_NAME, vec![1])]);
+        assert_eq!(bytes, [&[49, 0, 0, 0][..], &[8, 0, 1, 0, 7, 0, 0, 0], &[5, 0, 2, 0, 1, 0, 0, 0]].concat());
+    }
+
+    #[test]
+    fn an_interface_is_read_from_its_attributes_and_nonsense_is_none() {
+        let whole = [
+            (ATTR_IFINDEX, 3u32.to_ne_bytes().to_vec()),
+            (ATTR_IFNAME, b"wlan0\0".to_vec()),
+            (ATTR_WIPHY, 0u32.to_ne_bytes().to_vec()),
+            (ATTR_WDEV, 1u64.to_ne_bytes().to_vec()),
+        ];
+        let read = |with: &[(u16, Vec<u8>)]| wifi_link(&Answer { kind: 28, raw: message(7, with) });
+        assert_eq!(read(&whole), Some(WifiLink { phy: 0, wdev: 1, index: 3, name: "wlan0".into() }));
+        assert_eq!(read(&whole[1..]), None, "no network device");
+        assert_eq!(wifi_link(&Answer { kind: 28, raw: vec![7] }), None);
+    }
+}
