@@ -235,7 +235,7 @@ fn rows() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_answer_of_a_server_makes_it_panic(result in prop_oneof![nonsense(), rows()]) {

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use pipework::cli::AttachArgs;
 use pipework::model::command::quoted;
 use pipework::model::request::{AddrSpec, AttachRequest, GuestRef, HostIf, MacAndTag};
+use pipework::model::sharing::{IpvlanMode, MacvlanMode};
 use pipework::model::types::{Family, IfAddr, IfName, MacAddr, Pkey, Tag, VlanId};
+use pipework::model::vlan::PortVlans;
 use proptest::prelude::*;
 
 /// Text that is nearly right more often than not.
@@ -18,6 +20,9 @@ fn text() -> impl Strategy<Value = String> {
         "[0-9a-f:./@]{0,30}",
         "[a-z]{0,6}[0-9.:@/-]{0,20}",
         "([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,3})?(@([0-9]{1,3}\\.){3}[0-9]{1,3})?",
+        "[0-9,-]{0,12}",
+        "source(:|,)(02:00:00:00:00:0[0-9],?){0,3}",
+        "l[23]s?(:(private|vepa|bridge))?",
         "([0-9a-f]{0,4}:){2,8}[0-9a-f]{0,4}/[0-9]{1,3}",
         "(docker|podman|lxc|pid|netns|mac|U|dhcp)?:?[a-z0-9/@:._-]{0,20}",
     ]
@@ -44,6 +49,9 @@ proptest! {
         round_trip::<VlanId>(&text);
         round_trip::<Pkey>(&text);
         round_trip::<Tag>(&text);
+        round_trip::<PortVlans>(&text);
+        round_trip::<MacvlanMode>(&text);
+        round_trip::<IpvlanMode>(&text);
         round_trip::<IfAddr>(&text);
         round_trip::<HostIf>(&text);
         round_trip::<AddrSpec>(&text);

@@ -18,10 +18,13 @@ use pipework::kernel::System;
 use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe::{self, Sides};
 use pipework::model::command::Commands;
+use pipework::model::error::InputError;
 use pipework::model::facts::GuestId;
 use pipework::model::op::{NewLink, NewRoute, Op};
 use pipework::model::request::AttachRequest;
+use pipework::model::sharing::Sharing;
 use pipework::model::types::{LinkRef, Side};
+use pipework::model::vlan::{NicVlan, PortVlan};
 use pipework::plan::execute::Kernel;
 
 /// How a world's process is told which step to carry out, and on which guest.
@@ -80,6 +83,7 @@ struct Case {
 }
 
 const NIC: (char, &str) = ('H', "ip link add nic0 up type veth peer name far; ip link set far up");
+const PORT: (char, &str) = ('H', "ip link add br0 type bridge; ip link add p0 master br0 type veth peer name p1");
 const GUEST_LINK: (char, &str) = ('G', "ip link add eth1 type veth peer name far; ip link set far up");
 const GUEST_UP: (char, &str) = ('G', "ip addr add 10.1.1.2/24 dev eth1; ip addr add fd00::2/64 nodad dev eth1; ip link set eth1 up");
 
@@ -93,6 +97,24 @@ fn guest(name: &str) -> LinkRef {
 
 fn newborn(mtu: Option<u32>, mac: Option<&str>) -> NewLink {
     NewLink { at: guest("eth1"), mtu, mac: mac.map(|m| m.parse().unwrap()) }
+}
+
+fn add_bridge(vlan_filtering: bool) -> Op {
+    Op::AddBridge { name: "br0".parse().unwrap(), mac: "02:00:00:00:00:05".parse().unwrap(), vlan_filtering }
+}
+
+fn add_vlan(name: &str, tag: &str) -> Op {
+    let vlan = NicVlan::of(&tag.parse().unwrap()).unwrap();
+    Op::AddVlan { name: name.parse().unwrap(), parent: "nic0".parse().unwrap(), vlan, mtu: 1400 }
+}
+
+fn port_vlan(first: u16, last: u16, untagged: bool) -> PortVlan {
+    PortVlan { first, last, pvid: untagged, untagged }
+}
+
+fn shared<M: std::str::FromStr<Err = InputError>>(mode: &str, sharing: fn(M) -> Sharing) -> Op {
+    let mac = (!mode.starts_with('l')).then_some("02:00:00:00:00:07");
+    Op::AddShared { parent: "nic0".parse().unwrap(), sharing: sharing(mode.parse().unwrap()), link: newborn(Some(1500), mac) }
 }
 
 fn add_addr(addr: &str) -> Op {
@@ -132,7 +154,8 @@ fn del_default(path: &Path, addr: &str) -> Op {
 fn cases() -> Vec<Case> {
     let case = |name, before, step, differs| Case { name, before, step, differs };
     vec![
-        case("bridge", &[], |_| Op::AddBridge { name: "br0".parse().unwrap(), mac: "02:00:00:00:00:05".parse().unwrap() }, vec![]),
+        case("bridge", &[], |_| add_bridge(false), vec![]),
+        case("bridge that filters VLANs", &[], |_| add_bridge(true), vec![]),
         case(
             "veth",
             &[('H', "ip link add br0 type bridge")],
@@ -147,6 +170,8 @@ fn cases() -> Vec<Case> {
                 why: "NLM_F_ECHO: the answer has the indexes",
             }],
         ),
+        case("vlan", &[NIC], |_| add_vlan("nic0.5", "5"), vec![]),
+        case("service vlan", &[NIC], |_| add_vlan("nic0.ad5", "ad:5"), vec![]),
         case(
             "veth without a bridge",
             &[],
@@ -158,21 +183,44 @@ fn cases() -> Vec<Case> {
             }],
         ),
         case(
-            "vlan",
-            &[NIC],
-            |_| Op::AddVlan { name: "nic0.5".parse().unwrap(), parent: "nic0".parse().unwrap(), id: "5".parse().unwrap(), mtu: 1400 },
+            "VLAN filtering on",
+            &[('H', "ip link add br0 type bridge")],
+            |_| Op::SetVlanFiltering { bridge: "br0".parse().unwrap(), on: true, ports: 0 },
             vec![],
         ),
         case(
-            "macvlan",
-            &[NIC],
-            |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: newborn(Some(1500), Some("02:00:00:00:00:07")) },
+            "VLAN filtering off",
+            &[('H', "ip link add br0 type bridge")],
+            |_| Op::SetVlanFiltering { bridge: "br0".parse().unwrap(), on: false, ports: 0 },
             vec![],
         ),
+        case(
+            "untagged VLAN of a port",
+            &[PORT],
+            |_| Op::AddPortVlan { port: "p0".parse().unwrap(), vlan: port_vlan(10, 10, true) },
+            vec![],
+        ),
+        case("tagged VLAN of a port", &[PORT], |_| Op::AddPortVlan { port: "p0".parse().unwrap(), vlan: port_vlan(10, 10, false) }, vec![]),
+        case("VLANs of a port", &[PORT], |_| Op::AddPortVlan { port: "p0".parse().unwrap(), vlan: port_vlan(20, 30, false) }, vec![]),
+        case("VLAN of a port away", &[PORT], |_| Op::DelPortVlan { port: "p0".parse().unwrap(), vlan: port_vlan(1, 1, true) }, vec![]),
+        case("VLANs of a port away", &[PORT], |_| Op::DelPortVlan { port: "p0".parse().unwrap(), vlan: port_vlan(20, 30, false) }, vec![]),
+        case("macvlan", &[NIC], |_| shared("bridge", Sharing::Macvlan), vec![]),
+        case("macvlan in private mode", &[NIC], |_| shared("private", Sharing::Macvlan), vec![]),
+        case("macvlan in passthru mode", &[NIC], |_| shared("passthru", Sharing::Macvlan), vec![]),
+        case("macvlan in source mode", &[NIC], |_| shared("source:02:00:00:00:00:08,02:00:00:00:00:09", Sharing::Macvlan), vec![]),
+        case("macvtap", &[NIC], |_| shared("vepa", Sharing::Macvtap), vec![]),
+        case("macvtap in source mode", &[NIC], |_| shared("source:02:00:00:00:00:08", Sharing::Macvtap), vec![]),
+        case("ipvlan", &[NIC], |_| shared("l2", Sharing::Ipvlan), vec![]),
+        case("ipvlan, private", &[NIC], |_| shared("l3:private", Sharing::Ipvlan), vec![]),
+        case("ipvlan, vepa", &[NIC], |_| shared("l3s:vepa", Sharing::Ipvlan), vec![]),
         case(
             "macvlan on the host",
             &[NIC],
-            |_| Op::AddMacvlan { parent: "nic0".parse().unwrap(), link: NewLink { at: host("ph1"), mtu: None, mac: None } },
+            |_| Op::AddShared {
+                parent: "nic0".parse().unwrap(),
+                sharing: Sharing::default(),
+                link: NewLink { at: host("ph1"), mtu: None, mac: None },
+            },
             vec![],
         ),
         // Any parent will do: it is the kernel that would want InfiniBand.

@@ -11,6 +11,7 @@ use crate::model::error::InputError;
 use crate::model::facts::GuestId;
 use crate::model::report::{Failure, Outcome, Report};
 use crate::model::request::{AddrWord, AttachRequest, MacAndTag};
+use crate::model::sharing::{IpvlanMode, MacvlanMode, Sharing};
 use crate::model::types::{Family, IfName};
 use crate::plan::Birth;
 use crate::plan::execute::Event;
@@ -43,7 +44,19 @@ pub struct AttachArgs {
     /// Move the NIC itself into the guest, not a macvlan on it
     #[arg(long)]
     direct_phys: bool,
-    /// With --direct-phys: even a NIC that this host needs (default route, bridge port)
+    /// Share the NIC by a macvlan in that mode: bridge (the default), vepa, private, passthru, source:MAC,MAC...
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["ipvlan", "macvtap", "direct_phys"])]
+    macvlan: Option<String>,
+    /// Share the NIC by an ipvlan, which has no MAC address of its own: l2, l3, l3s, with :private or :vepa behind it
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["macvtap", "direct_phys"])]
+    ipvlan: Option<String>,
+    /// Share the NIC by a macvtap, for a virtual machine; modes as macvlan's
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "bridge", conflicts_with = "direct_phys")]
+    macvtap: Option<String>,
+    /// With @VLAN: make a bridge that is there filter VLANs, which its other ports will notice
+    #[arg(long)]
+    vlan_filtering: bool,
+    /// With --direct-phys, passthru, --vlan-filtering: even where this host needs the NIC or bridge itself
     #[arg(long)]
     force: bool,
     /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
@@ -83,6 +96,19 @@ impl AttachArgs {
     }
 }
 
+impl AttachArgs {
+    /// The one of the three options that is given.
+    fn sharing(&self) -> Result<Option<Sharing>, InputError> {
+        let macvlan = |text: &String| text.parse::<MacvlanMode>();
+        Ok(match (&self.macvlan, &self.macvtap, &self.ipvlan) {
+            (Some(mode), ..) => Some(Sharing::Macvlan(macvlan(mode)?)),
+            (_, Some(mode), _) => Some(Sharing::Macvtap(macvlan(mode)?)),
+            (.., Some(mode)) => Some(Sharing::Ipvlan(mode.parse::<IpvlanMode>()?)),
+            _ => None,
+        })
+    }
+}
+
 impl TryFrom<&AttachArgs> for AttachRequest {
     type Error = InputError;
 
@@ -101,6 +127,8 @@ impl TryFrom<&AttachArgs> for AttachRequest {
             mac: last.mac,
             tag: last.tag,
             direct_phys: args.direct_phys,
+            sharing: args.sharing()?,
+            vlan_filtering: args.vlan_filtering,
             force: args.force,
             host_access: args.host_access,
             ..Self::new(args.host_if.parse()?, args.guest.parse()?, addr)

@@ -48,7 +48,7 @@ pub(super) fn run(tool: Tool, args: &InsideArgs) -> ExitCode {
             if let Some(hint) = error.hint() {
                 complain(&format!("pipework: hint: {hint}"));
             }
-            ExitCode::FAILURE
+            ExitCode::from(error.status())
         }
     }
 }

@@ -58,7 +58,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Give a guest an interface (also without the word: pipework br0 web 10.0.0.2/24)
-    Attach(AttachArgs),
+    Attach(Box<AttachArgs>),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// `ip route WORDS` in a guest

@@ -49,7 +49,8 @@ fn first_word(args: &[OsString], command: &clap::Command) -> Option<usize> {
 fn option_value(text: &str, command: &clap::Command) -> Option<bool> {
     let takes_value = |wanted: &dyn Fn(&clap::Arg) -> bool| {
         let mut all = command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments));
-        all.any(|arg| wanted(arg) && arg.get_action().takes_values())
+        // A value that needs a `=` is never the next argument.
+        all.any(|arg| wanted(arg) && arg.get_action().takes_values() && !arg.is_require_equals_set())
     };
     if let Some(long) = text.strip_prefix("--") {
         return Some(!long.contains('=') && takes_value(&|arg| arg.get_long() == Some(long)));
@@ -79,6 +80,8 @@ mod tests {
             ("pipework -vi wait br0 web 0/0", "pipework attach -vi wait br0 web 0/0"),
             ("pipework br0 attach 0/0", "pipework attach br0 attach 0/0"),
             ("pipework --direct-phys eth1 web 0/0", "pipework attach --direct-phys eth1 web 0/0"),
+            ("pipework --macvtap attach eth1 web 0/0", "pipework attach --macvtap eth1 web 0/0"),
+            ("pipework --macvlan wait eth1 web 0/0", "pipework attach --macvlan wait eth1 web 0/0"),
             ("pipework -v attach wait web 0/0", "pipework attach -v wait web 0/0"),
             ("pipework route web add default via 10.1.1.1", "pipework route web add default via 10.1.1.1"),
             ("pipework -v tc web -s qdisc show", "pipework tc -v web -s qdisc show"),

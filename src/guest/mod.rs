@@ -3,6 +3,7 @@
 mod cgroup;
 mod docker;
 mod endpoint;
+mod names;
 mod process;
 pub mod trace;
 
@@ -16,6 +17,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
 use docker::Container;
+pub use names::names;
 
 /// Why there is no guest to work on.
 #[derive(Debug, Error)]

@@ -1,9 +1,15 @@
 //! iproute2's grammar and its way of printing (ip-route(8), ip-rule(8), tc(8)): words to what is asked, and what the kernel
 //! has to text. Pure: what the words need to know of the system (tables' names, links' indexes) is given to it.
 
+pub mod address;
+pub mod names;
+pub mod options;
+pub mod route;
+pub mod rule;
+pub mod tc;
 mod words;
 
-pub use words::{Words, number};
+pub use words::{Keyword, Words, abbreviates, keyword, number, short, whole};
 
 use std::fmt;
 

@@ -77,6 +77,36 @@ impl<'a> Words<'a> {
     }
 }
 
+/// A word of the grammar, and what it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyword<K> {
+    text: &'static str,
+    short: bool,
+    key: K,
+}
+
+/// A word that has to be written out.
+pub const fn whole<K: Copy>(text: &'static str, key: K) -> Keyword<K> {
+    Keyword { text, short: false, key }
+}
+
+/// A word that any beginning of it stands for.
+pub const fn short<K: Copy>(text: &'static str, key: K) -> Keyword<K> {
+    Keyword { text, short: true, key }
+}
+
+/// What a word stands for: the first in the table that it is, or is short for. The order is iproute2's, so that `m` is
+/// `metric` here as there.
+pub fn keyword<K: Copy>(word: &str, table: &[Keyword<K>]) -> Option<K> {
+    let fits = |k: &&Keyword<K>| if k.short { abbreviates(word, k.text) } else { word == k.text };
+    table.iter().find(fits).map(|k| k.key)
+}
+
+/// Whether a word is the beginning of another.
+pub fn abbreviates(word: &str, full: &str) -> bool {
+    !word.is_empty() && full.starts_with(word)
+}
+
 /// A number as strtoul(3) reads it with base 0, without sign and white space.
 pub fn number(text: &str) -> Option<u64> {
     let digits = |digits: &str, base| {
@@ -93,6 +123,14 @@ pub fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_word_of_a_table_that_fits_wins_and_nothing_is_short_for_none() {
+        let table = [short("metric", 1), whole("mtu", 2), short("match", 3)];
+        for (word, wanted) in [("m", Some(1)), ("mtu", Some(2)), ("mt", None), ("ma", Some(3)), ("metrics", None), ("", None)] {
+            assert_eq!(keyword(word, &table), wanted, "{word:?}");
+        }
+    }
 
     #[test]
     fn numbers_are_read_in_the_notations_of_c() {

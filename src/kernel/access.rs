@@ -19,6 +19,7 @@ use crate::model::access::{AccessFacts, ExactRoute, Neigh, NewShim, ParentAddr, 
 use crate::model::error::KernelError;
 use crate::model::facts::{LinkFacts, LinkKind};
 use crate::model::op::NewRoute;
+use crate::model::sharing::Sharing;
 use crate::model::types::{Family, IfAddr, MacAddr};
 
 /// What there is of the host's access to a guest that has `addr`, or is to get it, through a macvlan on `parent`.
@@ -161,14 +162,14 @@ pub(super) fn routes_through(host: &mut Netlink, index: u32) -> Result<usize, Ke
     Ok(count)
 }
 
-/// Whether a macvlan of that address, on the host's link `parent`, is still in the namespace.
+/// Whether a macvlan of that address, on the host's link of index `parent`, is still in the namespace.
 ///
 /// # Errors
 /// When the namespace cannot be entered or the kernel refuses to tell.
 pub fn has_macvlan(namespace: &Namespace, mac: MacAddr, parent: u32) -> Result<bool, KernelError> {
     namespace.inside(|| {
         let answers = Netlink::open()?.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-        let is_it = |l: &LinkFacts| matches!(l.kind, LinkKind::Macvlan { .. }) && l.mac == Some(mac) && l.link == Some(parent);
+        let is_it = |l: &LinkFacts| matches!(l.kind, LinkKind::Shared(Sharing::Macvlan(_))) && l.mac == Some(mac) && l.link == Some(parent);
         Ok(answers.iter().filter_map(decode::link).any(|l| is_it(&l)))
     })
 }

@@ -1,17 +1,20 @@
 //! From steps to netlink messages. Each function's message equals that of the `ip` command named with it.
 
+pub(super) mod sharing;
+pub(super) mod vlan;
+
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, MacVlanMode, Prop};
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
+use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use crate::model::op::NewRoute;
-use crate::model::types::{Family, IfAddr, IfName, MacAddr, Pkey, VlanId};
+use crate::model::types::{Family, IfAddr, IfName, MacAddr, Pkey};
 
 /// Flags of a request that makes something new.
 pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -40,9 +43,10 @@ impl Newborn<'_> {
     }
 }
 
-/// `ip link add name NAME up address MAC type bridge`
-pub(super) fn add_bridge(name: &IfName, mac: MacAddr) -> RouteNetlinkMessage {
-    new_link(LinkBridge::new(name.as_str()).address(mac.octets().to_vec()).up().build())
+/// `ip link add name NAME up address MAC type bridge [vlan_filtering 1]`
+pub(super) fn add_bridge(name: &IfName, mac: MacAddr, vlan_filtering: bool) -> RouteNetlinkMessage {
+    let builder = LinkBridge::new(name.as_str()).address(mac.octets().to_vec()).up();
+    new_link(if vlan_filtering { builder.vlan_filtering(true) } else { builder }.build())
 }
 
 /// `ip link add name HOST mtu M [master BRIDGE] up type veth peer name GUEST mtu M address MAC netns NS`.
@@ -57,16 +61,6 @@ pub(super) fn add_veth(host: &IfName, bridge: Option<u32>, guest: &Newborn<'_>) 
         builder = builder.mtu(mtu);
     }
     new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
-}
-
-/// `ip link add link PARENT name NAME mtu M type vlan id ID`
-pub(super) fn add_vlan(name: &IfName, parent: u32, id: VlanId, mtu: u32) -> RouteNetlinkMessage {
-    new_link(LinkVlan::new(name.as_str(), parent, id.get()).mtu(mtu).build())
-}
-
-/// `ip link add link PARENT name NAME ... type macvlan mode bridge`
-pub(super) fn add_macvlan(parent: u32, link: &Newborn<'_>) -> RouteNetlinkMessage {
-    new_link(link.attributes(LinkMacVlan::new(link.name.as_str(), parent, MacVlanMode::Bridge)).build())
 }
 
 /// `ip link add link PARENT name NAME type ipoib [pkey KEY]`

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod announce;
+mod bridge_vlans;
 mod decode;
 mod encode;
 mod fork;
@@ -10,9 +11,12 @@ pub mod netns;
 mod nl80211;
 pub mod observe;
 pub mod privilege;
+pub mod routing;
+mod siblings;
 pub mod signal;
 mod sysctl;
 mod system;
+pub mod tc;
 pub mod wait;
 pub mod wire;
 

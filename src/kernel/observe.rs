@@ -10,15 +10,18 @@ use super::netns::Namespace;
 use super::nl80211::phy_facts;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
-use super::{access, decode, sysctl};
+use super::{access, bridge_vlans, decode, siblings, sysctl};
 use crate::model::access::AccessFacts;
 use crate::model::error::KernelError;
 use crate::model::facts::{
-    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts, origin_name,
+    self, AddrFacts, BridgeVlans, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts,
+    origin_name,
 };
 use crate::model::op::NicBefore;
 use crate::model::request::{AttachRequest, HostIf};
+use crate::model::sharing::Sharing;
 use crate::model::types::{Family, MacAddr};
+use crate::model::vlan::NicVlan;
 
 /// The open ends of both sides.
 pub struct Sides<'a> {
@@ -46,7 +49,7 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
     };
     let ask_host = || {
         let (home, mut socket) = (Namespace::current()?, Netlink::open()?);
-        let facts = host_facts(request, &mut socket, &names)?;
+        let facts = host_facts(request, &mut socket, &home, &names)?;
         Ok::<_, KernelError>((facts, socket, home))
     };
     let (guest_side, host_side) = namespace.inside_while(ask_guest, ask_host);
@@ -59,6 +62,11 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
     }
     host.peer = peer(&mut sides.host, guest.link.as_ref())?;
     host.access = access_facts(request, &host, guest.link.as_ref(), &mut sides)?;
+    let bridge = host.link.as_ref().filter(|link| link.kind == LinkKind::Bridge && host.vlans.is_none());
+    if let (Some(bridge), Some(port)) = (bridge, &host.peer) {
+        // Without a VLAN asked for, the port has to carry what a new one does.
+        host.vlans = bridge_vlans::look(&mut sides.host, bridge, std::slice::from_ref(port))?;
+    }
     let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
     Ok((Facts { host, guest, fresh_mac }, sides))
 }
@@ -82,7 +90,7 @@ fn access_facts(
     access::look(addr, parent, guest_link, &mut sides.host, &mut sides.guest).map(Some)
 }
 
-fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Result<HostFacts, KernelError> {
+fn host_facts(request: &AttachRequest, host: &mut Netlink, home: &Namespace, names: &Names) -> Result<HostFacts, KernelError> {
     let link = match &request.host_if {
         HostIf::Name(name) => match find_link(host, name.as_str())? {
             None if request.direct_phys => link_by_alt_name(host, &origin_name(name.as_str()))?,
@@ -98,29 +106,75 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, names: &Names) -> Res
     };
     if nic.kind == LinkKind::Bridge {
         facts.local_link = find_link(host, names.host_end(request).as_str())?;
-        facts.ports = ports(host, nic.index)?;
+        let ports = ports(host, nic.index)?;
+        facts.ports = ports.len();
+        if request.tag.is_some() {
+            facts.vlans = tagged_vlans(host, nic, &ports)?;
+        }
     } else {
         // Open vSwitch's bridges: the kernel's datapath, and the other's tap (drivers/net/tun.c).
         if nic.kind == LinkKind::OpenVswitch || nic.kind == LinkKind::Other("tun".into()) {
             facts.local_link = find_link(host, names.host_end(request).as_str())?;
         }
-        if let Some(vlan) = request.tag.as_ref().and_then(|tag| tag.vlan().ok()) {
-            facts.vlan_link = find_link(host, &format!("{}.{vlan}", nic.name))?;
-        }
-        let parent = if request.tag.is_some() { facts.vlan_link.as_ref() } else { Some(nic) };
-        if let Some(master) = parent.and_then(|p| p.master) {
-            facts.master = link_at(host, master)?;
-        }
-        if let (true, Some(parent)) = (request.direct_phys, parent) {
-            facts.nic = nic_state(host, parent)?;
-            facts.phy = phy_facts(host, parent)?;
-        }
+        nic_facts(request, host, home, nic, &mut facts)?;
     }
     if nic.layer == Layer::Infiniband {
         facts.returned = links(host)?.into_iter().filter(|link| link.is_child_of(nic)).collect();
     }
     facts.link = link;
     Ok(facts)
+}
+
+/// What matters of a NIC: its child for the VLAN, who it belongs to, and what it would take with it.
+fn nic_facts(
+    request: &AttachRequest,
+    host: &mut Netlink,
+    home: &Namespace,
+    nic: &LinkFacts,
+    facts: &mut HostFacts,
+) -> Result<(), KernelError> {
+    let child = request.tag.as_ref().and_then(|tag| NicVlan::of(tag).ok()?.child(&nic.name).ok());
+    if let Some(child) = child {
+        facts.vlan_link = find_link(host, child.as_str())?;
+    }
+    let parent = if request.tag.is_some() { facts.vlan_link.as_ref() } else { Some(nic) };
+    if let Some(master) = parent.and_then(|p| p.master) {
+        facts.master = link_at(host, master)?;
+    }
+    if let (true, Some(parent)) = (request.direct_phys, parent) {
+        facts.phy = phy_facts(host, parent)?;
+    }
+    let sharing = request.sharing.as_ref();
+    if let (true, Some(parent)) = (request.direct_phys || sharing.is_some_and(Sharing::is_passthru), parent) {
+        facts.nic = nic_state(host, parent)?;
+    }
+    if let (Some(sharing), Some(parent)) = (sharing, parent) {
+        facts.siblings = siblings::of(host, home, parent.base_for(sharing))?;
+    }
+    facts.wireless = nic.kind == LinkKind::Device && is_wireless(nic);
+    Ok(())
+}
+
+/// Whether sysfs has a phy for the NIC. Its names are those of the namespace that it was mounted in: the index has to fit.
+fn is_wireless(nic: &LinkFacts) -> bool {
+    let directory = std::path::Path::new("/sys/class/net").join(&nic.name);
+    let index = std::fs::read_to_string(directory.join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
+    index == Some(nic.index) && directory.join("phy80211").exists()
+}
+
+/// A bridge's VLANs, for a port that is to be in one.
+fn tagged_vlans(host: &mut Netlink, bridge: &LinkFacts, ports: &[LinkFacts]) -> Result<Option<BridgeVlans>, KernelError> {
+    let Some(mut vlans) = bridge_vlans::look(host, bridge, ports)? else { return Ok(None) };
+    let counts = |ip: IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    for family in [Family::Inet, Family::Inet6] {
+        vlans.has_address |= addrs(host, family)?.iter().any(|a| a.index == bridge.index && counts(a.addr.ip()));
+    }
+    if !vlans.filtering {
+        let links = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let on_it = links.iter().filter_map(decode::link).filter(|l| l.link == Some(bridge.index));
+        vlans.own_tags = on_it.filter_map(|l| if let LinkKind::Vlan { id, .. } = l.kind { id } else { None }).collect();
+    }
+    Ok(Some(vlans))
 }
 
 fn owns_gateway(request: &AttachRequest, host: &mut Netlink) -> Result<bool, KernelError> {

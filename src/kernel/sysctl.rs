@@ -49,3 +49,9 @@ pub(super) fn enable_ipv6(namespace: &Namespace, link: &IfName) -> Result<(), Ke
     let path = disable_ipv6(link.as_str());
     namespace.inside(|| std::fs::write(&path, "0").map_err(|error| file_error(&path, &error)))
 }
+
+/// Throws away what IPv4 has learnt of its routes: exceptions by redirects and path MTU discovery.
+pub(super) fn flush_route_cache(namespace: &Namespace) -> Result<(), KernelError> {
+    let path = PathBuf::from("/proc/sys/net/ipv4/route/flush");
+    namespace.inside(|| std::fs::write(&path, "-1").map_err(|error| file_error(&path, &error)))
+}

@@ -155,7 +155,7 @@ impl<'a> System<'a> {
     /// Removes a bridge unless it has ports or is wanted by another run. Leaving it is no failure.
     fn del_unused_bridge(&mut self, name: &IfName) -> Result<(), KernelError> {
         let index = self.host_index(name)?;
-        if !(self.unused)(name) || ports(self.host, index)? > 0 {
+        if !(self.unused)(name) || !ports(self.host, index)?.is_empty() {
             return Ok(());
         }
         self.del_link(&LinkRef::host(name))
@@ -189,6 +189,15 @@ impl<'a> System<'a> {
             return Ok(());
         }
         self.del_link(&LinkRef::host(name))
+    }
+
+    /// Switches it off again only when nobody came who relies on it. Leaving it is no failure.
+    fn set_vlan_filtering(&mut self, bridge: &IfName, on: bool, before: usize) -> Result<(), KernelError> {
+        let index = self.host_index(bridge)?;
+        if !on && (!(self.unused)(bridge) || ports(self.host, index)?.len() > before + 1) {
+            return Ok(());
+        }
+        self.send(Side::Host, &encode::vlan::set_filtering(index, on), 0)
     }
 
     fn del_addr(&mut self, link: &LinkRef, addr: &IfAddr) -> Result<(), KernelError> {
@@ -245,19 +254,24 @@ impl<'a> System<'a> {
 impl Kernel for System<'_> {
     fn apply(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
-            Op::AddBridge { name, mac } => self.add(&encode::add_bridge(name, *mac), &[LinkRef::host(name)]),
+            Op::AddBridge { name, mac, vlan_filtering } => {
+                self.add(&encode::add_bridge(name, *mac, *vlan_filtering), &[LinkRef::host(name)])
+            }
+            Op::SetVlanFiltering { bridge, on, ports } => self.set_vlan_filtering(bridge, *on, *ports),
+            Op::AddPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::add_to_port(index, vlan)),
+            Op::DelPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::del_from_port(index, vlan)),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
             Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge.as_ref(), guest),
             Op::AddOvsBridge { .. } | Op::DelUnusedOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } => {
                 Err(KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some("it is a step for Open vSwitch's database".into()) })
             }
-            Op::AddVlan { name, parent, id, mtu } => {
+            Op::AddVlan { name, parent, vlan, mtu } => {
                 let parent = self.host_index(parent)?;
-                self.add(&encode::add_vlan(name, parent, *id, *mtu), &[LinkRef::host(name)])
+                self.add(&encode::vlan::add(name, parent, *vlan, *mtu), &[LinkRef::host(name)])
             }
-            Op::AddMacvlan { parent, link } => {
+            Op::AddShared { parent, sharing, link } => {
                 let parent = self.host_index(parent)?;
-                self.add(&encode::add_macvlan(parent, &self.newborn(link)), std::slice::from_ref(&link.at))
+                self.add(&encode::sharing::add(parent, sharing, &self.newborn(link)), std::slice::from_ref(&link.at))
             }
             Op::AddIpoib { parent, pkey, link } => {
                 let parent = self.host_index(parent)?;
@@ -349,12 +363,12 @@ fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<Lin
     }
 }
 
-/// How many ports a bridge has.
-pub(super) fn ports(socket: &mut Netlink, bridge: u32) -> Result<usize, KernelError> {
+/// A bridge's ports.
+pub(super) fn ports(socket: &mut Netlink, bridge: u32) -> Result<Vec<LinkFacts>, KernelError> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::Controller(bridge));
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let answers = socket.dump(&RouteNetlinkMessage::GetLink(message))?;
     // Kernels without strict checking send every link.
-    Ok(answers.iter().filter_map(decode::link).filter(|l| l.master == Some(bridge)).count())
+    Ok(answers.iter().filter_map(decode::link).filter(|l| l.master == Some(bridge)).collect())
 }

@@ -38,6 +38,12 @@ pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_NEWNEIGH: u16 = 28;
 pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWRULE: u16 = 32;
+pub(super) const RTM_DELRULE: u16 = 33;
+pub(super) const RTM_GETRULE: u16 = 34;
+pub(super) const RTM_NEWNSID: u16 = 88;
 /// `struct nlmsghdr`
 const HEADER: usize = 16;
 

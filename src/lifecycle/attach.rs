@@ -58,8 +58,8 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
     let start = Instant::now();
     let warnings = check_privileges()?;
     match attach_once(request, options, warnings.clone(), start, watch) {
-        // Another run took back the bridge that it had made, between our look at it and our use: look again.
-        Err(AttachError::Execute(error)) if error.bridge_is_gone() => attach_once(request, options, warnings, start, watch),
+        // Another run took back the bridge that it had made, or made it, between our look at it and our use: look again.
+        Err(AttachError::Execute(error)) if error.bridge_came_or_went() => attach_once(request, options, warnings, start, watch),
         ended => ended,
     }
 }
@@ -129,12 +129,12 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
     Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
 }
 
-/// A run that makes a bridge holds a lock for as long as it might take it back; runs that use the bridge meanwhile join it,
+/// A run that makes a bridge, or makes one filter VLANs, holds a lock for as long as it might take that back; runs that use the bridge meanwhile join it,
 /// and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock to join.
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
-    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. } | Op::AddOvsBridge { .. }));
+    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. } | Op::AddOvsBridge { .. } | Op::SetVlanFiltering { .. }));
     let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
     if makes { SharedLock::take(&options.run_dir, &name).ok() } else { SharedLock::join(&options.run_dir, &name).ok() }
 }

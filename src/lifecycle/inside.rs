@@ -3,11 +3,16 @@
 use thiserror::Error;
 
 use super::error::chain;
-use crate::guest::{self, GuestError};
-use crate::iproute::{Tool, WordsError};
-use crate::kernel::netns::Namespace;
+use super::routing;
+use crate::external::program::{self, ProgramError};
+use crate::guest::{self, GuestError, Held};
+use crate::iproute::{Tool, WordsError, options};
+use crate::kernel::tc::{self, TcError};
 use crate::model::error::KernelError;
 use crate::model::request::GuestRef;
+
+/// iproute2's exit status when the kernel has refused.
+const REFUSED: u8 = 2;
 
 /// What a command in a guest came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +35,17 @@ pub enum InsideError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// A word that only the installed program may know, and none is installed.
+    #[error("{unknown}, and {program} is not installed")]
+    NotInstalled {
+        /// Which would be needed.
+        program: &'static str,
+        /// The word.
+        unknown: WordsError,
+    },
+    /// The installed program cannot be run.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
 }
 
 impl InsideError {
@@ -37,13 +53,21 @@ impl InsideError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Guest(error) => error.hint(),
-            Self::Words(_) | Self::Kernel(_) => None,
+            Self::NotInstalled { program, .. } => {
+                Some(format!("is the word misspelt? If not, install iproute2: {program} then does what is not known here"))
+            }
+            Self::Words(_) | Self::Kernel(_) | Self::Program(_) => None,
         }
     }
 
     /// The chain of reasons, outermost first.
     pub fn chain(&self) -> Vec<String> {
         chain(self)
+    }
+
+    /// The exit status: as iproute2's own, 2 when the kernel has refused.
+    pub fn status(&self) -> u8 {
+        if matches!(self, Self::Kernel(KernelError::Refused { .. })) { REFUSED } else { 1 }
     }
 }
 
@@ -54,10 +78,40 @@ impl InsideError {
 pub fn inside(tool: Tool, guest: &GuestRef, words: &[String], watch: &mut dyn FnMut(&str)) -> Result<Ended, InsideError> {
     let held = guest::hold(guest)?;
     watch(&format!("{tool} in {}", held.namespace.path().display()));
-    native(tool, words, &held.namespace)
+    match native(tool, words, &held) {
+        Err(InsideError::Words(unknown @ WordsError::Unknown { .. })) => {
+            let (program, _) = tool.program();
+            let Some(path) = program::find(program) else { return Err(InsideError::NotInstalled { program, unknown }) };
+            watch(&format!("{unknown}: {} does it", path.display()));
+            // What it prints goes where ours would.
+            let status = program::run_inside(&held.namespace, &path, &program_words(tool, words))?;
+            Ok(Ended { output: String::new(), status })
+        }
+        ended => ended,
+    }
 }
 
-fn native(tool: Tool, words: &[String], _namespace: &Namespace) -> Result<Ended, InsideError> {
-    let word = words.first().cloned().unwrap_or_default();
-    Err(WordsError::Unknown { word, place: Some(tool.program().0) }.into())
+fn native(tool: Tool, words: &[String], held: &Held) -> Result<Ended, InsideError> {
+    match tool {
+        Tool::Route => routing::route(words, held),
+        Tool::Rule => routing::rule(words, held),
+        Tool::Tc => Ok(Ended { output: tc::run(words, &held.namespace)?, status: 0 }),
+    }
+}
+
+/// The words for the program that is installed: options of `ip` stand before its object.
+fn program_words(tool: Tool, words: &[String]) -> Vec<String> {
+    let (_, object) = tool.program();
+    let (options, rest) = if object.is_empty() { (&[][..], words) } else { options::split(words) };
+    let object = object.iter().map(|word| (*word).to_owned());
+    options.iter().cloned().chain(object).chain(rest.iter().cloned()).collect()
+}
+
+impl From<TcError> for InsideError {
+    fn from(error: TcError) -> Self {
+        match error {
+            TcError::Words(error) => Self::Words(error),
+            TcError::Kernel(error) => Self::Kernel(error),
+        }
+    }
 }

@@ -34,26 +34,18 @@ impl<'a> Machine<'a> {
         &mut self.system
     }
 
+    /// Carries a step out when it is one for the database.
     fn in_database(&mut self, op: &Op) -> Option<Result<(), OvsError>> {
-        let system = &mut self.system;
+        let Self { system, database, unused } = self;
         let mut stop = || system.interrupted();
-        let switch = match op {
-            Op::AddOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } | Op::DelUnusedOvsBridge { .. } => {
-                self.database.switch()
-            }
+        Some(match op {
+            Op::AddOvsBridge { name } => database.switch().and_then(|switch| switch.add_bridge(name.as_str(), &mut stop)),
+            Op::AddOvsPort { port } => database.switch().and_then(|switch| switch.add_port(port, &mut stop)),
+            Op::DelOvsPort { port } => database.switch().and_then(|switch| switch.del_port(port)),
+            Op::DelUnusedOvsBridge { name } if unused(name) => database.switch().and_then(|switch| switch.del_unused_bridge(name.as_str())),
+            Op::DelUnusedOvsBridge { .. } => Ok(()),
             _ => return None,
-        };
-        let switch = match switch {
-            Ok(switch) => switch,
-            Err(error) => return Some(Err(error)),
-        };
-        match op {
-            Op::AddOvsBridge { name } => Some(switch.add_bridge(name.as_str(), &mut stop)),
-            Op::AddOvsPort { port } => Some(switch.add_port(port, &mut stop)),
-            Op::DelOvsPort { port } => Some(switch.del_port(port)),
-            Op::DelUnusedOvsBridge { name } if (self.unused)(name) => Some(switch.del_unused_bridge(name.as_str())),
-            _ => Some(Ok(())),
-        }
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod error;
 mod inside;
 mod machine;
 mod ovs;
+mod routing;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
 pub use attach::{Attached, Options, attach};

@@ -112,7 +112,7 @@ pub struct AccessFacts {
 pub struct Grant {
     /// The parent, on the host.
     pub parent: IfName,
-    /// Its index.
+    /// Index of the link that macvlans on it come to lie on.
     pub parent_index: u32,
     /// The shim.
     pub shim: IfName,
@@ -158,7 +158,7 @@ pub struct User {
     /// The parent.
     #[serde(deserialize_with = "parsed")]
     pub parent: IfName,
-    /// Index of the parent.
+    /// Index of the link that macvlans on it come to lie on.
     pub parent_index: u32,
     /// The shim.
     #[serde(deserialize_with = "parsed")]

@@ -4,7 +4,9 @@ use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{GuestId, RouteFacts};
 use super::op::{NewLink, NewRoute, Op};
 use super::ovs::NewOvsPort;
-use super::types::{Family, IfAddr, LinkRef, Side};
+use super::sharing::{MacvlanMode, Sharing};
+use super::types::{Family, IfAddr, IfName, LinkRef, Side};
+use super::vlan::{NicVlan, PortVlan, VlanProtocol};
 
 /// Prints steps for one guest.
 pub struct Commands<'a> {
@@ -130,7 +132,10 @@ impl<'a> Commands<'a> {
     /// One step.
     pub fn print(&self, op: &Op) -> String {
         match op {
-            Op::AddBridge { name, mac } => format!("ip link add name {} up address {mac} type bridge", quoted(name.as_str())),
+            Op::AddBridge { name, mac, vlan_filtering } => {
+                let filtering = if *vlan_filtering { " vlan_filtering 1" } else { "" };
+                format!("ip link add name {} up address {mac} type bridge{filtering}", quoted(name.as_str()))
+            }
             Op::DelUnusedBridge { name } => format!("ip link del {}", quoted(name.as_str())),
             Op::AddVeth { host, bridge, guest } => {
                 let mtu = guest.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
@@ -143,11 +148,17 @@ impl<'a> Commands<'a> {
             Op::DelOvsPort { port } => {
                 format!("{} --if-exists del-port {} {}", self.vsctl(), quoted(port.bridge.as_str()), quoted(port.name.as_str()))
             }
-            Op::AddVlan { name, parent, id, mtu } => {
-                format!("ip link add link {} name {} mtu {mtu} type vlan id {id}", quoted(parent.as_str()), quoted(name.as_str()))
+            Op::SetVlanFiltering { bridge, on, .. } => {
+                format!("ip link set dev {} type bridge vlan_filtering {}", quoted(bridge.as_str()), u8::from(*on))
             }
-            Op::AddMacvlan { parent, link } => {
-                format!("ip link add link {} {} type macvlan mode bridge", quoted(parent.as_str()), self.new_link(link))
+            Op::AddPortVlan { port, vlan } => port_vlan("add", port, vlan),
+            Op::DelPortVlan { port, vlan } => port_vlan("del", port, &PortVlan { pvid: false, untagged: false, ..*vlan }),
+            Op::AddVlan { name, parent, vlan: NicVlan { protocol, id }, mtu } => {
+                let protocol = if *protocol == VlanProtocol::Dot1ad { "protocol 802.1ad " } else { "" };
+                format!("ip link add link {} name {} mtu {mtu} type vlan {protocol}id {id}", quoted(parent.as_str()), quoted(name.as_str()))
+            }
+            Op::AddShared { parent, sharing, link } => {
+                format!("ip link add link {} {} type {}", quoted(parent.as_str()), self.new_link(link), shared(sharing))
             }
             Op::AddIpoib { parent, pkey, link } => {
                 let pkey = pkey.map(|key| format!(" pkey 0x{key}")).unwrap_or_default();
@@ -218,6 +229,29 @@ fn add_shim(shim: &NewShim) -> String {
 /// `ip` reads the family off the address, and the scope off the missing gateway.
 fn shim_route(route: &ShimRoute) -> String {
     format!("{} dev {} src {}", route.to, quoted(route.dev.as_str()), route.src)
+}
+
+/// `bridge vlan add dev PORT vid 10 pvid untagged`
+fn port_vlan(verb: &str, port: &IfName, vlan: &PortVlan) -> String {
+    let vid = if vlan.first == vlan.last { vlan.first.to_string() } else { format!("{}-{}", vlan.first, vlan.last) };
+    let flag = |on: bool, word: &'static str| if on { word } else { "" };
+    let (pvid, untagged) = (flag(vlan.pvid, " pvid"), flag(vlan.untagged, " untagged"));
+    format!("bridge vlan {verb} dev {} vid {vid}{pvid}{untagged}", quoted(port.as_str()))
+}
+
+/// `macvlan mode source macaddr set MAC ...`
+fn shared(sharing: &Sharing) -> String {
+    match sharing {
+        Sharing::Macvlan(mode) | Sharing::Macvtap(mode) => {
+            let mut text = format!("{} mode {}", sharing.kind(), mode.name());
+            if let MacvlanMode::Source(allowed) = mode {
+                text += " macaddr set";
+                allowed.iter().for_each(|mac| text += &format!(" {mac}"));
+            }
+            text
+        }
+        Sharing::Ipvlan(mode) => format!("ipvlan {}", mode.words()),
+    }
 }
 
 fn family(route: &RouteFacts) -> &'static str {

@@ -38,6 +38,18 @@ pub enum InputError {
         /// What was given.
         text: String,
     },
+    /// Not a macvlan mode.
+    #[error("macvlan mode {text:?}: give bridge, vepa, private, passthru, or source:MAC,MAC... with the addresses that may be heard")]
+    MacvlanMode {
+        /// What was given.
+        text: String,
+    },
+    /// Not an ipvlan mode.
+    #[error("ipvlan mode {text:?}: give l2, l3 or l3s, with :private or :vepa behind it where siblings are to be kept apart")]
+    IpvlanMode {
+        /// What was given.
+        text: String,
+    },
     /// Not an address family.
     #[error("address family {text:?}: give 4, 6, inet or inet6")]
     Family {
@@ -83,14 +95,6 @@ pub enum InputError {
         text: String,
         /// What is wrong with it.
         why: String,
-    },
-    /// A part of the original's grammar that this version does not do.
-    #[error("{what} is not available in this version: {instead}")]
-    NotYet {
-        /// What was asked.
-        what: String,
-        /// What to do meanwhile.
-        instead: String,
     },
 }
 

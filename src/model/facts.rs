@@ -6,7 +6,9 @@ use super::access::AccessFacts;
 use super::ovs::OvsFacts;
 use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
+use super::sharing::Sharing;
 use super::types::{Family, IfAddr, IfName, MacAddr};
+use super::vlan::{NicVlan, PortVlan, VlanProtocol};
 
 /// Everything that planning an attach has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Facts {
 pub struct HostFacts {
     /// The host interface of the request.
     pub link: Option<LinkFacts>,
-    /// The link called `<nic>.<vlan>`.
+    /// The link that has the name of the NIC's child for the VLAN ([`NicVlan::child`]).
     pub vlan_link: Option<LinkFacts>,
     /// The link that has the name our veth's host end is to have.
     pub local_link: Option<LinkFacts>,
@@ -38,7 +40,7 @@ pub struct HostFacts {
     pub ports: usize,
     /// Whether the gateway asked for is one of the host's own addresses.
     pub owns_gateway: bool,
-    /// What goes with a NIC when it is moved away.
+    /// What goes with a NIC when it is moved away, or is given to one guest whole.
     pub nic: NicState,
     /// What there is of the host's access to the guest, when it is asked for.
     pub access: Option<AccessFacts>,
@@ -46,6 +48,65 @@ pub struct HostFacts {
     pub phy: Option<PhyFacts>,
     /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
     pub returned: Vec<LinkFacts>,
+    /// Whether the NIC is a Wi-Fi station's or the like.
+    pub wireless: bool,
+    /// Who shares the NIC already, on this host and in guests; looked at only when it is asked how to share it.
+    pub siblings: Vec<Sibling>,
+    /// How the bridge filters VLANs; looked at only when it matters: a VLAN is asked for, or the guest's link is there.
+    pub vlans: Option<BridgeVlans>,
+}
+
+/// A link that shares a NIC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its name, in whatever namespace it is.
+    pub name: String,
+    /// How it shares.
+    pub sharing: Sharing,
+}
+
+/// A Linux bridge's VLANs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeVlans {
+    /// Whether the kernel can filter at all (CONFIG_BRIDGE_VLAN_FILTERING).
+    pub possible: bool,
+    /// Whether it does.
+    pub filtering: bool,
+    /// Which tags it looks at.
+    pub protocol: VlanProtocol,
+    /// The VLAN that a new port gets, untagged.
+    pub default_pvid: Option<u16>,
+    /// Whether the host has an address on the bridge itself.
+    pub has_address: bool,
+    /// The VLANs that the host has links on the bridge for; looked at only while it does not filter.
+    pub own_tags: Vec<u16>,
+    /// The bridge's own port first, then the others.
+    pub ports: Vec<BridgePort>,
+}
+
+/// A port of a bridge, or the bridge itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// Interface index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Whether it is likely to lead out of this host: neither a veth's end nor a tap.
+    pub uplink: bool,
+    /// What it carries.
+    pub vlans: Vec<PortVlan>,
+}
+
+impl BridgePort {
+    /// The VLAN that it sends and takes untagged.
+    pub fn untagged(&self) -> Option<u16> {
+        self.vlans.iter().find(|vlan| vlan.pvid && vlan.untagged).map(|vlan| vlan.first)
+    }
+
+    /// Whether it carries all VLANs from `first` to `last`.
+    pub fn carries(&self, first: u16, last: u16) -> bool {
+        (first..=last).all(|id| self.vlans.iter().any(|v| (v.first..=v.last).contains(&id)))
+    }
 }
 
 /// What a NIC loses when it leaves the host: recorded to be put back.
@@ -149,15 +210,14 @@ pub enum LinkKind {
     OpenVswitch,
     /// `veth`
     Veth,
-    /// `macvlan`, and whether it is in bridge mode.
-    Macvlan {
-        /// MACVLAN_MODE_BRIDGE.
-        bridge_mode: bool,
-    },
-    /// `vlan` with its identifier; `None` when it is not 802.1Q (802.1ad).
+    /// `macvlan`, `macvtap` or `ipvlan`, in a mode that we know.
+    Shared(Sharing),
+    /// `vlan`
     Vlan {
         /// The VLAN identifier.
         id: Option<u16>,
+        /// Which tags.
+        protocol: VlanProtocol,
     },
     /// `dummy`
     Dummy,
@@ -178,7 +238,7 @@ impl LinkKind {
             Self::Bridge => "bridge",
             Self::OpenVswitch => "openvswitch",
             Self::Veth => "veth",
-            Self::Macvlan { .. } => "macvlan",
+            Self::Shared(sharing) => sharing.kind(),
             Self::Vlan { .. } => "vlan",
             Self::Dummy => "dummy",
             Self::Ipoib { .. } => "ipoib",
@@ -314,12 +374,26 @@ impl LinkFacts {
 
     /// Whether this is the NIC that the request means, moved into the guest before.
     pub fn came_from(&self, request: &AttachRequest) -> bool {
-        let child = request.tag.as_ref().map(|tag| format!(".{tag}")).unwrap_or_default();
-        match &request.host_if {
-            HostIf::Name(name) => self.alt_names.contains(&origin_name(&format!("{name}{child}"))),
-            HostIf::Mac(mac) => {
-                self.mac == Some(*mac) && self.alt_names.iter().any(|n| n.starts_with(&origin_name("")) && n.ends_with(&child))
+        let vlan = request.tag.as_ref().map(NicVlan::of).transpose();
+        match (&request.host_if, vlan) {
+            (_, Err(_)) => false,
+            (HostIf::Name(name), Ok(None)) => self.alt_names.contains(&origin_name(name.as_str())),
+            (HostIf::Name(name), Ok(Some(vlan))) => {
+                vlan.child(name.as_str()).is_ok_and(|child| self.alt_names.contains(&origin_name(child.as_str())))
             }
+            (HostIf::Mac(mac), Ok(vlan)) => {
+                let end = vlan.map(|vlan| vlan.suffix()).unwrap_or_default();
+                self.mac == Some(*mac) && self.alt_names.iter().any(|n| n.starts_with(&origin_name("")) && n.ends_with(&end))
+            }
+        }
+    }
+
+    /// Index of the link that a new one comes to lie on: a macvlan's own parent takes its place (macvlan_dev_real_dev, in
+    /// macvlan_common_newlink), an ipvlan's likewise (ipvlan_link_new).
+    pub fn base_for(&self, sharing: &Sharing) -> u32 {
+        match &self.kind {
+            LinkKind::Shared(own) if own.is_ipvlan() == sharing.is_ipvlan() => self.link.unwrap_or(self.index),
+            _ => self.index,
         }
     }
 

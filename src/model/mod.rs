@@ -10,5 +10,6 @@ pub mod ovs;
 pub mod phy;
 pub mod report;
 pub mod request;
+pub mod sharing;
 pub mod types;
 pub mod vlan;

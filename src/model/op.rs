@@ -8,7 +8,9 @@ use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::ovs::NewOvsPort;
 use super::phy::{Phy, PhyMember};
-use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side, VlanId};
+use super::sharing::Sharing;
+use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side};
+use super::vlan::{NicVlan, PortVlan};
 
 /// A link that is to be made: where, how it is called, and what it starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub enum Op {
         name: IfName,
         /// Its address, which then does not follow its ports'.
         mac: MacAddr,
+        /// Whether it filters VLANs.
+        vlan_filtering: bool,
     },
     /// Removes a bridge that has no ports and that nobody is about to use.
     DelUnusedBridge {
@@ -65,21 +69,46 @@ pub enum Op {
         /// The guest's end.
         guest: NewLink,
     },
-    /// Makes an 802.1Q child of a NIC, on the host.
+    /// Makes a bridge that is there filter VLANs, or no longer.
+    SetVlanFiltering {
+        /// Which bridge.
+        bridge: IfName,
+        /// Whether it is to.
+        on: bool,
+        /// How many ports it had before. With more than ours, somebody relies on the filtering, and it stays.
+        ports: usize,
+    },
+    /// Makes a bridge's port carry VLANs.
+    AddPortVlan {
+        /// Which port.
+        port: IfName,
+        /// Which VLANs, and how.
+        vlan: PortVlan,
+    },
+    /// Takes VLANs from a bridge's port.
+    DelPortVlan {
+        /// Which port.
+        port: IfName,
+        /// Which VLANs, and how it carried them.
+        vlan: PortVlan,
+    },
+    /// Makes a VLAN child of a NIC, on the host.
     AddVlan {
         /// Its name.
         name: IfName,
         /// The NIC.
         parent: IfName,
         /// The VLAN.
-        id: VlanId,
+        vlan: NicVlan,
         /// MTU in bytes.
         mtu: u32,
     },
-    /// Makes a macvlan in bridge mode.
-    AddMacvlan {
+    /// Makes a macvlan, macvtap or ipvlan.
+    AddShared {
         /// The NIC, on the host.
         parent: IfName,
+        /// Which, and in what mode.
+        sharing: Sharing,
         /// The new link.
         link: NewLink,
     },
@@ -302,7 +331,10 @@ impl Op {
             Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
             Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
-            Self::AddMacvlan { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
+            Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
+            Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
+            Self::DelPortVlan { port, vlan } => vec![Self::AddPortVlan { port: port.clone(), vlan: *vlan }],
+            Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
                 vec![Self::DelLink { link: link.at.clone() }]
             }
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
@@ -355,10 +387,10 @@ impl Op {
     /// Whether the error means that what the step is for is already so.
     pub fn tolerates(&self, errno: Errno) -> bool {
         match self {
-            // Somebody else made the bridge, or the same on-link route, in the meantime.
-            Self::AddBridge { .. } | Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => {
-                errno == Errno::EEXIST
-            }
+            // Somebody else made the bridge, or the same on-link route, in the meantime. Whether a bridge that is to filter
+            // VLANs does so then has to be looked at.
+            Self::AddBridge { vlan_filtering, .. } => errno == Errno::EEXIST && !vlan_filtering,
+            Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
             Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
@@ -367,6 +399,7 @@ impl Op {
             Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
                 errno == Errno::ENODEV
             }
+            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } => errno == Errno::ENODEV,
             Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
@@ -380,9 +413,10 @@ impl Op {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
-            Self::AddMacvlan { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
+            Self::SetVlanFiltering { .. } | Self::AddPortVlan { .. } | Self::DelPortVlan { .. } => Side::Host,
+            Self::AddShared { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
             Self::MoveLink { from: link, .. }
             | Self::MovePhy { from: link, .. }
@@ -405,7 +439,8 @@ impl Op {
     /// The step in words, for `-v` and for errors: `add address 10.1.1.5/24 to eth1 in the guest`.
     pub fn describe(&self) -> String {
         match self {
-            Self::AddBridge { name, .. } => format!("make bridge {name}"),
+            Self::AddBridge { name, vlan_filtering: false, .. } => format!("make bridge {name}"),
+            Self::AddBridge { name, vlan_filtering: true, .. } => format!("make bridge {name}, which filters VLANs"),
             Self::DelUnusedBridge { name } => format!("remove bridge {name}"),
             Self::AddOvsBridge { name } => format!("make Open vSwitch bridge {name}"),
             Self::DelUnusedOvsBridge { name } => format!("remove Open vSwitch bridge {name}"),
@@ -413,8 +448,12 @@ impl Op {
             Self::DelOvsPort { port } => format!("remove port {} from {}", port.name, port.bridge),
             Self::AddVeth { host, bridge: Some(bridge), guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
             Self::AddVeth { host, bridge: None, guest } => format!("make veth pair {host} and {}", guest.at),
-            Self::AddVlan { name, parent, id, .. } => format!("make {name}, VLAN {id} of {parent}"),
-            Self::AddMacvlan { parent, link } => format!("make macvlan {} on {parent}", link.at),
+            Self::SetVlanFiltering { bridge, on: true, .. } => format!("make {bridge} filter VLANs"),
+            Self::SetVlanFiltering { bridge, on: false, .. } => format!("make {bridge} filter no VLANs"),
+            Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
+            Self::DelPortVlan { port, vlan } => format!("take VLAN {vlan} from {port}"),
+            Self::AddVlan { name, parent, vlan, .. } => format!("make {name}, {vlan} of {parent}"),
+            Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
             Self::AddDummy { link } => format!("make dummy {}", link.at),
             Self::DelLink { link } => format!("delete {link}"),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::dynamic::Dynamic;
 use super::error::InputError;
+use super::sharing::Sharing;
 use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast};
 
 /// A request to give a guest an interface: the original's
@@ -31,6 +32,10 @@ pub struct AttachRequest {
     pub tag: Option<Tag>,
     /// `--direct-phys`: the NIC itself, not a macvlan on it.
     pub direct_phys: bool,
+    /// `--macvlan`, `--macvtap`, `--ipvlan`: how a NIC is shared; when absent by a macvlan in bridge mode.
+    pub sharing: Option<Sharing>,
+    /// `--vlan-filtering`: a bridge that was there before may be made to filter VLANs.
+    pub vlan_filtering: bool,
     /// `--force`: take a NIC that this host itself needs.
     pub force: bool,
     /// `--host-access`: host and guest can reach each other across a macvlan.
@@ -54,8 +59,10 @@ impl AttachRequest {
             mac: None,
             tag: None,
             direct_phys: false,
-            force: false,
             host_access: false,
+            sharing: None,
+            vlan_filtering: false,
+            force: false,
         }
     }
 }

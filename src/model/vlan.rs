@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::InputError;
-use super::types::VlanId;
+use super::types::{IfName, Tag, VlanId};
 
 /// VLANs from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,117 @@ impl fmt::Display for PortVlans {
             write!(f, "{id}")?;
         }
         self.tagged.iter().try_for_each(|range| write!(f, ",{range}"))
+    }
+}
+
+/// Which tags (EtherType, linux/if_ether.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VlanProtocol {
+    /// 802.1Q, 0x8100: a customer's.
+    Dot1q,
+    /// 802.1ad, 0x88a8: a provider's, which carries customers' frames with their own tags.
+    Dot1ad,
+}
+
+impl fmt::Display for VlanProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dot1q => "802.1Q",
+            Self::Dot1ad => "802.1ad",
+        })
+    }
+}
+
+/// The VLAN of a NIC's child: `10`, or `ad:100`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NicVlan {
+    /// Which tags.
+    pub protocol: VlanProtocol,
+    /// The VLAN.
+    pub id: VlanId,
+}
+
+impl NicVlan {
+    /// The one VLAN that a tag means on a NIC.
+    ///
+    /// # Errors
+    /// When the tag is no VLAN, or several.
+    pub fn of(tag: &Tag) -> Result<Self, InputError> {
+        match tag.service_vlan() {
+            Some(id) => Ok(Self { protocol: VlanProtocol::Dot1ad, id: id? }),
+            None => Ok(Self { protocol: VlanProtocol::Dot1q, id: tag.vlan()? }),
+        }
+    }
+
+    /// `<nic>.10` as in the original, `<nic>.ad100`: not the name of the 802.1Q child of that number, which may be there too.
+    ///
+    /// # Errors
+    /// When that is too long for a name.
+    pub fn child(&self, nic: &str) -> Result<IfName, InputError> {
+        format!("{nic}{}", self.suffix()).parse()
+    }
+
+    /// `tag 10`, `802.1ad tag 100`
+    pub fn tag_text(&self) -> String {
+        match self.protocol {
+            VlanProtocol::Dot1q => format!("tag {}", self.id),
+            VlanProtocol::Dot1ad => format!("{} tag {}", self.protocol, self.id),
+        }
+    }
+
+    /// What stands behind the NIC's name: `.10`, `.ad100`.
+    pub fn suffix(&self) -> String {
+        match self.protocol {
+            VlanProtocol::Dot1q => format!(".{}", self.id),
+            VlanProtocol::Dot1ad => format!(".ad{}", self.id),
+        }
+    }
+}
+
+impl fmt::Display for NicVlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol {
+            VlanProtocol::Dot1q => write!(f, "VLAN {}", self.id),
+            VlanProtocol::Dot1ad => write!(f, "{} VLAN {}", self.protocol, self.id),
+        }
+    }
+}
+
+/// VLANs of a bridge's port as observed: some with the same flags (`struct bridge_vlan_info`, linux/if_bridge.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortVlan {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+    /// Whether untagged frames that come in are in it; then it is one.
+    pub pvid: bool,
+    /// Whether its frames go out untagged.
+    pub untagged: bool,
+}
+
+/// As `1 untagged`, `20-30 tagged`.
+impl fmt::Display for PortVlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        if self.last != self.first {
+            write!(f, "-{}", self.last)?;
+        }
+        f.write_str(match (self.pvid, self.untagged) {
+            (true, true) => " untagged",
+            (true, false) => " untagged in, tagged out",
+            (false, true) => " tagged in, untagged out",
+            (false, false) => " tagged",
+        })
+    }
+}
+
+impl PortVlans {
+    /// What the port has when it is as asked.
+    pub fn entries(&self) -> Vec<PortVlan> {
+        let untagged = self.untagged.map(|id| PortVlan { first: id.get(), last: id.get(), pvid: true, untagged: true });
+        let tagged = self.tagged.iter().map(|r| PortVlan { first: r.first.get(), last: r.last.get(), pvid: false, untagged: false });
+        untagged.into_iter().chain(tagged).collect()
     }
 }
 

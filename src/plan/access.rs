@@ -8,7 +8,9 @@ use super::{Job, Kind, PlanError};
 use crate::model::access::{AccessFacts, Grant, Neigh, NewShim, SHIM_MARK, ShimRoute, User, shim_mac, shim_name};
 use crate::model::facts::{LinkFacts, LinkKind};
 use crate::model::op::{NewRoute, Op};
+use crate::model::sharing::{MacvlanMode, Sharing};
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr};
+use crate::model::vlan::NicVlan;
 
 /// Why there can be no access.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -110,7 +112,11 @@ pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessRefusal> {
         Kind::Ipoib => refuse("an InfiniBand interface", leave),
         Kind::Dummy => refuse("a dummy, which leads nowhere", leave),
         Kind::Nic if job.request.direct_phys => refuse("moved into the guest whole", leave),
-        Kind::Nic => Ok(()),
+        // Frames between siblings pass in bridge mode only; behind a macvtap is a machine with a stack of its own.
+        Kind::Nic => match job.request.sharing.as_ref() {
+            None | Some(Sharing::Macvlan(MacvlanMode::Bridge)) => Ok(()),
+            Some(_) => refuse("shared in another way", "leave out --host-access, or use --macvlan bridge"),
+        },
     }?;
     match (&job.request.dynamic, job.request.addr.addr) {
         (Some(dynamic), _) => Err(AccessRefusal::NoAddress { asked: dynamic.to_string() }),
@@ -144,7 +150,7 @@ pub(super) fn grant(job: &Job<'_>) -> Result<Option<Grant>, PlanError> {
     Ok(Some(Grant {
         shim: shim_name(name.as_str()),
         shim_mac: shim.map_or_else(|| shim_mac(name.as_str(), parents_own), Ok)?,
-        parent_index: link.index,
+        parent_index: link.base_for(&Sharing::default()),
         parent: name,
         interface: job.guest_if.clone(),
         mac: existing.or_else(|| guest_mac(job)).unwrap_or(facts.fresh_mac),
@@ -156,10 +162,10 @@ pub(super) fn grant(job: &Job<'_>) -> Result<Option<Grant>, PlanError> {
 
 /// The macvlan's parent, which has no link yet when it is a VLAN child that is to be made.
 fn parent<'a>(job: &Job<'a>) -> Result<(IfName, Option<&'a LinkFacts>), PlanError> {
-    let host = &job.facts.host;
+    let (host, name) = (&job.facts.host, job.host_if()?);
     Ok(match &job.request.tag {
-        None => (job.host_if()?, host.link.as_ref()),
-        Some(tag) => (format!("{}.{}", job.host_name(), tag.vlan()?).parse()?, host.vlan_link.as_ref()),
+        None => (name, host.link.as_ref()),
+        Some(tag) => (NicVlan::of(tag)?.child(name.as_str())?, host.vlan_link.as_ref()),
     })
 }
 
@@ -211,8 +217,8 @@ fn is_shim_of(link: &LinkFacts, parent: Option<&LinkFacts>) -> bool {
     let Some(parent) = parent else { return false };
     let marked = link.alt_names.iter().any(|name| name.starts_with(SHIM_MARK));
     let own = parent.mac.and_then(|mac| shim_mac(&parent.name, mac).ok());
-    matches!(link.kind, LinkKind::Macvlan { bridge_mode: true })
-        && link.link == Some(parent.index)
+    matches!(link.kind, LinkKind::Shared(Sharing::Macvlan(MacvlanMode::Bridge)))
+        && link.link == Some(parent.base_for(&Sharing::default()))
         && (marked || (own.is_some() && link.mac == own))
 }
 

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::{SharingError, VlanError};
 use crate::model::error::InputError;
 
 /// A reason known before anything is changed.
@@ -10,6 +11,12 @@ pub enum PlanError {
     /// A word that only now turned out wrong, such as a VLAN on InfiniBand.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// VLANs.
+    #[error(transparent)]
+    Vlan(#[from] VlanError),
+    /// How a NIC is to be shared.
+    #[error(transparent)]
+    Sharing(#[from] SharingError),
     /// The first word names nothing that can be attached to. The original's words.
     #[error("I do not know how to setup interface {name}.")]
     UnknownInterface {
@@ -53,12 +60,12 @@ pub enum PlanError {
         state: String,
     },
     /// `<nic>.<vlan>` is something else.
-    #[error("{name} already exists but is not a VLAN device for tag {vlan} on {parent}: it is {is}")]
+    #[error("{name} already exists but is not a VLAN device for {vlan} on {parent}: it is {is}")]
     ForeignVlanLink {
         /// The name.
         name: String,
         /// The VLAN wanted.
-        vlan: u16,
+        vlan: String,
         /// The NIC wanted.
         parent: String,
         /// What it is.
@@ -172,10 +179,6 @@ fn list(differences: &[Difference]) -> String {
 }
 
 impl PlanError {
-    pub(super) fn not_yet(what: &str, instead: &str) -> Self {
-        Self::Input(InputError::NotYet { what: what.to_owned(), instead: instead.to_owned() })
-    }
-
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -210,6 +213,8 @@ impl PlanError {
             Self::IpoibMac => "leave the MAC address out".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
             Self::Access(error) => return error.hint(),
+            Self::Vlan(error) => error.hint(),
+            Self::Sharing(error) => error.hint(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,
         })
     }

@@ -62,15 +62,19 @@ pub struct Undone {
 }
 
 impl ExecuteError {
-    /// Whether a bridge that was there is not there any more.
-    pub fn bridge_is_gone(&self) -> bool {
-        matches!(self.op, Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. }) && self.cause.errno() == Some(Errno::ENODEV)
+    /// Whether a bridge that was there is not there any more, or another run made one meanwhile that may filter no VLANs.
+    pub fn bridge_came_or_went(&self) -> bool {
+        match (&self.op, self.cause.errno()) {
+            (Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. }, errno) => errno == Some(Errno::ENODEV),
+            (Op::AddBridge { .. }, errno) => errno == Some(Errno::EEXIST),
+            _ => false,
+        }
     }
 
     /// Whether the kernel would not make the link in the guest, and making it on the host may do.
     pub fn birth_refused(&self) -> bool {
         let newborn = match &self.op {
-            Op::AddVeth { guest: link, .. } | Op::AddMacvlan { link, .. } | Op::AddIpoib { link, .. } | Op::AddDummy { link } => &link.at,
+            Op::AddVeth { guest: link, .. } | Op::AddShared { link, .. } | Op::AddIpoib { link, .. } | Op::AddDummy { link } => &link.at,
             Op::MoveLink { to, .. } => to,
             _ => return false,
         };

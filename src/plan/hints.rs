@@ -4,14 +4,18 @@ use nix::errno::Errno;
 
 use crate::model::error::KernelError;
 use crate::model::op::Op;
+use crate::model::sharing::Sharing;
 
 /// What to type, or which kernel option is missing; `None` when the kernel's own words say all.
 pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
-    if let Some((what, option, module)) = kind_of_link(op).filter(|_| unknown_kind(error)) {
+    if let Some((what, option, module)) = kind_of_link(op).filter(|_| unknown_kind(op, error)) {
         return Some(format!("this kernel has no {what}: it needs {option} (modprobe {module}, or a kernel built with it)"));
     }
     if let KernelError::Ovs(error) = error {
         return error.hint();
+    }
+    if filters_vlans(op) && error.errno() == Some(Errno::EOPNOTSUPP) {
+        return Some(NO_FILTERING.to_owned());
     }
     match (op, error.errno()?) {
         (_, Errno::EPERM) => Some("run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the host's user namespace".into()),
@@ -21,7 +25,18 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
         (Op::AddVeth { bridge: Some(bridge), .. }, Errno::EOPNOTSUPP | Errno::EINVAL) => {
             Some(format!("is {bridge} still a bridge? `ip -d link show {bridge}` says"))
         }
-        (Op::AddMacvlan { parent, .. }, Errno::EBUSY) => Some(format!("{parent} belongs to a bridge or bond: attach to that instead")),
+        (Op::AddShared { parent, sharing, .. }, Errno::EBUSY) => {
+            let other = if sharing.is_ipvlan() { "macvlan or macvtap" } else { "ipvlan" };
+            Some(format!(
+                "{parent} belongs to a bridge or bond (attach to that instead), or carries a guest's {other}, which cannot be together with {}",
+                sharing.kind()
+            ))
+        }
+        (Op::AddShared { parent, sharing, .. }, Errno::EINVAL) if !sharing.is_ipvlan() => {
+            Some(format!("a NIC carries one macvlan in passthru mode and no other: does a guest have one on {parent}?"))
+        }
+        (Op::AddPortVlan { .. } | Op::DelPortVlan { .. }, Errno::EOPNOTSUPP) => Some(NO_FILTERING.to_owned()),
+        (Op::AddAddr { .. }, Errno::EADDRINUSE) => Some("another ipvlan of the same NIC has the address".into()),
         (Op::AddIpoib { .. }, Errno::ENOTUNIQ) => Some("the partition key is in use on this parent already".into()),
         (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!("the driver of {from} does not let it leave its namespace")),
         (Op::MovePhy { phy, .. }, Errno::EOPNOTSUPP) => Some(format!("the driver of {} does not let it leave its namespace", phy.name)),
@@ -50,9 +65,18 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
     }
 }
 
+/// The option without which a bridge knows no VLANs.
+pub(super) const NO_FILTERING: &str = "this kernel's bridges cannot filter VLANs: it needs CONFIG_BRIDGE_VLAN_FILTERING (a kernel built with it); leave the VLAN out, or give it to a NIC";
+
+fn filters_vlans(op: &Op) -> bool {
+    matches!(op, Op::AddBridge { vlan_filtering: true, .. } | Op::SetVlanFiltering { on: true, .. })
+}
+
 /// The kernel does not know the kind of link (net/core/rtnetlink.c, rtnl_newlink: "Unknown device type").
-fn unknown_kind(error: &KernelError) -> bool {
-    matches!(error, KernelError::Refused { errno: Errno::EOPNOTSUPP, text } if text.as_deref().is_none_or(|t| t.contains("Unknown device type")))
+fn unknown_kind(op: &Op, error: &KernelError) -> bool {
+    let KernelError::Refused { errno: Errno::EOPNOTSUPP, text } = error else { return false };
+    // A bridge that cannot filter is refused without a word.
+    text.as_deref().map_or(!filters_vlans(op), |text| text.contains("Unknown device type"))
 }
 
 /// What a step makes, its kernel option and its module.
@@ -61,7 +85,9 @@ fn kind_of_link(op: &Op) -> Option<(&'static str, &'static str, &'static str)> {
         Op::AddBridge { .. } => Some(("bridges", "CONFIG_BRIDGE", "bridge")),
         Op::AddVeth { .. } => Some(("veth pairs", "CONFIG_VETH", "veth")),
         Op::AddVlan { .. } => Some(("802.1Q VLANs", "CONFIG_VLAN_8021Q", "8021q")),
-        Op::AddMacvlan { .. } | Op::AddShim { .. } => Some(("macvlan", "CONFIG_MACVLAN", "macvlan")),
+        Op::AddShim { .. } | Op::AddShared { sharing: Sharing::Macvlan(_), .. } => Some(("macvlan", "CONFIG_MACVLAN", "macvlan")),
+        Op::AddShared { sharing: Sharing::Macvtap(_), .. } => Some(("macvtap", "CONFIG_MACVTAP", "macvtap")),
+        Op::AddShared { sharing: Sharing::Ipvlan(_), .. } => Some(("ipvlan", "CONFIG_IPVLAN", "ipvlan")),
         Op::AddIpoib { .. } => Some(("IP over InfiniBand", "CONFIG_INFINIBAND_IPOIB", "ib_ipoib")),
         Op::AddDummy { .. } => Some(("dummy interfaces", "CONFIG_DUMMY", "dummy")),
         _ => None,

@@ -10,18 +10,23 @@ mod link;
 mod nic;
 mod ovs;
 mod same;
+mod sharing;
 #[cfg(test)]
 mod tests;
+mod vlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
+pub use sharing::SharingError;
+pub use vlan::VlanError;
 
 use crate::model::access::Grant;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
+use crate::model::sharing::Sharing;
 use crate::model::types::{IfName, LinkRef, MacAddr};
 
 /// Where a new link is made.
@@ -225,12 +230,10 @@ impl Job<'_> {
 
     /// Options that contradict the kind.
     fn check_options(&self, kind: Kind) -> Result<(), PlanError> {
+        sharing::check_options(self, kind)?;
         access::check(self, kind)?;
         match kind {
-            Kind::Bridge if self.request.tag.is_some() => Err(PlanError::not_yet(
-                "a VLAN on a Linux bridge",
-                "give the VLAN to a NIC (pipework eth0 ... @10), or attach to a bridge made on the NIC's VLAN interface",
-            )),
+            Kind::Bridge => vlan::wanted(self).map(|_| ()),
             Kind::Ovs => ovs::wanted_vlans(self.request, None).map(|_| ()),
             Kind::Ipoib if self.request.mac.is_some() => Err(PlanError::IpoibMac),
             Kind::Dummy if self.request.tag.is_some() => Err(PlanError::DummyVlan),
@@ -247,11 +250,14 @@ impl Job<'_> {
         if kind != Kind::Nic && self.request.direct_phys {
             warnings.push(format!("--direct-phys has no effect: {host_if} is not a NIC"));
         }
-        if kind == Kind::Bridge {
-            warnings.extend(self.bridge_warning(&host_if));
+        if self.request.vlan_filtering && (kind != Kind::Bridge || self.request.tag.is_none()) {
+            warnings.push(format!("--vlan-filtering has no effect: it is for a VLAN on a bridge, like {host_if} ... @10"));
         }
-        if kind == Kind::Ovs {
-            warnings.extend(self.ovs_warning(&host_if));
+        match kind {
+            Kind::Bridge => warnings.extend(self.bridge_warning(&host_if).into_iter().chain(vlan::warnings(self))),
+            Kind::Nic => warnings.extend(sharing::warnings(self)),
+            Kind::Ovs => warnings.extend(self.ovs_warning(&host_if)),
+            Kind::Ipoib | Kind::Dummy => {}
         }
         warnings
     }
@@ -260,7 +266,8 @@ impl Job<'_> {
         match (&self.facts.host.link, self.request.addr.gateway) {
             (Some(link), _) if !link.up => Some(format!("bridge {bridge} is down: nothing passes until you type: ip link set {bridge} up")),
             (None, Some(gateway)) if !self.facts.host.owns_gateway => Some(format!(
-                "bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ip link set NIC master {bridge}) or the address (ip addr add {gateway}/{} dev {bridge})",
+                "bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ip link set NIC master {bridge}{}) or the address (ip addr add {gateway}/{} dev {bridge})",
+                vlan::uplink_commands(self),
                 self.request.addr.addr.map_or_else(|| crate::model::types::Family::of(gateway).host_prefix(), |a| a.prefix()),
             )),
             _ => None,
@@ -277,9 +284,15 @@ impl Job<'_> {
         })
     }
 
-    /// Nothing is announced without an address, on InfiniBand, or on a link that leads nowhere.
+    /// The VLAN as typed.
+    fn tag_text(&self) -> String {
+        self.request.tag.as_ref().map(|tag| format!("@{tag}")).unwrap_or_default()
+    }
+
+    /// Nothing is announced without an address, on InfiniBand, on a link that leads nowhere, or where there is no ARP.
     fn announce(&self, kind: Kind) -> Option<Announce> {
-        if self.request.addr.addr.is_none() && self.request.dynamic.is_none() {
+        let silent = self.request.sharing.as_ref().is_some_and(Sharing::is_layer3);
+        if silent || (self.request.addr.addr.is_none() && self.request.dynamic.is_none()) {
             return None;
         }
         match kind {

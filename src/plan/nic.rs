@@ -1,9 +1,10 @@
-//! A NIC, or its VLAN child: shared through a macvlan, or moved into the guest whole (`--direct-phys`).
+//! A NIC, or its VLAN child: shared through a macvlan or ipvlan, or moved into the guest whole (`--direct-phys`).
 
-use super::{Birth, Job, PlanError, wifi};
+use super::{Birth, Job, PlanError, VlanError, sharing, wifi};
 use crate::model::facts::{LinkFacts, LinkKind, NicState, origin_name};
 use crate::model::op::{NicBefore, Op};
-use crate::model::types::{IfName, LinkRef, VlanId};
+use crate::model::types::{IfName, LinkRef, Tag};
+use crate::model::vlan::NicVlan;
 
 /// What the guest's link is made of: the NIC itself or a VLAN child, which may have to be made.
 struct Parent<'a> {
@@ -16,29 +17,37 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     let nic = job.facts.host.link.as_ref().ok_or_else(|| PlanError::UnknownInterface { name: job.host_name() })?;
     let mut ops = Vec::new();
     let parent = match &job.request.tag {
-        Some(tag) => vlan(job, nic, tag.vlan()?, &mut ops)?,
+        Some(tag) => vlan(job, nic, nic_vlan(tag, nic)?, &mut ops)?,
         None => Parent { name: job.host_if()?, link: Some(nic), mtu: nic.mtu },
     };
     if job.request.direct_phys {
         ops.extend(direct(job, &parent)?);
     } else {
-        ops.extend(macvlan(job, &parent)?);
+        ops.extend(shared(job, &parent)?);
     }
     Ok(ops)
 }
 
+/// The one VLAN that a link on a NIC can be in.
+pub(super) fn nic_vlan(tag: &Tag, nic: &LinkFacts) -> Result<NicVlan, PlanError> {
+    match NicVlan::of(tag) {
+        Err(_) if tag.port().is_ok() => Err(VlanError::SeveralOnNic { tag: tag.to_string(), nic: nic.name.clone() }.into()),
+        vlan => Ok(vlan?),
+    }
+}
+
 /// The VLAN child, made when absent. A VLAN passes only while its NIC is up.
-fn vlan<'a>(job: &Job<'a>, nic: &LinkFacts, id: VlanId, ops: &mut Vec<Op>) -> Result<Parent<'a>, PlanError> {
+fn vlan<'a>(job: &Job<'a>, nic: &LinkFacts, vlan: NicVlan, ops: &mut Vec<Op>) -> Result<Parent<'a>, PlanError> {
     let nic_name = job.host_if()?;
-    let name: IfName = format!("{nic_name}.{id}").parse()?;
+    let name = vlan.child(nic_name.as_str())?;
     let link = job.facts.host.vlan_link.as_ref();
     match link {
-        None => ops.push(Op::AddVlan { name: name.clone(), parent: nic_name.clone(), id, mtu: nic.mtu }),
-        Some(link) if is_vlan_of(link, nic, id) => {}
+        None => ops.push(Op::AddVlan { name: name.clone(), parent: nic_name.clone(), vlan, mtu: nic.mtu }),
+        Some(link) if is_vlan_of(link, nic, vlan) => {}
         Some(link) => {
             return Err(PlanError::ForeignVlanLink {
                 name: name.to_string(),
-                vlan: id.get(),
+                vlan: vlan.tag_text(),
                 parent: nic_name.to_string(),
                 is: link.describe(),
             });
@@ -51,20 +60,23 @@ fn vlan<'a>(job: &Job<'a>, nic: &LinkFacts, id: VlanId, ops: &mut Vec<Op>) -> Re
 }
 
 /// Whether a link is the NIC's child for that VLAN.
-pub(super) fn is_vlan_of(link: &LinkFacts, nic: &LinkFacts, id: VlanId) -> bool {
-    link.kind == LinkKind::Vlan { id: Some(id.get()) } && link.link == Some(nic.index)
+pub(super) fn is_vlan_of(link: &LinkFacts, nic: &LinkFacts, vlan: NicVlan) -> bool {
+    let wanted = LinkKind::Vlan { id: Some(vlan.id.get()), protocol: vlan.protocol };
+    link.kind == wanted && link.link == Some(nic.index)
 }
 
-fn macvlan(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
+fn shared(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     if let Some(master) = master_in_the_way(job, parent) {
-        return Err(PlanError::NicIsPort { nic: parent.name.to_string(), master, why: "a macvlan cannot share it" });
+        return Err(PlanError::NicIsPort { nic: parent.name.to_string(), master, why: "no macvlan or ipvlan can share it" });
     }
+    let how = job.request.sharing.clone().unwrap_or_default();
+    sharing::check_parent(job, parent.name.as_str(), parent.link, &how)?;
     let mut ops = Vec::new();
     if !parent.link.is_some_and(|l| l.up) {
         ops.push(Op::SetUp { link: LinkRef::host(&parent.name) });
     }
     let (link, moves) = job.newborn("ph", Some(parent.mtu), super::access::guest_mac(job));
-    ops.push(Op::AddMacvlan { parent: parent.name.clone(), link });
+    ops.push(Op::AddShared { parent: parent.name.clone(), sharing: how, link });
     ops.extend(moves);
     Ok(ops)
 }

@@ -1,8 +1,8 @@
 //! The guest has an interface of that name: is it already what was asked?
 
-use super::nic::is_vlan_of;
+use super::nic::{is_vlan_of, nic_vlan};
 use super::ovs::wanted_vlans;
-use super::{Difference, Kind, Plan, PlanError, guest_if};
+use super::{Difference, Kind, Plan, PlanError, guest_if, sharing, vlan};
 use crate::model::facts::{Facts, LinkFacts, LinkKind};
 use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
@@ -18,10 +18,10 @@ pub(super) fn moved_before<'a>(request: &AttachRequest, facts: &'a Facts) -> Opt
 pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts, kind: Kind) -> Result<Plan, PlanError> {
     let mut differences = Differences(Vec::new());
     match kind {
-        Kind::Bridge => bridge(request, facts, link, &mut differences),
+        Kind::Bridge => bridge(request, facts, link, &mut differences)?,
         Kind::Ovs => ovs(request, facts, link, &mut differences)?,
         Kind::Nic if request.direct_phys => direct(request, facts, link, &mut differences),
-        Kind::Nic => macvlan(request, facts, link, &mut differences)?,
+        Kind::Nic => shared(request, facts, link, &mut differences)?,
         Kind::Ipoib => ipoib(request, facts, link, &mut differences)?,
         Kind::Dummy => differences.kind(link, link.kind == LinkKind::Dummy, "dummy"),
     }
@@ -54,8 +54,8 @@ impl Differences {
     }
 }
 
-fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
-    let Some(peer) = veth_peer(request, facts, link, differences) else { return };
+fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
+    let Some(peer) = veth_peer(request, facts, link, differences) else { return Ok(()) };
     let on_bridge = facts.host.link.as_ref().is_some_and(|b| peer.master == Some(b.index));
     differences.check(
         "the host end",
@@ -63,6 +63,12 @@ fn bridge(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         format!("{} on {}", peer.name, peer.master.map_or("nothing".into(), |m| format!("interface {m}"))),
         format!("on {}", request.host_if),
     );
+    if let (true, Some(vlans)) = (on_bridge, &facts.host.vlans) {
+        differences.check("VLAN filtering", vlans.filtering || request.tag.is_none(), "off", "on");
+        let difference = vlan::difference(request, vlans, peer)?;
+        difference.into_iter().for_each(|(is, wanted)| differences.check("the host end", false, is, wanted));
+    }
+    Ok(())
 }
 
 /// The host's end of the veth pair that the guest's interface has to be, with what is the same on every bridge.
@@ -108,22 +114,23 @@ fn direct(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
     differences.check("the link", is, link.describe(), format!("the NIC {}", request.host_if));
 }
 
-fn macvlan(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
+fn shared(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
     let Some(nic) = &facts.host.link else { return Ok(()) };
-    let same_kind = matches!(link.kind, LinkKind::Macvlan { bridge_mode: true });
-    let is = if matches!(link.kind, LinkKind::Macvlan { .. }) { "macvlan in another mode" } else { link.kind.name() };
-    differences.check("kind", same_kind, is, "macvlan in bridge mode");
+    let how = request.sharing.clone().unwrap_or_default();
+    let same_kind = link.kind == LinkKind::Shared(how.clone());
+    let is = if let LinkKind::Shared(is) = &link.kind { sharing::mode(is) } else { link.kind.name().to_owned() };
+    differences.check("kind", same_kind, is, sharing::mode(&how));
     if !same_kind {
         return Ok(());
     }
     let (parent, wanted) = match &request.tag {
         None => (Some(nic), nic.name.clone()),
         Some(tag) => {
-            let id = tag.vlan()?;
-            (facts.host.vlan_link.as_ref().filter(|l| is_vlan_of(l, nic, id)), format!("{}.{id}", nic.name))
+            let vlan = nic_vlan(tag, nic)?;
+            (facts.host.vlan_link.as_ref().filter(|l| is_vlan_of(l, nic, vlan)), format!("{}{}", nic.name, vlan.suffix()))
         }
     };
-    let on_parent = parent.is_some_and(|p| link.link == Some(p.index));
+    let on_parent = parent.is_some_and(|p| link.link == Some(p.base_for(&how)));
     differences.check("the parent", on_parent, link.link.map_or("unknown".into(), |i| format!("interface {i}")), wanted);
     if let Some(parent) = parent {
         differences.check("MTU", link.mtu == parent.mtu, link.mtu, parent.mtu);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod hardware;
+mod links;
 
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};
@@ -9,6 +10,7 @@ use crate::model::command::Commands;
 use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
 use crate::model::ovs::{OvsBridge, OvsFacts, OvsPort, OvsVlans};
 use crate::model::request::{AddrWord, GuestRef, MacAndTag};
+use crate::model::sharing::{MacvlanMode, Sharing};
 use crate::model::types::Family;
 
 fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
@@ -308,7 +310,7 @@ fn host_access_makes_what_is_missing_and_nothing_else() {
         ]
     );
     // Everything is there but for the host's route, which has the source that the host had before.
-    let mut shim = link(5, "pws-eth0", LinkKind::Macvlan { bridge_mode: true });
+    let mut shim = link(5, "pws-eth0", LinkKind::Shared(Sharing::Macvlan(MacvlanMode::Bridge)));
     (shim.link, shim.alt_names, shim.mac) = (Some(2), vec!["pipework.shim.eth0".into()], Some(mac));
     let access = facts.host.access.as_mut().unwrap();
     access.shim = Some(shim);

@@ -12,7 +12,8 @@ struct Radios;
 
 impl Radios {
     fn new() -> Self {
-        sh("modprobe -r mac80211_hwsim; modprobe mac80211_hwsim radios=2");
+        // What it is built on stays loaded, which saves a second each time.
+        sh("rmmod mac80211_hwsim 2>/dev/null || true; modprobe mac80211_hwsim radios=2");
         in_time("wlan0 and wlan1", || sh("iw dev").matches("Interface wlan").count() == 2);
         Self
     }
@@ -20,7 +21,7 @@ impl Radios {
 
 impl Drop for Radios {
     fn drop(&mut self) {
-        sh("modprobe -r mac80211_hwsim");
+        sh("rmmod mac80211_hwsim");
     }
 }
 
@@ -88,9 +89,7 @@ fn every_step_with_a_phy_rolls_back() {
     let lab = Lab::here();
     lab.host.sh(IN_USE);
     let guest = lab.guest();
-    rolls_back_on(&lab, &guest, None, "--direct-phys wlan0 10.1.1.2/24@10.1.1.1 U:x", Birth::Guest, &[Fault::AnswerLost], &|| {
-        both(&lab, &guest)
-    });
+    rolls_back_on(&lab, &guest, None, "--direct-phys wlan0 10.1.1.2/24 U:x", Birth::Guest, &[Fault::AnswerLost], &|| both(&lab, &guest));
 }
 
 #[test]

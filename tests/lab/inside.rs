@@ -12,22 +12,28 @@ use pipework::lifecycle::{Database, Machine};
 use pipework::model::error::KernelError;
 use pipework::model::op::Op;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
+use pipework::model::sharing::Sharing;
 use pipework::plan::execute::{Kernel, execute};
 use pipework::plan::{Birth, plan};
 
 use super::Space;
 
-/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--force` and `--host-access` may stand first.
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--force`, `--host-access`, `--vlan-filtering`, `--macvlan=MODE`,
+/// `--macvtap=MODE` or `--ipvlan=MODE` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
-    let direct_phys = words.contains("--direct-phys");
-    let host_access = words.contains("--host-access");
-    let force = words.contains("--force");
+    let option = |name: &str| words.split_whitespace().any(|word| word == name);
+    let (direct_phys, force, vlan_filtering) = (option("--direct-phys"), option("--force"), option("--vlan-filtering"));
+    let host_access = option("--host-access");
+    let mode = |option: &str| words.split_whitespace().find_map(|w| w.strip_prefix(option));
+    let macvlan = mode("--macvlan=").map(|m| Sharing::Macvlan(m.parse().unwrap()));
+    let macvtap = mode("--macvtap=").map(|m| Sharing::Macvtap(m.parse().unwrap()));
+    let sharing = macvlan.or(macvtap).or(mode("--ipvlan=").map(|m| Sharing::Ipvlan(m.parse().unwrap())));
     let mut words = words.split_whitespace().filter(|w| !w.starts_with("--"));
     let host_if = words.next().unwrap().parse().unwrap();
     let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
     let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
-    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, force, host_access, ..all }
+    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, force, host_access, vlan_filtering, sharing, ..all }
 }
 
 /// How a step goes wrong.
@@ -124,11 +130,16 @@ fn on_host<'a, T: Send>(
 /// For every step and both ways of going wrong: both sides look as before.
 pub fn every_step_rolls_back(words: &str, host_setup: &str, guest_setup: &str) {
     for birth in [Birth::Guest, Birth::Host] {
-        let (lab, guest) = (super::Lab::new(), Space::new());
-        lab.host.sh(host_setup);
-        guest.sh(guest_setup);
-        rolls_back_on(&lab, &guest, None, words, birth, &FAULTS, &|| super::both(&lab, &guest));
+        every_step_of_a_birth_rolls_back(birth, words, host_setup, guest_setup);
     }
+}
+
+/// As [`every_step_rolls_back`], with links made in one place only.
+pub fn every_step_of_a_birth_rolls_back(birth: Birth, words: &str, host_setup: &str, guest_setup: &str) {
+    let (lab, guest) = (super::Lab::new(), Space::new());
+    lab.host.sh(host_setup);
+    guest.sh(guest_setup);
+    rolls_back_on(&lab, &guest, None, words, birth, &FAULTS, &|| super::both(&lab, &guest));
 }
 
 /// The same in a lab that is there, for what its state is. An attach that nothing goes wrong with ends it. A slow machine may

@@ -111,15 +111,17 @@ impl Space {
     pub fn state(&self) -> Vec<String> {
         let mut lines = Vec::new();
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
-        let text = self.sh("ip -j -d addr show; echo; ip -4 route show table all; ip -6 route show table all; echo neighbours; \
-             ip neigh show nud permanent");
-        let (addrs, routes) = text.split_once('\n').unwrap();
+        let text = self
+            .sh("ip -j -d addr show; echo =; bridge -j vlan show; echo =; ip -4 route show table all; ip -6 route show table all; \
+             echo neighbours; ip neigh show nud permanent");
+        let mut parts = text.splitn(3, "=\n");
+        let (addrs, vlans, routes) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
         let (routes, neighbours) = routes.split_once("neighbours\n").unwrap();
         lines.extend(neighbours.lines().map(|n| format!("neigh {}", n.trim())));
         for link in serde_json::from_str::<Value>(addrs).unwrap().as_array().unwrap() {
             let up = link["flags"].as_array().unwrap().iter().any(|f| f == "UP");
             let kind = &link["linkinfo"]["info_kind"];
-            let data = ["mode", "id", "pkey"].map(|field| link["linkinfo"]["info_data"][field].to_string());
+            let data = ["mode", "id", "pkey", "protocol", "vlan_filtering"].map(|field| link["linkinfo"]["info_data"][field].to_string());
             let name = &link["ifname"];
             lines.push(format!(
                 "link {name} kind {kind} {data:?} mtu {} mac {} master {} up {up} alt {} index {}",
@@ -130,6 +132,8 @@ impl Space {
                     .push(format!("addr {name} {}/{} brd {} scope {}", addr["local"], addr["prefixlen"], addr["broadcast"], addr["scope"]));
             }
         }
+        let vlans = serde_json::from_str::<Value>(vlans).unwrap_or_default();
+        lines.extend(vlans.as_array().into_iter().flatten().map(|port| format!("vlans {} {}", port["ifname"], port["vlans"])));
         for route in routes.lines().filter(|r| !r.is_empty() && !r.contains("fe80::") && !r.contains("ff00::")) {
             lines.push(format!("route {}", route.trim().replace(" linkdown", "")));
         }
@@ -264,6 +268,8 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 pub fn has_kind(kind: &str) -> bool {
     let lab = Space::new();
     match kind {
+        "vlan filtering" => lab.try_sh("ip link add b0 type bridge vlan_filtering 1"),
+        "ipvlan" => lab.try_sh("ip link add v0 type veth peer name v1 && ip link add link v0 name v0.5 type ipvlan"),
         "vlan" => lab.try_sh("ip link add v0 type veth peer name v1 && ip link add link v0 name v0.5 type vlan id 5"),
         "ovs" => lab.try_sh("modprobe -q openvswitch || test -e /sys/module/openvswitch"),
         "netem" => lab.try_sh("ip link add v0 type veth peer name v1 && tc qdisc add dev v0 root netem delay 1ms"),

@@ -21,6 +21,11 @@ pub fn no_ovs() -> bool {
     super::no_root() || (!there.unwrap().status.success() && skip("needs ovsdb-server and ovs-vswitchd: scripts/setup"))
 }
 
+/// Both sides and the database.
+pub fn everything(lab: &Lab, guest: &Space, ovs: &Ovs) -> Vec<String> {
+    super::both(lab, guest).into_iter().chain(ovs.rows()).collect()
+}
+
 /// A database server, and a switch that acts on it, where the program looks for them in a lab.
 pub struct Ovs {
     pub dir: PathBuf,

@@ -2,11 +2,13 @@
 //! of an attach's own work, and a newer kernel's attributes that a library cannot read yet do not matter either.
 
 use super::super::wire::{Answer, RTM_NEWLINK, attributes};
+use super::sharing::sharing;
+use super::vlan::protocol;
 use crate::model::facts::{Layer, LinkFacts, LinkKind};
 use crate::model::types::MacAddr;
 
 /// `struct ifinfomsg` (linux/rtnetlink.h): family, a gap, ARPHRD type, index, flags, mask.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 // linux/if_arp.h, linux/if.h
 const ARPHRD_ETHER: u16 = 1;
@@ -21,20 +23,17 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_CARRIER: u16 = 33;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_IPOIB_PKEY: u16 = 1;
 const IFLA_BRPORT_STATE: u16 = 1;
-const MACVLAN_MODE_BRIDGE: u32 = 4;
-/// linux/if_ether.h
-const ETH_P_8021Q: u16 = 0x8100;
 /// linux/if_bridge.h
 const BR_STATE_FORWARDING: u8 = 3;
 
@@ -76,6 +75,13 @@ pub(in super::super) fn link(answer: &Answer) -> Option<LinkFacts> {
     Some(facts)
 }
 
+/// What the link's namespace calls the one that its parent is in, if that is another.
+pub(in super::super) fn parent_namespace(answer: &Answer) -> Option<i32> {
+    let raw = (answer.kind == RTM_NEWLINK).then_some(&answer.raw)?;
+    let (_, value) = attributes(raw.get(HEADER..)?).find(|(kind, _)| *kind == IFLA_LINK_NETNSID)?;
+    value.try_into().ok().map(i32::from_ne_bytes)
+}
+
 /// What the link is, and whether it forwards as a bridge's port.
 fn link_info(nest: &[u8]) -> (LinkKind, Option<bool>) {
     let find = |wanted: u16| attributes(nest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
@@ -86,14 +92,12 @@ fn link_info(nest: &[u8]) -> (LinkKind, Option<bool>) {
         Some("openvswitch") => LinkKind::OpenVswitch,
         Some("veth") => LinkKind::Veth,
         Some("dummy") => LinkKind::Dummy,
-        Some("macvlan") => LinkKind::Macvlan { bridge_mode: data(IFLA_MACVLAN_MODE).and_then(word) == Some(MACVLAN_MODE_BRIDGE) },
-        Some("vlan") => {
-            // In network byte order, unlike the rest.
-            let protocol = data(IFLA_VLAN_PROTOCOL).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes);
-            LinkKind::Vlan { id: data(IFLA_VLAN_ID).and_then(half).filter(|_| protocol.is_none_or(|p| p == ETH_P_8021Q)) }
-        }
+        Some("vlan") => LinkKind::Vlan { id: data(IFLA_VLAN_ID).and_then(half), protocol: protocol(data(IFLA_VLAN_PROTOCOL)) },
         Some("ipoib") => LinkKind::Ipoib { pkey: data(IFLA_IPOIB_PKEY).and_then(half) },
-        Some(other) => LinkKind::Other(other.to_owned()),
+        Some(other) => match find(IFLA_INFO_DATA).and_then(|data| sharing(other, data)) {
+            Some(sharing) => LinkKind::Shared(sharing),
+            None => LinkKind::Other(other.to_owned()),
+        },
     };
     let is_port = find(IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge");
     let port = find(IFLA_INFO_SLAVE_DATA).filter(|_| is_port);
@@ -102,11 +106,17 @@ fn link_info(nest: &[u8]) -> (LinkKind, Option<bool>) {
     (kind, state)
 }
 
-fn word(bytes: &[u8]) -> Option<u32> {
+/// What a kind of link has to say of itself, among a link's attributes.
+pub(super) fn info_data(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, info) = attributes(bytes).find(|(kind, _)| *kind == IFLA_LINKINFO)?;
+    attributes(info).find(|(kind, _)| *kind == IFLA_INFO_DATA).map(|(_, data)| data)
+}
+
+pub(super) fn word(bytes: &[u8]) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_ne_bytes)
 }
 
-fn half(bytes: &[u8]) -> Option<u16> {
+pub(super) fn half(bytes: &[u8]) -> Option<u16> {
     bytes.try_into().ok().map(u16::from_ne_bytes)
 }
 

@@ -1,18 +1,22 @@
 //! From the kernel's messages to facts.
 
 mod link;
+mod sharing;
+mod vlan;
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::packet_core::Parseable;
 
-use super::wire::{Answer, RTM_NEWADDR, RTM_NEWROUTE};
+use super::wire::{Answer, RTM_NEWADDR, RTM_NEWNSID, RTM_NEWROUTE};
 use crate::model::facts::{AddrFacts, RouteFacts};
 use crate::model::types::{Family, IfAddr};
-pub(super) use link::link;
+pub(super) use link::{link, parent_namespace};
+pub(super) use vlan::{bridge_vlans, port_vlans};
 
 /// An address, if the answer is one.
 pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
@@ -112,6 +116,12 @@ fn plain(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
         _ => None,
     }
+}
+
+/// The number of a network namespace, if the answer tells one.
+pub(super) fn namespace_number(answer: &Answer) -> Option<i32> {
+    let message = if answer.kind == RTM_NEWNSID { NsidMessage::parse(&answer.raw).ok()? } else { return None };
+    message.attributes.iter().find_map(|a| if let NsidAttribute::Id(number) = a { Some(*number) } else { None })
 }
 
 /// Whether the kernel makes the route by itself, with an address or for its own use.

@@ -1,0 +1,53 @@
+//! Programs that are installed here, run in a guest's network namespace without a shell.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use thiserror::Error;
+
+use crate::kernel::netns::Namespace;
+use crate::model::error::KernelError;
+
+/// Where programs are, when PATH does not say.
+const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Shells' status of a program that a signal has ended: this and the signal.
+const SIGNALLED: i32 = 128;
+
+/// Why a program did not run.
+#[derive(Debug, Error)]
+pub enum ProgramError {
+    /// It cannot be started.
+    #[error("{program} cannot be started")]
+    Start {
+        /// Its path.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The namespace cannot be entered.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// Finds a program in PATH. Parts of PATH that are not absolute are passed over: what lies in the current directory is not
+/// run as root.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| USUAL.into());
+    let runnable = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(runnable)
+}
+
+/// Runs a program inside a network namespace, with our own input and output, and waits for its end. Returns its exit status.
+///
+/// # Errors
+/// When it cannot be started there.
+pub fn run_inside(namespace: &Namespace, program: &Path, words: &[String]) -> Result<u8, ProgramError> {
+    // A child begins in the network namespace of the thread that starts it.
+    let ended = namespace.inside(|| Ok(Command::new(program).args(words).status()))?;
+    let status = ended.map_err(|source| ProgramError::Start { program: program.display().to_string(), source })?;
+    let code = status.code().or_else(|| status.signal().map(|signal| SIGNALLED + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
