@@ -79,7 +79,7 @@ fn the_language_and_the_planning_know_nothing_of_the_system() {
 #[test]
 fn each_library_is_known_in_one_place() {
     for (name, place) in [
-        ("bollard", "guest/docker.rs"),
+        ("bollard", "guest/docker"),
         ("clap", "cli"),
         ("rtnetlink", "kernel"),
         ("netlink_packet", "kernel"),

@@ -120,13 +120,17 @@ fn a_macvtap_is_up_and_has_its_device() {
         return;
     }
     let net = Network::new();
-    for (option, mode) in [("--macvtap", "bridge"), ("--macvtap=vepa", "vepa"), ("--via-host --macvtap", "bridge")] {
+    for (option, mode, mac) in [
+        ("--macvtap", "bridge", "02:00:00:00:00:07"),
+        ("--macvtap=vepa", "vepa", "02:00:00:00:00:08"),
+        ("--via-host --macvtap", "bridge", "02:00:00:00:00:09"),
+    ] {
         let guest = net.lab.guest();
-        let line = format!("{option} nic0 pid:{} 0/0 02:00:00:00:00:07", guest.pid());
+        let line = format!("{option} nic0 pid:{} 0/0 {mac}", guest.pid());
         net.lab.ok(&line);
         let link = guest.link("eth1");
         assert_eq!((&link["linkinfo"]["info_kind"], &link["linkinfo"]["info_data"]["mode"]), (&"macvtap".into(), &mode.into()));
-        assert_eq!(link["address"], "02:00:00:00:00:07");
+        assert_eq!(link["address"], mac);
         assert!(link["flags"].as_array().unwrap().contains(&"UP".into()), "{link}");
         // sysfs shows the namespace that it was mounted in.
         let uevent = guest.sh(&format!(
@@ -137,6 +141,19 @@ fn a_macvtap_is_up_and_has_its_device() {
         net.lab.ok(&line);
         net.lab.fails(&format!("nic0 pid:{} 0/0", guest.pid()), &format!("kind is macvtap in {mode} mode, wanted macvlan in bridge mode"));
     }
+}
+
+#[test]
+fn one_mac_address_is_for_one_guest() {
+    if no_root() {
+        return;
+    }
+    let net = Network::new();
+    let (a, b) = (net.lab.guest(), net.lab.guest());
+    net.lab.ok(&format!("--macvlan private nic0 pid:{} 0/0 U:one", a.pid()));
+    let before = both(&net.lab, &b);
+    net.lab.fails(&format!("--macvlan private nic0 pid:{} 0/0 U:one", b.pid()), "another macvlan of the same NIC has the MAC address");
+    assert_same(&before, &both(&net.lab, &b), "the second guest");
 }
 
 #[test]

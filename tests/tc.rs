@@ -98,6 +98,26 @@ fn a_word_that_nobody_knows_is_named_and_changes_nothing() {
 }
 
 #[test]
+fn a_percentage_of_a_rate_is_of_the_links_speed_as_with_tc() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest) = pair();
+    for percent in ["30%", "0.5%", "100%"] {
+        let words = |kind: &str| format!("qdisc replace dev eth0 root {kind} rate {percent} burst 100kb latency 5ms");
+        lab.ok(&format!("tc pid:{} {}", guest.pid(), words("tbf")));
+        let ours = guest.sh("tc -d qdisc show dev eth0");
+        // tc reads the speed in sysfs, which shows the links of where it was mounted
+        guest.sh(&format!("tc qdisc del dev eth0 root; unshare --mount sh -ec 'mount -t sysfs sys /sys; tc {}'", words("tbf")));
+        let number = |text: &str| text.split_whitespace().skip(3).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(number(&ours), number(&guest.sh("tc -d qdisc show dev eth0")), "{percent}");
+    }
+    guest.sh("ip link add br0 type bridge");
+    let refused = lab.fails(&format!("tc pid:{} qdisc add dev br0 root tbf rate 5% burst 1k limit 1k", guest.pid()), "speed");
+    assert!(refused.contains("10mbit"), "{refused}");
+}
+
+#[test]
 fn a_larger_kernels_kinds_that_are_not_known_are_left_to_the_installed_tc() {
     if no_root() || no_netem() {
         return;

@@ -20,6 +20,7 @@ use pipework::kernel::observe::{self, Sides};
 use pipework::model::command::Commands;
 use pipework::model::error::InputError;
 use pipework::model::facts::GuestId;
+use pipework::model::lease::Lifetime;
 use pipework::model::op::{NewLink, NewRoute, Op};
 use pipework::model::request::AttachRequest;
 use pipework::model::sharing::Sharing;
@@ -121,9 +122,14 @@ fn add_addr(addr: &str) -> Op {
     Op::AddAddr { link: guest("eth1"), addr: addr.parse().unwrap() }
 }
 
+fn lease_addr(addr: &str, seconds: u32) -> Op {
+    let lifetime = Lifetime { preferred: seconds, valid: seconds };
+    Op::LeaseAddr { link: guest("eth1"), addr: addr.parse().unwrap(), lifetime }
+}
+
 fn route(to: Option<&str>, via: Option<&str>) -> NewRoute {
     let ip = |text: Option<&str>| text.map(|t| t.parse().unwrap());
-    NewRoute { to: ip(to), via: ip(via), dev: "eth1".parse().unwrap() }
+    NewRoute { to: to.map(|text| text.parse().unwrap()), via: ip(via), dev: "eth1".parse().unwrap() }
 }
 
 fn add_route(to: Option<&str>, via: Option<&str>) -> Op {
@@ -249,6 +255,12 @@ fn cases() -> Vec<Case> {
             vec![],
         ),
         case("mac", &[GUEST_LINK], |_| Op::SetMac { link: guest("eth1"), mac: "02:00:00:00:00:07".parse().unwrap(), before: None }, vec![]),
+        case("mtu", &[GUEST_LINK], |_| Op::SetMtu { link: guest("eth1"), mtu: 1400, before: None }, vec![]),
+        case("leased address v4", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", 60), vec![]),
+        case("leased address v4 for ever", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", u32::MAX), vec![]),
+        case("leased address v6", &[GUEST_LINK], |_| lease_addr("fd00::2/128", 60), vec![]),
+        case("network route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("172.16.0.0/12"), None), vec![]),
+        case("network route v4 over a router", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("172.16.0.0/12"), Some("10.1.1.1")), vec![]),
         case("up", &[GUEST_LINK], |_| Op::SetUp { link: guest("eth1") }, vec![]),
         case("down", &[GUEST_LINK, GUEST_UP], |_| Op::SetDown { link: guest("eth1") }, vec![]),
         case("address v4", &[GUEST_LINK], |_| add_addr("10.1.1.2/24"), vec![]),

@@ -1,11 +1,12 @@
 //! `attach`, and the original's form without that word.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::output::{complain, say};
-use crate::lifecycle::{self, AttachError, Options};
+use crate::lifecycle::{self, AttachError, End, Kept, Options, Stay};
 use crate::model::command::Commands;
 use crate::model::error::InputError;
 use crate::model::facts::GuestId;
@@ -26,7 +27,7 @@ pub struct AttachArgs {
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
     #[arg(value_name = "GUEST")]
     guest: String,
-    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac
+    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac, udhcpc[-f], dhclient[-f], dhcpcd[-f], dhcp-container
     #[arg(value_name = "ADDR")]
     addr: String,
     /// MAC address, or U:<any string> to make one of, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
@@ -62,6 +63,15 @@ pub struct AttachArgs {
     /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
     #[arg(long)]
     host_access: bool,
+    /// How long dhcp, dhcp6, slaac and the clients may take; then all is undone
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    dhcp_timeout: u32,
+    /// Write the DHCP server's DNS servers and domains into the guest's /etc/resolv.conf
+    #[arg(long)]
+    dhcp_dns: bool,
+    /// Image with a udhcpc for dhcp-container [default: busybox]
+    #[arg(long, value_name = "IMAGE")]
+    dhcp_image: Option<String>,
     /// Open vSwitch's database: unix:PATH or tcp:ADDRESS:PORT [default: $OVS_DB, else ovs-vsctl's]
     #[arg(long, value_name = "ADDRESS")]
     ovsdb: Option<String>,
@@ -148,14 +158,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = Options {
-        dry_run: args.dry_run,
-        steps: args.json || args.dry_run,
-        keep_netns: args.keep_netns,
-        birth: if args.via_host { Birth::Host } else { Birth::Guest },
-        ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
-        run_dir: state::run_dir(),
-    };
+    let options = options(args);
     let mut watch = |event: Event<'_>| {
         if args.verbose {
             complain(&match event {
@@ -166,11 +169,11 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     };
     match lifecycle::attach(&request, &options, &mut watch) {
         Ok(attached) => {
-            print(args, &attached.report, &attached.guest);
+            print(args, &request, &attached.report, &attached.guest);
             if let Some(announcement) = attached.announcement {
                 announcement.in_background();
             }
-            ExitCode::SUCCESS
+            attached.stay.map_or(ExitCode::SUCCESS, |stay| keep(args, *stay, &mut watch))
         }
         Err(error) => {
             explain(args, &request, &error);
@@ -179,7 +182,50 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     }
 }
 
-fn print(args: &AttachArgs, report: &Report, guest: &GuestId) {
+/// How to go about it, as typed.
+fn options(args: &AttachArgs) -> Options {
+    Options {
+        dry_run: args.dry_run,
+        steps: args.json || args.dry_run,
+        keep_netns: args.keep_netns,
+        dhcp_timeout: Some(Duration::from_secs(u64::from(args.dhcp_timeout))),
+        dhcp_dns: args.dhcp_dns,
+        ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
+        birth: if args.via_host { Birth::Host } else { Birth::Guest },
+        run_dir: state::run_dir(),
+        pid_dir: state::pid_dir(),
+        dhcp_image: args.dhcp_image.clone(),
+    }
+}
+
+/// Stays with the lease. Only what the user has to know is told without -v.
+fn keep(args: &AttachArgs, stay: Stay, watch: &mut dyn FnMut(Event<'_>)) -> ExitCode {
+    let mut tell = |kept: Kept<'_>| match kept {
+        Kept::Renewed(lease) if args.verbose => complain(&format!("pipework: {} renewed by {}", lease.addr, lease.server)),
+        Kept::Renewed(_) => {}
+        Kept::Leased(lease) => complain(&format!("pipework: new address {} from {}", lease.addr, lease.server)),
+        Kept::Lost => complain("pipework: the lease was not extended: address removed, asking for another"),
+        Kept::Failed(why) => complain(&format!("pipework: the lease cannot be used: {why}")),
+    };
+    match stay.run(&mut tell, watch) {
+        Ok(end) => {
+            if args.verbose {
+                complain(&match end {
+                    End::Released(signal) => format!("pipework: {signal}: address released, interface removed"),
+                    End::GuestEnded => "pipework: the guest has ended".to_owned(),
+                    End::LinkGone => "pipework: the interface was removed".to_owned(),
+                });
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("pipework: keeping the lease of {}: {error}", args.guest));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(args: &AttachArgs, request: &AttachRequest, report: &Report, guest: &GuestId) {
     for warning in &report.warnings {
         complain(&format!("pipework: warning: {warning}"));
     }
@@ -189,6 +235,8 @@ fn print(args: &AttachArgs, report: &Report, guest: &GuestId) {
         let commands = Commands::new(guest);
         let steps = report.steps.iter().map(|step| step.command.clone());
         let around = !report.steps.is_empty();
+        let then = request.dynamic.as_ref().filter(|_| around).and_then(|dynamic| commands.then(dynamic, &report.interface));
+        let steps = steps.chain(then);
         let all = commands.before().filter(|_| around).into_iter().chain(steps).chain(commands.after().filter(|_| around));
         all.for_each(|line| say(&line));
     }

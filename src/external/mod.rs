@@ -1,4 +1,6 @@
 //! Other programs' protocols and other programs themselves: OVSDB, DHCP, clients and tools that are installed.
 
+pub mod client;
+pub mod dhcp;
 pub mod ovsdb;
 pub mod program;

@@ -1,4 +1,6 @@
-//! Docker, and Podman through its Docker-compatible API. The only file that knows the client library.
+//! Docker, and Podman through its Docker-compatible API. Nothing outside this module knows the client library.
+
+pub mod sidecar;
 
 use std::future::Future;
 use std::time::Duration;

@@ -5,6 +5,7 @@ mod docker;
 mod endpoint;
 mod names;
 mod process;
+pub mod resolver;
 pub mod trace;
 
 use std::os::fd::OwnedFd;
@@ -17,6 +18,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
 use docker::Container;
+pub use docker::sidecar;
 pub use names::names;
 
 /// Why there is no guest to work on.

@@ -140,7 +140,7 @@ fn send_arp(index: u32, mac: MacAddr, ip: Ipv4Addr) -> Result<(), KernelError> {
 }
 
 /// The interface as an address of a packet socket (packet(7)); the C library makes it, so that we need not.
-fn link_address(index: u32) -> Result<LinkAddr, KernelError> {
+pub(super) fn link_address(index: u32) -> Result<LinkAddr, KernelError> {
     let wanted = usize::try_from(index).unwrap_or_default();
     let all = getifaddrs().map_err(refused("listing interfaces"))?;
     let mut links = all.filter_map(|i| i.address).filter(|a| a.family() == Some(AddressFamily::Packet));

@@ -5,8 +5,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::decode;
 use super::wire::Netlink;
+use crate::model::bridge::{BridgePort, BridgeVlans};
 use crate::model::error::KernelError;
-use crate::model::facts::{BridgePort, BridgeVlans, LinkFacts, LinkKind};
+use crate::model::facts::{LinkFacts, LinkKind};
 
 /// A bridge's VLANs, given its ports.
 pub(super) fn look(host: &mut Netlink, bridge: &LinkFacts, ports: &[LinkFacts]) -> Result<Option<BridgeVlans>, KernelError> {

@@ -6,15 +6,16 @@ pub(super) mod vlan;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
+use crate::model::lease::Lifetime;
 use crate::model::op::NewRoute;
-use crate::model::types::{Family, IfAddr, IfName, MacAddr, Pkey};
+use crate::model::types::{IfAddr, IfName, MacAddr, Pkey};
 
 /// Flags of a request that makes something new.
 pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -131,10 +132,25 @@ pub(super) fn addr(index: u32, addr: &IfAddr) -> AddressMessage {
     message
 }
 
+/// `ip addr replace ADDR brd + dev NAME valid_lft SECONDS preferred_lft SECONDS`
+pub(super) fn leased_addr(index: u32, ip: &IfAddr, lifetime: Lifetime) -> AddressMessage {
+    let mut message = addr(index, ip);
+    let mut times = CacheInfo::default();
+    times.ifa_preferred = lifetime.preferred;
+    times.ifa_valid = lifetime.valid;
+    message.attributes.push(AddressAttribute::CacheInfo(times));
+    message
+}
+
+/// `ip link set dev NAME mtu BYTES`
+pub(super) fn set_mtu(index: u32, mtu: u32) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).mtu(mtu).build())
+}
+
 /// `ip route add ROUTE`: protocol boot and table main, as `ip` has it; on-link IPv4 routes have the scope of the link
 /// (IPv6 knows no scopes).
 pub(super) fn route(route: &NewRoute, index: u32) -> RouteMessage {
-    let is_ipv6 = route.to.or(route.via).is_some_and(|ip| ip.is_ipv6());
+    let is_ipv6 = route.is_ipv6();
     let mut message = RouteMessage::default();
     message.header.address_family = if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     message.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -142,8 +158,8 @@ pub(super) fn route(route: &NewRoute, index: u32) -> RouteMessage {
     message.header.kind = RouteType::Unicast;
     message.header.scope = if route.via.is_none() && !is_ipv6 { RouteScope::Link } else { RouteScope::Universe };
     if let Some(to) = route.to {
-        message.header.destination_prefix_length = Family::of(to).host_prefix();
-        message.attributes.push(RouteAttribute::Destination(to.into()));
+        message.header.destination_prefix_length = to.prefix();
+        message.attributes.push(RouteAttribute::Destination(to.ip().into()));
     }
     message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
     message.attributes.push(RouteAttribute::Oif(index));

@@ -7,21 +7,30 @@
 //! nobody should wait for either. A thread cannot outlive its process.
 #![allow(unsafe_code)]
 
-use nix::unistd::{ForkResult, close, dup2_stderr, dup2_stdin, dup2_stdout, fork};
+use std::time::Duration;
+
+use nix::unistd::{ForkResult, Pid, close, dup2_stderr, dup2_stdin, dup2_stdout, fork};
+
+/// How long a thread that has been joined may need to be gone, in milliseconds.
+const LEAVING_MS: u32 = 50;
 
 /// Runs `work` in a child process with no standard input and output and no open file but those in `keep`. `false`: it could
 /// not be done, and nothing was.
 pub(super) fn detached(keep: &[i32], work: impl FnOnce()) -> bool {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
-    if threads != 1 {
-        return false;
+    child(keep, work).is_some()
+}
+
+/// As [`detached`], and tells the child's number, which is its own until it is waited for.
+pub(crate) fn child(keep: &[i32], work: impl FnOnce()) -> Option<Pid> {
+    if !is_alone() {
+        return None;
     }
-    let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return false };
+    let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return None };
     // SAFETY: this process has one thread (just counted, and only this one could start another), so the child has
     // all that the parent had and no lock is held by a thread that is gone.
     match unsafe { fork() } {
-        Err(_) => false,
-        Ok(ForkResult::Parent { .. }) => true,
+        Err(_) => None,
+        Ok(ForkResult::Parent { child }) => Some(child),
         Ok(ForkResult::Child) => {
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null));
             close_all_but(keep);
@@ -31,6 +40,19 @@ pub(super) fn detached(keep: &[i32], work: impl FnOnce()) -> bool {
             std::process::exit(0)
         }
     }
+}
+
+/// Whether this is the process's only thread. One that has been joined may still be listed for a moment: the kernel wakes
+/// whoever joins it before it takes it off the list (do_exit in kernel/exit.c).
+fn is_alone() -> bool {
+    let alone = || std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    for _ in 0..LEAVING_MS {
+        if alone() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    alone()
 }
 
 /// Files of the caller, such as a lock or a pipe, must not stay open for longer than the command runs.

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::wire::Netlink;
 use crate::model::error::KernelError;
@@ -30,6 +31,15 @@ impl Namespace {
         let file = File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         Ok(Self { file, device: metadata.dev(), inode: metadata.ino(), path: path.to_owned() })
+    }
+
+    /// Holds the same namespace once more.
+    ///
+    /// # Errors
+    /// When the process has no file left to open.
+    pub fn again(&self) -> Result<Self, KernelError> {
+        let file = self.file.try_clone().map_err(|error| file_error(&self.path, &error))?;
+        Ok(Self { file, device: self.device, inode: self.inode, path: self.path.clone() })
     }
 
     /// Holds the namespace of the calling thread.
@@ -103,6 +113,22 @@ impl Namespace {
             Errno::EINVAL => KernelError::Garbled(format!("{} is not a network namespace", self.path.display())),
             errno => KernelError::Refused { errno, text: Some(format!("entering network namespace {}", self.path.display())) },
         })
+    }
+}
+
+impl Namespace {
+    /// Puts the calling process, which has only this thread and was made for it, into the namespace for good, with mounts
+    /// and a host name of its own: what it mounts, or calls itself, nobody else sees.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes namespaces")]
+    pub(crate) fn enter_apart(&self) -> Result<(), KernelError> {
+        let refused = |errno| KernelError::Refused { errno, text: Some("making namespaces of mounts and host name".into()) };
+        self.enter()?;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS).map_err(refused)?;
+        // What the host mounts later is seen, and what it unmounts is not kept; the other way round nothing passes.
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).map_err(refused)
     }
 }
 

@@ -12,15 +12,15 @@ use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
 use super::{access, bridge_vlans, decode, siblings, sysctl};
 use crate::model::access::AccessFacts;
+use crate::model::bridge::BridgeVlans;
 use crate::model::error::KernelError;
 use crate::model::facts::{
-    self, AddrFacts, BridgeVlans, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts,
-    origin_name,
+    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts, origin_name,
 };
 use crate::model::op::NicBefore;
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::sharing::Sharing;
-use crate::model::types::{Family, MacAddr};
+use crate::model::types::{Family, IfAddr, IfName, MacAddr};
 use crate::model::vlan::NicVlan;
 
 /// The open ends of both sides.
@@ -148,6 +148,9 @@ fn nic_facts(
     if let (true, Some(parent)) = (request.direct_phys || sharing.is_some_and(Sharing::is_passthru), parent) {
         facts.nic = nic_state(host, parent)?;
     }
+    if let (true, Some(parent)) = (request.direct_phys, parent) {
+        facts.phy = phy_facts(host, parent)?;
+    }
     if let (Some(sharing), Some(parent)) = (sharing, parent) {
         facts.siblings = siblings::of(host, home, parent.base_for(sharing))?;
     }
@@ -191,11 +194,13 @@ fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest
         for taken in guest.addrs.iter_mut().filter(|a| a.addr.ip() == wanted.ip() && a.dev.is_none()) {
             taken.dev = link_at(socket, taken.index)?.map(|l| l.name);
         }
+    } else if let (Some(dynamic), true) = (&request.dynamic, guest.link.is_some()) {
+        guest.addrs = addrs(socket, dynamic.family())?;
     }
     if let Some(gateway) = request.addr.gateway {
         guest.default_routes = default_routes(socket, gateway)?;
     }
-    if request.addr.family() == Some(Family::Inet6) {
+    if request.family() == Some(Family::Inet6) {
         guest.ipv6_disabled = sysctl::ipv6_disabled();
     }
     Ok(guest)
@@ -247,7 +252,7 @@ pub(super) fn nic_before(host: &mut Netlink, nic: &LinkFacts) -> Result<NicBefor
     Ok(NicBefore { index: nic.index, up: nic.up, master: nic.master, state: nic_state(host, nic)? })
 }
 
-fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+pub(super) fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
     Ok(addr_answers(socket, family)?.iter().filter_map(decode::addr).collect())
 }
 
@@ -257,7 +262,11 @@ pub(super) fn addr_answers(socket: &mut Netlink, family: Family) -> Result<Vec<A
     socket.dump(&RouteNetlinkMessage::GetAddress(message))
 }
 
-fn default_routes(guest: &mut Netlink, gateway: IpAddr) -> Result<Vec<RouteFacts>, KernelError> {
+/// The default routes of table main of a gateway's family, in the kernel's order.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn default_routes(guest: &mut Netlink, gateway: IpAddr) -> Result<Vec<RouteFacts>, KernelError> {
     let main = |message: &RouteMessage| message.header.table == RouteHeader::RT_TABLE_MAIN;
     let mut routes = routes(guest, Family::of(gateway), main)?;
     routes.retain(|r| r.is_default);
@@ -292,6 +301,55 @@ pub(super) fn fresh_mac() -> MacAddr {
         bytes.copy_from_slice(&now.as_nanos().to_ne_bytes()[..6]);
     }
     MacAddr::local_from(bytes)
+}
+
+/// The link of a name, on the socket's side.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn link_called(socket: &mut Netlink, name: &IfName) -> Result<Option<LinkFacts>, KernelError> {
+    find_link(socket, name.as_str())
+}
+
+/// The link of an index, on the socket's side.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn link_of(socket: &mut Netlink, index: u32) -> Result<Option<LinkFacts>, KernelError> {
+    link_at(socket, index)
+}
+
+/// An IPv6 address of a link, and how far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Facts {
+    /// The address.
+    pub addr: IfAddr,
+    /// What duplicate address detection says of it.
+    pub usable: Usable,
+    /// Whether somebody gave it for good: one of a router advertisement is not (IFA_F_PERMANENT, linux/if_addr.h).
+    pub permanent: bool,
+}
+
+/// What duplicate address detection says of an address (RFC 4862, section 5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usable {
+    /// It may be used.
+    Yes,
+    /// It is still looked for.
+    NotYet,
+    /// Another host has it.
+    Never,
+}
+
+/// The IPv6 addresses of a link.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn ipv6_addrs(guest: &mut Netlink, index: u32) -> Result<Vec<Ipv6Facts>, KernelError> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    let answers = guest.dump(&RouteNetlinkMessage::GetAddress(message))?;
+    Ok(answers.iter().filter_map(|answer| decode::ipv6(answer, index)).collect())
 }
 
 /// Whether the guest's interface has the address and may send from it: duplicate address detection is over.

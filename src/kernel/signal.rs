@@ -1,5 +1,7 @@
 //! Signals that ask to stop, held back while things are half done and looked at between steps.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -19,11 +21,21 @@ impl Signals {
     /// # Errors
     /// When the kernel refuses.
     pub fn hold() -> Result<Self, KernelError> {
+        Self::hold_all(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+    }
+
+    /// As [`Self::hold`]; it is readable also when a child has ended, which is no signal to stop.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn hold_with_children() -> Result<Self, KernelError> {
+        Self::hold_all(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD])
+    }
+
+    fn hold_all(signals: &[Signal]) -> Result<Self, KernelError> {
         let refused = |errno| KernelError::Refused { errno, text: Some("holding signals".into()) };
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
+        signals.iter().for_each(|signal| set.add(*signal));
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).map_err(refused)?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(refused)?;
@@ -32,13 +44,25 @@ impl Signals {
 
     /// The signal that has come, if any. Once one has, it stays so.
     pub fn pending(&mut self) -> Option<&'static str> {
-        if self.came.is_none() {
+        while self.came.is_none() {
             let info = self.fd.read_signal().ok().flatten()?;
             let signal = i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok());
-            self.came = Some(signal.map_or("a signal", Signal::as_str));
+            self.came = signal.filter(|s| *s != Signal::SIGCHLD).map(Signal::as_str);
         }
         self.came
     }
+}
+
+impl AsFd for Signals {
+    /// Readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Holds no signal back any more, in this thread: a program that it starts begins as it was.
+pub(crate) fn let_all_through() {
+    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
 impl Drop for Signals {

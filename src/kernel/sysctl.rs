@@ -44,6 +44,17 @@ pub(super) fn ensure_ipv6(link: &IfName) -> Result<(), KernelError> {
     }
 }
 
+/// Lets a link take addresses and routes from routers: 2 is "even if forwarding" (ip-sysctl.rst, accept_ra).
+pub(super) fn accept_router(namespace: &Namespace, link: &IfName) -> Result<(), KernelError> {
+    namespace.inside(|| {
+        for (setting, value) in [("accept_ra", "2"), ("accept_ra_pinfo", "1"), ("autoconf", "1")] {
+            let path = PathBuf::from(format!("/proc/sys/net/ipv6/conf/{link}/{setting}"));
+            std::fs::write(&path, value).map_err(|error| file_error(&path, &error))?;
+        }
+        Ok(())
+    })
+}
+
 /// Switches IPv6 on for one link.
 pub(super) fn enable_ipv6(namespace: &Namespace, link: &IfName) -> Result<(), KernelError> {
     let path = disable_ipv6(link.as_str());

@@ -10,7 +10,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLA
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::nl80211::Wifi;
-use super::observe::Sides;
+use super::observe::{Sides, addrs};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, sysctl};
@@ -19,7 +19,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::phy::PhyMember;
-use crate::model::types::{IfAddr, IfName, LinkRef, MacAddr, Side};
+use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
 use crate::plan::execute::Kernel;
 
 /// The two sides of one attachment, open.
@@ -65,6 +65,17 @@ impl<'a> System<'a> {
             }
         }
         self
+    }
+
+    /// The address of a family that an interface of the guest has; a link-local one of IPv6, which each has, is none.
+    ///
+    /// # Errors
+    /// When the interface is not there, or the kernel refuses to tell.
+    pub fn given_addr(&mut self, interface: &IfName, family: Family) -> Result<Option<IfAddr>, KernelError> {
+        let index = self.index(&LinkRef::guest(interface))?;
+        let is_given = |addr: &IfAddr| !matches!(addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let all = addrs(self.guest, family)?;
+        Ok(all.iter().filter(|a| a.index == index).map(|a| a.addr).find(is_given))
     }
 
     fn socket(&mut self, side: Side) -> &mut Netlink {
@@ -292,13 +303,20 @@ impl Kernel for System<'_> {
             }
             Op::DelAltName { link, name } => self.change(link, |index| encode::alt_name(index, name, false)),
             Op::SetMac { link, mac, .. } => self.change(link, |index| encode::set_mac(index, *mac)),
+            Op::SetMtu { link, mtu, .. } => self.change(link, |index| encode::set_mtu(index, *mtu)),
             Op::SetMaster { link, master } => self.change(link, |index| encode::set_master(index, *master)),
             Op::SetUp { link } => self.change(link, |index| encode::set_up(index, true)),
             Op::SetDown { link } => self.change(link, |index| encode::set_up(index, false)),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),
+            Op::AcceptRouter { name } => sysctl::accept_router(self.namespace, name),
             Op::AddAddr { link, addr } => {
                 let index = self.index(link)?;
                 self.send(link.side, &RouteNetlinkMessage::NewAddress(encode::addr(index, addr)), NEW)
+            }
+            Op::LeaseAddr { link, addr, lifetime } => {
+                let index = self.index(link)?;
+                let message = RouteNetlinkMessage::NewAddress(encode::leased_addr(index, addr, *lifetime));
+                self.send(link.side, &message, NLM_F_CREATE | NLM_F_REPLACE)
             }
             Op::DelAddr { link, addr } => self.del_addr(link, addr),
             Op::RestoreAddr { link, addr } => self.restore_addr(link, &addr.raw),

@@ -1,10 +1,12 @@
 //! Giving a guest an interface.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
-use super::dynamic::{Asking, Configured, configure};
+use super::dynamic::{self, Asking, Configured, configure};
+use super::stay::Stay;
 use super::{AttachError, Database, Machine, NoAddress};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
@@ -14,7 +16,7 @@ use crate::kernel::signal::Signals;
 use crate::kernel::{System, privilege};
 use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
-use crate::model::facts::{Facts, GuestId};
+use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
@@ -34,10 +36,29 @@ pub struct Options {
     pub keep_netns: bool,
     /// Where new links are made first.
     pub birth: Birth,
+    /// How long an address that somebody else gives is waited for; [`Options::dhcp_timeout`] when absent.
+    pub dhcp_timeout: Option<Duration>,
+    /// The DHCP server's DNS servers go into the guest's resolv.conf.
+    pub dhcp_dns: bool,
     /// Address of Open vSwitch's database; `OVS_DB`'s or the usual one when absent.
     pub ovsdb: Option<String>,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
+    /// Where DHCP clients have their pid files ([`crate::state::pid_dir`]); /var/run when empty.
+    pub pid_dir: PathBuf,
+    /// The image of `dhcp-container`; busybox when absent.
+    pub dhcp_image: Option<String>,
+}
+
+impl Options {
+    /// How long an address that somebody else gives is waited for: 30 s when nothing is said.
+    pub fn dhcp_timeout(&self) -> Duration {
+        self.dhcp_timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    pub(super) fn pid_dir(&self) -> &Path {
+        if self.pid_dir.as_os_str().is_empty() { Path::new("/var/run") } else { &self.pid_dir }
+    }
 }
 
 /// An attach that went well.
@@ -48,6 +69,8 @@ pub struct Attached {
     pub guest: GuestId,
     /// What is still to be told to the neighbours. It takes its time and cannot fail.
     pub announcement: Option<Announcement>,
+    /// What keeps a lease, when the command is to stay.
+    pub stay: Option<Box<Stay>>,
 }
 
 /// Gives a guest an interface: look, plan, do, or undo.
@@ -79,7 +102,12 @@ fn attach_once(
     let mut ends = Ends { sides, database };
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());
+    warnings.extend(without_effect(request, options, &planned));
 
+    let wanted = request.dynamic.as_ref().filter(|_| !planned.ops().is_empty());
+    if let Some(dynamic) = wanted {
+        dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
+    }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
         (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
@@ -88,8 +116,12 @@ fn attach_once(
     if options.dry_run || planned.ops().is_empty() {
         claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
-        let report = account.report(&planned, outcome, warnings);
-        return Ok(Attached { report, guest: held.id, announcement: None });
+        let mut report = account.report(&planned, outcome, warnings);
+        report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
+            dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
+        }));
+        report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
+        return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
     let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &ends.sides.home, options) };
@@ -97,11 +129,31 @@ fn attach_once(
     // A record goes when nothing is left of what it is about.
     let is_left = ended.as_ref().map_or_else(|error| error.undone().is_some_and(|u| !u.left.is_empty()), |_| true);
     claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
-    let (done, addr) = ended?;
+    let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
-    report.address = addr;
+    let Configured { addr, lease, stay, .. } = configured;
+    (report.address, report.lease) = (addr, lease);
     drop(ends);
-    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held) })
+    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held), stay })
+}
+
+/// What is asked and cannot be had, although the rest can.
+fn without_effect(request: &AttachRequest, options: &Options, planned: &Plan) -> Option<String> {
+    if options.dhcp_dns && request.dynamic.is_none() {
+        return Some("--dhcp-dns has no effect: no DHCP server is asked".into());
+    }
+    let stays = request.dynamic.as_ref().is_some_and(Dynamic::stays);
+    let dev = planned.guest_if();
+    (stays && !options.dry_run && planned.ops().is_empty())
+        .then(|| format!("{dev} is there already, so this command does not stay: its lease is kept by the one that made it, or by nobody"))
+}
+
+/// The address that somebody gave the interface before.
+fn given(request: &AttachRequest, facts: &Facts) -> Option<IfAddr> {
+    let (dynamic, link) = (request.dynamic.as_ref()?, facts.guest.link.as_ref()?);
+    let ours = |addr: &&AddrFacts| addr.index == link.index && addr.addr.family() == dynamic.family();
+    let link_local = |addr: &&AddrFacts| matches!(addr.addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+    facts.guest.addrs.iter().filter(ours).find(|addr| !link_local(addr)).map(|addr| addr.addr)
 }
 
 /// Waits until no other run changes an access of the host's, when the request is about one.
@@ -162,7 +214,7 @@ impl Run<'_> {
         ends: &mut Ends<'_>,
         warnings: &mut Vec<String>,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(Plan, Option<IfAddr>), AttachError> {
+    ) -> Result<(Plan, Configured), AttachError> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
         let link = self.facts.guest.id.pid.map(|pid| NetnsLink::place(ends.sides.namespace, pid, self.options.keep_netns));
         if let Some(Err(error)) = &link {
@@ -178,15 +230,15 @@ impl Run<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let addr = match &self.request.dynamic {
-            None => self.request.addr.addr,
-            Some(dynamic) => {
-                let configured = self.configure(dynamic, planned.guest_if(), done, ends, &mut signals, watch)?;
-                warnings.extend(configured.warnings);
-                configured.addr
-            }
+        let Some(dynamic) = &self.request.dynamic else {
+            return Ok((planned, Configured { addr: self.request.addr.addr, ..Configured::default() }));
         };
-        Ok((planned, addr))
+        let mut configured = self.configure(dynamic, planned.guest_if(), done.clone(), ends, &mut signals, watch)?;
+        warnings.append(&mut configured.warnings);
+        if let Some(stay) = &mut configured.stay {
+            stay.inherit(done, signals);
+        }
+        Ok((planned, configured))
     }
 
     fn execute(
@@ -254,6 +306,7 @@ impl Account<'_> {
             guest: self.guest.into(),
             interface: planned.guest_if().clone(),
             address: self.request.addr.addr,
+            lease: None,
             gateway: self.request.addr.gateway,
             host_interface: planned.host_if().to_owned(),
             steps: planned.ops().iter().filter(|_| self.options.steps).map(step).collect(),

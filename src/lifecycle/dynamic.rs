@@ -2,28 +2,57 @@
 
 use thiserror::Error;
 
-use super::Options;
+use super::lease::{self, LeaseError};
+use super::stay::Stay;
+use super::{Options, client, container, ipv6};
+use crate::external::client::{ClientError, check_installed};
 use crate::guest::Held;
+use crate::guest::sidecar::{self, SidecarError};
 use crate::kernel::System;
 use crate::kernel::signal::Signals;
+use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
-use crate::model::facts::Facts;
+use crate::model::error::KernelError;
+use crate::model::facts::{Facts, GuestId};
+use crate::model::lease::LeaseReport;
+use crate::model::report::Step;
 use crate::model::request::AttachRequest;
-use crate::model::types::{IfAddr, IfName};
+use crate::model::types::{IfAddr, IfName, Side};
 use crate::plan::execute::Event;
 
 /// Why no address came.
 #[derive(Debug, Error)]
 pub enum DynamicError {
-    /// Not in this version.
-    #[error("{0} is not available in this version")]
-    NotYet(Dynamic),
+    /// The clients that are built in.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A client of the host.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The engine does not start a client's container.
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
+    /// A client's container brought no lease.
+    #[error("the DHCP client's container {0}")]
+    Container(String),
+    /// The interface could not be looked at.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A signal asked to stop.
+    #[error("interrupted by {0}")]
+    Interrupted(&'static str),
 }
 
 impl DynamicError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Lease(error) => error.hint(),
+            Self::Client(error) => error.hint(),
+            Self::Sidecar(error) => error.hint(),
+            Self::Container(_) => Some("does a DHCP server answer on that network? --dhcp-timeout gives it more time".into()),
+            Self::Kernel(_) | Self::Interrupted(_) => None,
+        }
     }
 }
 
@@ -39,21 +68,52 @@ pub(super) struct Asking<'a> {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(super) struct Configured {
     /// The address that the interface has now.
     pub(super) addr: Option<IfAddr>,
+    /// What a DHCP server lent.
+    pub(super) lease: Option<LeaseReport>,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
+    /// What keeps it, when the command is to stay.
+    pub(super) stay: Option<Box<Stay>>,
+}
+
+/// Whether what a word asks for can be had here at all; told before anything is done.
+pub(super) fn check(dynamic: &Dynamic, guest: &GuestId) -> Result<(), DynamicError> {
+    match dynamic {
+        Dynamic::Container { .. } => Ok(sidecar::check(guest).map(|_| ())?),
+        Dynamic::Client { program, .. } => Ok(check_installed(program.name())?),
+        Dynamic::Dhcp { .. } | Dynamic::Dhcp6 | Dynamic::Slaac => Ok(()),
+    }
+}
+
+/// The command that does the same, as a step of a plan. What is built in has none.
+pub(super) fn step(asking: &Asking<'_>) -> Option<Step> {
+    let guest = &asking.held.id;
+    let command = match asking.dynamic {
+        Dynamic::Client { program, stay, options } => {
+            Commands::new(guest).inside(&client::command(*program, *stay, options, asking).print())
+        }
+        Dynamic::Container { options } => container::print(options, asking),
+        Dynamic::Dhcp { .. } | Dynamic::Dhcp6 | Dynamic::Slaac => return None,
+    };
+    Some(Step { side: Side::Guest, text: format!("get an address for {} by {}", asking.guest_if, asking.dynamic), command })
 }
 
 /// Gets an address and gives it to the guest's interface. Leaves nothing of its own when it fails.
 pub(super) fn configure(
     asking: &Asking<'_>,
-    _system: &mut System<'_>,
-    _signals: &mut Signals,
-    _watch: &mut dyn FnMut(Event<'_>),
+    system: &mut System<'_>,
+    signals: &mut Signals,
+    watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Configured, DynamicError> {
-    let _ = (asking.request, asking.options, asking.facts, &asking.held.id, asking.guest_if);
-    Err(DynamicError::NotYet(asking.dynamic.clone()))
+    match asking.dynamic {
+        Dynamic::Dhcp { options } => Ok(lease::dhcp(asking, options, system, signals, watch)?),
+        Dynamic::Dhcp6 => Ok(ipv6::dhcp6(asking, system, signals, watch)?),
+        Dynamic::Slaac => Ok(ipv6::slaac(asking, signals)?),
+        Dynamic::Client { program, stay, options } => client::configure(*program, *stay, options, asking, system, signals),
+        Dynamic::Container { options } => container::configure(options, asking, system, signals),
+    }
 }

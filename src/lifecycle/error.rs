@@ -62,6 +62,13 @@ pub struct NoAddress {
     pub undone: Undone,
 }
 
+impl NoAddress {
+    /// It is known beforehand; nothing was done.
+    pub(super) fn before(wanted: &Dynamic, interface: &IfName, cause: DynamicError) -> Box<Self> {
+        Box::new(Self { wanted: wanted.clone(), interface: interface.clone(), cause, undone: Undone::default() })
+    }
+}
+
 impl AttachError {
     /// What to type, or what is missing.
     pub fn hint(&self) -> Option<String> {

@@ -1,8 +1,10 @@
 //! Steps as the `ip` commands that do the same: what `--dry-run` prints. They can be pasted into a root shell.
 
 use super::access::{Neigh, NewShim, ShimRoute};
+use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
-use super::op::{NewLink, NewRoute, Op};
+use super::lease::FOREVER;
+use super::op::{NewLink, NewRoute, Op, destination};
 use super::ovs::NewOvsPort;
 use super::sharing::{MacvlanMode, Sharing};
 use super::types::{Family, IfAddr, IfName, LinkRef, Side};
@@ -61,6 +63,11 @@ impl<'a> Commands<'a> {
         self.guest.pid.map(|pid| format!("rm -f /var/run/netns/{pid}"))
     }
 
+    /// A command line of another program, run in the guest.
+    pub fn inside(&self, line: &str) -> String {
+        format!("nsenter --net={} {line}", quoted(&self.guest.path))
+    }
+
     /// The namespace as an argument of `netns`.
     fn netns(&self) -> String {
         match self.guest.pid {
@@ -94,20 +101,35 @@ impl<'a> Commands<'a> {
     }
 
     fn addr(&self, verb: &str, link: &LinkRef, addr: &IfAddr) -> String {
-        let brd = addr.broadcast().filter(|_| verb == "add").map(|brd| format!(" brd {brd}")).unwrap_or_default();
+        let brd = addr.broadcast().filter(|_| verb != "del").map(|brd| format!(" brd {brd}")).unwrap_or_default();
         format!("{} addr {verb} {addr}{brd} dev {}", self.ip(link.side), name(link))
     }
 
     fn route(&self, verb: &str, route: &NewRoute) -> String {
-        let family = if route.to.or(route.via).is_some_and(|ip| ip.is_ipv6()) { " -6" } else { "" };
+        let family = if route.is_ipv6() { " -6" } else { "" };
         let dev = quoted(route.dev.as_str());
-        let to = route.to.map_or("default".to_owned(), |ip| ip.to_string());
+        let to = route.to.as_ref().map_or("default".to_owned(), destination);
         let via = route.via.map(|ip| format!(" via {ip}")).unwrap_or_default();
         format!("{}{family} route {verb} {to}{via} dev {dev}", self.ip(Side::Guest))
     }
 
     fn neigh(&self, verb: &str, neigh: &Neigh) -> String {
         format!("{} neigh {verb} {} lladdr {} dev {} nud permanent", self.ip(neigh.link.side), neigh.ip, neigh.mac, name(&neigh.link))
+    }
+
+    /// How one would ask by hand for an address that the steps do not give: a comment, as the program to do it is not known.
+    pub fn then(&self, dynamic: &Dynamic, guest_if: &IfName) -> Option<String> {
+        let ns = format!("nsenter --net={}", quoted(&self.guest.path));
+        let dev = quoted(guest_if.as_str());
+        let text = match dynamic {
+            Dynamic::Dhcp6 => format!("DHCPv6 on {guest_if}, as by: {ns} dhclient -6 {dev}"),
+            Dynamic::Slaac => format!("wait for a router on {guest_if}: {ns} ip -6 addr show dev {dev} scope global -tentative"),
+            Dynamic::Dhcp { options } => format!("DHCP on {guest_if}, as by: {ns} udhcpc -i {dev} -n -q {options}"),
+            // Theirs is a step.
+            Dynamic::Client { .. } | Dynamic::Container { .. } => return None,
+        };
+        // A comment ends with its line.
+        Some(format!("# then: {}", text.trim_end().replace(char::is_control, " ")))
     }
 
     /// `iw` moves the phy, and the kernel keeps the interface's name where nobody there has it.
@@ -185,6 +207,7 @@ impl<'a> Commands<'a> {
                 format!("{} link property del dev {} altname {}", self.ip(link.side), name(link), quoted(alt))
             }
             Op::SetMac { link, mac, .. } => format!("{} link set dev {} address {mac}", self.ip(link.side), name(link)),
+            Op::SetMtu { link, mtu, .. } => format!("{} link set dev {} mtu {mtu}", self.ip(link.side), name(link)),
             Op::SetMaster { link, master } => format!("{} link set dev {} master if{master}", self.ip(link.side), name(link)),
             Op::SetUp { link } => format!("{} link set dev {} up", self.ip(link.side), name(link)),
             Op::SetDown { link } => format!("{} link set dev {} down", self.ip(link.side), name(link)),
@@ -192,7 +215,17 @@ impl<'a> Commands<'a> {
                 let setting = quoted(&format!("net/ipv6/conf/{name}/disable_ipv6=0"));
                 format!("nsenter --net={} sysctl -qw {setting}", quoted(&self.guest.path))
             }
+            Op::AcceptRouter { name } => {
+                let setting = |what| quoted(&format!("net/ipv6/conf/{name}/{what}"));
+                let settings = format!("{} {} {}", setting("accept_ra=2"), setting("accept_ra_pinfo=1"), setting("autoconf=1"));
+                format!("nsenter --net={} sysctl -qw {settings}", quoted(&self.guest.path))
+            }
             Op::AddAddr { link, addr } => self.addr("add", link, addr),
+            Op::LeaseAddr { link, addr, lifetime } => {
+                let time = |seconds: u32| if seconds == FOREVER { "forever".to_owned() } else { seconds.to_string() };
+                let times = format!("valid_lft {} preferred_lft {}", time(lifetime.valid), time(lifetime.preferred));
+                format!("{} {times}", self.addr("replace", link, addr))
+            }
             Op::DelAddr { link, addr } => self.addr("del", link, addr),
             Op::RestoreAddr { link, addr } => self.addr("add", link, &addr.addr),
             Op::AddRoute { route } => self.route("add", route),

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::client::{asks_for_ipv6, forbidden_option};
+use super::dhcp::ClientWords;
 use super::error::InputError;
+use super::types::Family;
 
 /// How the guest's interface comes to its address, when it is not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,9 @@ pub enum Dynamic {
     },
 }
 
+/// The option of `dhcp-container` by which its client, and so the container, stays.
+pub const CONTAINER_STAYS: &str = "-f";
+
 /// A DHCP client of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientProgram {
@@ -56,6 +62,20 @@ impl ClientProgram {
 }
 
 impl Dynamic {
+    /// The family of the address that comes.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Dhcp6 | Self::Slaac => Family::Inet6,
+            Self::Client { options, .. } if asks_for_ipv6(options) => Family::Inet6,
+            Self::Dhcp { .. } | Self::Container { .. } | Self::Client { .. } => Family::Inet,
+        }
+    }
+
+    /// Whether the built-in client stays and renews.
+    pub fn stays(&self) -> bool {
+        matches!(self, Self::Dhcp { options } if options.parse::<ClientWords>().is_ok_and(|words| words.stays()))
+    }
+
     /// What the word asks for; `None` when it is no such word.
     ///
     /// # Errors
@@ -63,9 +83,15 @@ impl Dynamic {
     pub fn parse(word: &str) -> Option<Result<Self, InputError>> {
         let (name, options) = word.split_once(':').unwrap_or((word, ""));
         let options = options.to_owned();
+        if matches!(name, "dhcp6" | "slaac") && word.contains(':') {
+            return Some(Err(InputError::Address { text: word.to_owned(), why: format!("{name} has no options: leave out what follows") }));
+        }
         let client = |program, stay| Self::Client { program, stay, options: options.clone() };
         let parsed = match name {
-            "dhcp" => Self::Dhcp { options },
+            "dhcp" => match options.parse::<ClientWords>() {
+                Ok(_) => Self::Dhcp { options },
+                Err(error) => return Some(Err(error)),
+            },
             "dhcp-container" => Self::Container { options },
             "dhcp6" => Self::Dhcp6,
             "slaac" => Self::Slaac,
@@ -77,7 +103,27 @@ impl Dynamic {
             "dhcpcd-f" => client(ClientProgram::Dhcpcd, true),
             _ => return None,
         };
-        Some(Ok(parsed))
+        Some(parsed.checked())
+    }
+}
+
+impl Dynamic {
+    fn checked(self) -> Result<Self, InputError> {
+        let (option, instead) = match &self {
+            Self::Client { program, options, .. } => {
+                let name = program.name();
+                (forbidden_option(*program, options), format!("{name} ends with the first lease and {name}-f stays"))
+            }
+            Self::Container { options } => {
+                let others = options.split_whitespace().filter(|word| *word != CONTAINER_STAYS);
+                let option = others.into_iter().find(|word| forbidden_option(ClientProgram::Udhcpc, word).is_some());
+                (option, format!("it ends with the first lease, and stays with {CONTAINER_STAYS}"))
+            }
+            Self::Dhcp { .. } | Self::Dhcp6 | Self::Slaac => return Ok(self),
+        };
+        let Some(option) = option else { return Ok(self) };
+        let why = format!("{option} is not for the options: interface and pid file are given, {instead}");
+        Err(InputError::Address { text: self.to_string(), why })
     }
 }
 

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use super::access::AccessFacts;
+use super::bridge::BridgeVlans;
 use super::ovs::OvsFacts;
 use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
 use super::sharing::Sharing;
 use super::types::{Family, IfAddr, IfName, MacAddr};
-use super::vlan::{NicVlan, PortVlan, VlanProtocol};
+use super::vlan::{NicVlan, VlanProtocol};
 
 /// Everything that planning an attach has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +45,16 @@ pub struct HostFacts {
     pub nic: NicState,
     /// What there is of the host's access to the guest, when it is asked for.
     pub access: Option<AccessFacts>,
-    /// The phy of a Wi-Fi interface that is to be moved away.
-    pub phy: Option<PhyFacts>,
-    /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
-    pub returned: Vec<LinkFacts>,
     /// Whether the NIC is a Wi-Fi station's or the like.
     pub wireless: bool,
     /// Who shares the NIC already, on this host and in guests; looked at only when it is asked how to share it.
     pub siblings: Vec<Sibling>,
     /// How the bridge filters VLANs; looked at only when it matters: a VLAN is asked for, or the guest's link is there.
     pub vlans: Option<BridgeVlans>,
+    /// The phy of a Wi-Fi interface that is to be moved away.
+    pub phy: Option<PhyFacts>,
+    /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
+    pub returned: Vec<LinkFacts>,
 }
 
 /// A link that shares a NIC.
@@ -63,50 +64,6 @@ pub struct Sibling {
     pub name: String,
     /// How it shares.
     pub sharing: Sharing,
-}
-
-/// A Linux bridge's VLANs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgeVlans {
-    /// Whether the kernel can filter at all (CONFIG_BRIDGE_VLAN_FILTERING).
-    pub possible: bool,
-    /// Whether it does.
-    pub filtering: bool,
-    /// Which tags it looks at.
-    pub protocol: VlanProtocol,
-    /// The VLAN that a new port gets, untagged.
-    pub default_pvid: Option<u16>,
-    /// Whether the host has an address on the bridge itself.
-    pub has_address: bool,
-    /// The VLANs that the host has links on the bridge for; looked at only while it does not filter.
-    pub own_tags: Vec<u16>,
-    /// The bridge's own port first, then the others.
-    pub ports: Vec<BridgePort>,
-}
-
-/// A port of a bridge, or the bridge itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgePort {
-    /// Interface index.
-    pub index: u32,
-    /// Name.
-    pub name: String,
-    /// Whether it is likely to lead out of this host: neither a veth's end nor a tap.
-    pub uplink: bool,
-    /// What it carries.
-    pub vlans: Vec<PortVlan>,
-}
-
-impl BridgePort {
-    /// The VLAN that it sends and takes untagged.
-    pub fn untagged(&self) -> Option<u16> {
-        self.vlans.iter().find(|vlan| vlan.pvid && vlan.untagged).map(|vlan| vlan.first)
-    }
-
-    /// Whether it carries all VLANs from `first` to `last`.
-    pub fn carries(&self, first: u16, last: u16) -> bool {
-        (first..=last).all(|id| self.vlans.iter().any(|v| (v.first..=v.last).contains(&id)))
-    }
 }
 
 /// What a NIC loses when it leaves the host: recorded to be put back.

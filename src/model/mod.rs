@@ -1,10 +1,15 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
 pub mod access;
+pub mod bridge;
+pub mod client;
 pub mod command;
+pub mod dhcp;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
+pub mod guest_name;
+pub mod lease;
 pub mod op;
 pub mod ovs;
 pub mod phy;

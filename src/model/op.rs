@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
 use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{AddrFacts, NicState, RouteFacts};
+use super::lease::Lifetime;
 use super::ovs::NewOvsPort;
 use super::phy::{Phy, PhyMember};
 use super::sharing::Sharing;
@@ -186,6 +188,15 @@ pub enum Op {
         /// What it had before.
         before: Option<MacAddr>,
     },
+    /// Sets a link's MTU.
+    SetMtu {
+        /// Which link.
+        link: LinkRef,
+        /// The MTU in bytes.
+        mtu: u32,
+        /// What it had before.
+        before: Option<u32>,
+    },
     /// Makes a link a port of a bridge or bond.
     SetMaster {
         /// Which link.
@@ -208,12 +219,27 @@ pub enum Op {
         /// Which link of the guest.
         name: IfName,
     },
+    /// Lets a link of the guest take addresses and routes from router advertisements (net.ipv6.conf.IF.accept_ra = 2, even if
+    /// the guest forwards; autoconf = 1).
+    AcceptRouter {
+        /// Which link of the guest.
+        name: IfName,
+    },
     /// Adds an address.
     AddAddr {
         /// To which link.
         link: LinkRef,
         /// The address.
         addr: IfAddr,
+    },
+    /// Adds an address that is lent for a time, or gives it another time.
+    LeaseAddr {
+        /// To which link.
+        link: LinkRef,
+        /// The address.
+        addr: IfAddr,
+        /// For how long.
+        lifetime: Lifetime,
     },
     /// Deletes an address.
     DelAddr {
@@ -314,12 +340,19 @@ pub struct NicBefore {
 /// A route that is to be made, through a link of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRoute {
-    /// A single host, or everything.
-    pub to: Option<IpAddr>,
+    /// A network without host bits, or a single host; everything when absent.
+    pub to: Option<IpNetwork>,
     /// The gateway; none for an on-link route.
     pub via: Option<IpAddr>,
     /// The guest's link.
     pub dev: IfName,
+}
+
+impl NewRoute {
+    /// Whether it is one of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.to.map(|to| to.ip()).or(self.via).is_some_and(|ip| ip.is_ipv6())
+    }
 }
 
 impl Op {
@@ -358,8 +391,11 @@ impl Op {
             Self::SetMac { link, before, .. } => {
                 before.iter().map(|mac| Self::SetMac { link: link.clone(), mac: *mac, before: None }).collect()
             }
+            Self::SetMtu { link, before, .. } => {
+                before.iter().map(|mtu| Self::SetMtu { link: link.clone(), mtu: *mtu, before: None }).collect()
+            }
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
-            Self::AddAddr { link, addr } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
+            Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
             Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
             Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
@@ -370,6 +406,7 @@ impl Op {
             // A sysctl of a link that goes with the link, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
             | Self::DelUnusedShim { .. }
+            | Self::AcceptRouter { .. }
             | Self::DelUnusedBridge { .. }
             | Self::DelUnusedOvsBridge { .. }
             | Self::DelOvsPort { .. }
@@ -425,13 +462,15 @@ impl Op {
             | Self::AddAltName { link, .. }
             | Self::DelAltName { link, .. }
             | Self::SetMac { link, .. }
+            | Self::SetMtu { link, .. }
             | Self::SetMaster { link, .. }
             | Self::SetUp { link }
             | Self::SetDown { link }
             | Self::AddAddr { link, .. }
+            | Self::LeaseAddr { link, .. }
             | Self::DelAddr { link, .. }
             | Self::RestoreAddr { link, .. } => link.side,
-            Self::EnableIpv6 { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
+            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
             Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,
         }
     }
@@ -469,11 +508,14 @@ impl Op {
             Self::AddAltName { link, name } => format!("give {link} the other name {name}"),
             Self::DelAltName { link, name } => format!("take the other name {name} from {link}"),
             Self::SetMac { link, mac, .. } => format!("set the address of {link} to {mac}"),
+            Self::SetMtu { link, mtu, .. } => format!("set the MTU of {link} to {mtu}"),
             Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
             Self::SetUp { link } => format!("set {link} up"),
             Self::SetDown { link } => format!("set {link} down"),
             Self::EnableIpv6 { name } => format!("switch IPv6 on for {name} in the guest"),
+            Self::AcceptRouter { name } => format!("let {name} in the guest take addresses from routers"),
             Self::AddAddr { link, addr } => format!("add address {addr} to {link}"),
+            Self::LeaseAddr { link, addr, .. } => format!("put the lent address {addr} on {link}"),
             Self::DelAddr { link, addr } => format!("delete address {addr} from {link}"),
             Self::RestoreAddr { link, addr } => format!("put address {} back on {link}", addr.addr),
             Self::AddRoute { route } => format!("add route {route} in the guest"),
@@ -522,10 +564,16 @@ fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
     ops
 }
 
+/// A destination as `ip route` has it: a host without its prefix length.
+pub(super) fn destination(to: &IpNetwork) -> String {
+    let host = if to.is_ipv4() { 32 } else { 128 };
+    if to.prefix() == host { to.ip().to_string() } else { to.to_string() }
+}
+
 impl std::fmt::Display for NewRoute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.to {
-            Some(host) => write!(f, "{host}")?,
+            Some(to) => f.write_str(&destination(&to))?,
             None => f.write_str("default")?,
         }
         if let Some(via) = self.via {

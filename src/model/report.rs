@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::access::User;
 use super::facts::GuestId;
+use super::lease::LeaseReport;
 use super::types::{IfAddr, IfName, Side};
 use std::net::IpAddr;
 
@@ -23,6 +24,8 @@ pub struct Report {
     pub interface: IfName,
     /// Its address; absent for `0/0`.
     pub address: Option<IfAddr>,
+    /// What a DHCP server lent, when it was asked.
+    pub lease: Option<LeaseReport>,
     /// The guest's default gateway, when one was asked for.
     pub gateway: Option<IpAddr>,
     /// The host interface of the request, as it is called on this host.

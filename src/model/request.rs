@@ -67,6 +67,13 @@ impl AttachRequest {
     }
 }
 
+impl AttachRequest {
+    /// The family that the address will be of, whoever gives it, if any.
+    pub fn family(&self) -> Option<Family> {
+        self.addr.family().or_else(|| self.dynamic.as_ref().map(Dynamic::family))
+    }
+}
+
 /// The third word: an address, or who gives one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddrWord {

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Job, PlanError};
+use crate::model::dynamic::Dynamic;
+use crate::model::facts::RouteFacts;
 use crate::model::op::{NewRoute, Op};
-use crate::model::types::{Family, LinkRef, Side};
+use crate::model::types::{Family, IfAddr, IfName, LinkRef, Side};
 
 /// Refuses an address that another interface of the guest has.
 pub(super) fn check(job: &Job<'_>) -> Result<(), PlanError> {
@@ -23,8 +25,12 @@ pub(super) fn ops(job: &Job<'_>) -> Vec<Op> {
     let link = LinkRef::guest(&job.guest_if);
     let mut ops = Vec::new();
     let spec = job.request.addr;
-    if spec.family() == Some(Family::Inet6) && job.facts.guest.ipv6_disabled {
+    if job.request.family() == Some(Family::Inet6) && job.facts.guest.ipv6_disabled {
         ops.push(Op::EnableIpv6 { name: job.guest_if.clone() });
+    }
+    // Before the link is up: it asks for routers once only.
+    if matches!(job.request.dynamic, Some(Dynamic::Slaac)) {
+        ops.push(Op::AcceptRouter { name: job.guest_if.clone() });
     }
     ops.extend(spec.addr.map(|addr| Op::AddAddr { link: link.clone(), addr }));
     ops.push(Op::SetUp { link });
@@ -33,24 +39,29 @@ pub(super) fn ops(job: &Job<'_>) -> Vec<Op> {
 }
 
 fn gateway_ops(job: &Job<'_>, gateway: IpAddr) -> Vec<Op> {
-    let mut ops = Vec::new();
     let dev = &job.guest_if;
-    if !on_link(job, gateway) {
-        ops.push(Op::AddRoute { route: NewRoute { to: Some(gateway), via: None, dev: dev.clone() } });
-    }
-    ops.extend(replaced_routes(job, gateway).map(|route| Op::DelRoute { side: Side::Guest, route: route.clone() }));
-    ops.push(Op::AddRoute { route: NewRoute { to: None, via: Some(gateway), dev: dev.clone() } });
+    let mut ops: Vec<Op> = way_to(gateway, job.request.addr.addr, dev).into_iter().collect();
+    ops.extend(default_route(&job.facts.guest.default_routes, Some(gateway), dev));
     ops
 }
 
-fn on_link(job: &Job<'_>, gateway: IpAddr) -> bool {
+/// The on-link route that a gateway outside the subnet needs.
+pub(super) fn way_to(gateway: IpAddr, addr: Option<IfAddr>, dev: &IfName) -> Option<Op> {
     let link_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    link_local || job.request.addr.addr.is_some_and(|addr| addr.contains(gateway))
+    let on_link = link_local || addr.is_some_and(|addr| addr.contains(gateway));
+    (!on_link).then(|| Op::AddRoute { route: NewRoute { to: Some(gateway.into()), via: None, dev: dev.clone() } })
+}
+
+/// The default route, in the place of those that the guest has.
+pub(super) fn default_route(existing: &[RouteFacts], gateway: Option<IpAddr>, dev: &IfName) -> impl Iterator<Item = Op> {
+    let replaced = replaced_routes(existing, gateway).map(|route| Op::DelRoute { side: Side::Guest, route: route.clone() });
+    let new = Op::AddRoute { route: NewRoute { to: None, via: gateway, dev: dev.clone() } };
+    replaced.chain([new])
 }
 
 /// What `ip route del default; ip route replace default ...` takes away: the first default route, and any of the
 /// metric that the new one gets (0 for IPv4; IP6_RT_PRIO_USER, 1024, for IPv6: net/ipv6/route.c).
-fn replaced_routes<'a>(job: &'a Job<'_>, gateway: IpAddr) -> impl Iterator<Item = &'a crate::model::facts::RouteFacts> {
-    let metric = if gateway.is_ipv4() { 0 } else { 1024 };
-    job.facts.guest.default_routes.iter().enumerate().filter(move |(n, route)| *n == 0 || route.metric == metric).map(|(_, route)| route)
+fn replaced_routes(existing: &[RouteFacts], gateway: Option<IpAddr>) -> impl Iterator<Item = &RouteFacts> {
+    let metric = if gateway.is_some_and(|gateway| gateway.is_ipv6()) { 1024 } else { 0 };
+    existing.iter().enumerate().filter(move |(n, route)| *n == 0 || route.metric == metric).map(|(_, route)| route)
 }

@@ -157,6 +157,15 @@ pub enum PlanError {
     /// `--host-access` cannot be had.
     #[error(transparent)]
     Access(#[from] super::access::AccessRefusal),
+    /// DHCP without Ethernet.
+    #[error("the built-in DHCP client does Ethernet only, and {name} is InfiniBand")]
+    DhcpNeedsEthernet {
+        /// The interface.
+        name: String,
+    },
+    /// Nobody can be asked over a dummy.
+    #[error("a dummy interface leads nowhere: nobody is there to give it an address")]
+    DummyDynamic,
     /// VLAN on a dummy.
     #[error("a dummy interface has no VLAN")]
     DummyVlan,
@@ -211,6 +220,8 @@ impl PlanError {
             Self::OvsServiceVlan { .. } => "give @10, @10,20-30 or @,20-30; 802.1ad is for NICs".into(),
             Self::OvsFakeBridge { parent, .. } => format!("leave the VLAN out, or attach to {parent} with it"),
             Self::IpoibMac => "leave the MAC address out".into(),
+            Self::DhcpNeedsEthernet { .. } => "name a client of the host, like dhclient, or give the address".into(),
+            Self::DummyDynamic => "give the address, like 192.168.21.101/24".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
             Self::Access(error) => return error.hint(),
             Self::Vlan(error) => error.hint(),

@@ -36,6 +36,7 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             Some(format!("a NIC carries one macvlan in passthru mode and no other: does a guest have one on {parent}?"))
         }
         (Op::AddPortVlan { .. } | Op::DelPortVlan { .. }, Errno::EOPNOTSUPP) => Some(NO_FILTERING.to_owned()),
+        (Op::SetUp { .. }, Errno::EADDRINUSE) => Some("another macvlan of the same NIC has the MAC address".into()),
         (Op::AddAddr { .. }, Errno::EADDRINUSE) => Some("another ipvlan of the same NIC has the address".into()),
         (Op::AddIpoib { .. }, Errno::ENOTUNIQ) => Some("the partition key is in use on this parent already".into()),
         (Op::MoveLink { from, .. }, Errno::EINVAL) => Some(format!("the driver of {from} does not let it leave its namespace")),
@@ -45,10 +46,14 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
         }
         (Op::SetUp { .. }, Errno::ERFKILL) => Some("the radio is switched off: rfkill list, rfkill unblock wifi".into()),
         (Op::AddAddr { .. }, Errno::EACCES) => Some("IPv6 is switched off in the guest: sysctl net.ipv6.conf.all.disable_ipv6".into()),
+        (Op::AddRoute { route }, Errno::EEXIST) => Some(format!(
+            "the guest has another route to {}: `ip route` inside lists it",
+            route.to.map_or("everywhere".into(), |to| to.to_string())
+        )),
         (Op::AddRoute { .. }, Errno::EACCES | Errno::EINVAL) => {
             Some("is IPv6 on in the guest, and the gateway on the address's subnet?".into())
         }
-        (Op::EnableIpv6 { .. }, Errno::ENOENT) => {
+        (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::ENOENT) => {
             Some("this kernel has no IPv6 (CONFIG_IPV6, or ipv6.disable=1 on its command line)".into())
         }
         (Op::AddShimRoute { .. }, Errno::EINVAL) => {
@@ -58,7 +63,7 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
         }
         (Op::AddShim { shim }, Errno::EBUSY) => Some(format!("{} belongs to a bridge or bond, or to one guest alone", shim.parent)),
-        (Op::EnableIpv6 { .. }, Errno::EROFS | Errno::EACCES) => {
+        (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::EROFS | Errno::EACCES) => {
             Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
         }
         _ => None,

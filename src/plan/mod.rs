@@ -6,6 +6,7 @@ mod bridge;
 mod error;
 pub mod execute;
 mod hints;
+mod lease;
 mod link;
 mod nic;
 mod ovs;
@@ -19,10 +20,12 @@ mod wifi;
 pub use access::{AccessRefusal, removal};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
+pub use lease::{LeaseTarget, lease, renewed};
 pub use sharing::SharingError;
 pub use vlan::VlanError;
 
 use crate::model::access::Grant;
+use crate::model::dynamic::Dynamic;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
@@ -236,6 +239,10 @@ impl Job<'_> {
             Kind::Bridge => vlan::wanted(self).map(|_| ()),
             Kind::Ovs => ovs::wanted_vlans(self.request, None).map(|_| ()),
             Kind::Ipoib if self.request.mac.is_some() => Err(PlanError::IpoibMac),
+            Kind::Ipoib if matches!(self.request.dynamic, Some(Dynamic::Dhcp { .. })) => {
+                Err(PlanError::DhcpNeedsEthernet { name: self.host_name() })
+            }
+            Kind::Dummy if self.request.dynamic.is_some() => Err(PlanError::DummyDynamic),
             Kind::Dummy if self.request.tag.is_some() => Err(PlanError::DummyVlan),
             _ => Ok(()),
         }
@@ -274,6 +281,11 @@ impl Job<'_> {
         }
     }
 
+    /// The VLAN as typed.
+    fn tag_text(&self) -> String {
+        self.request.tag.as_ref().map(|tag| format!("@{tag}")).unwrap_or_default()
+    }
+
     fn ovs_warning(&self, bridge: &str) -> Option<String> {
         let gateway = self.request.addr.gateway?;
         let is_new = self.facts.host.ovs.as_ref().is_none_or(|ovs| ovs.bridge.is_none());
@@ -282,11 +294,6 @@ impl Job<'_> {
                 "Open vSwitch bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ovs-vsctl add-port {bridge} NIC)"
             )
         })
-    }
-
-    /// The VLAN as typed.
-    fn tag_text(&self) -> String {
-        self.request.tag.as_ref().map(|tag| format!("@{tag}")).unwrap_or_default()
     }
 
     /// Nothing is announced without an address, on InfiniBand, on a link that leads nowhere, or where there is no ARP.

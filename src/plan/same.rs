@@ -6,6 +6,7 @@ use super::{Difference, Kind, Plan, PlanError, guest_if, sharing, vlan};
 use crate::model::facts::{Facts, LinkFacts, LinkKind};
 use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
+use crate::model::types::IfAddr;
 
 /// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
 pub(super) fn moved_before<'a>(request: &AttachRequest, facts: &'a Facts) -> Option<&'a LinkFacts> {
@@ -86,7 +87,7 @@ fn veth_peer<'a>(request: &AttachRequest, facts: &'a Facts, link: &LinkFacts, di
         differences.check("the host end's name", wanted.as_str() == peer.name, &peer.name, wanted);
     }
     if let Some(bridge) = &facts.host.link {
-        differences.check("MTU", link.mtu == bridge.mtu, link.mtu, bridge.mtu);
+        differences.check("MTU", fits(request, link, bridge.mtu), link.mtu, bridge.mtu);
     }
     Some(peer)
 }
@@ -133,7 +134,7 @@ fn shared(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
     let on_parent = parent.is_some_and(|p| link.link == Some(p.base_for(&how)));
     differences.check("the parent", on_parent, link.link.map_or("unknown".into(), |i| format!("interface {i}")), wanted);
     if let Some(parent) = parent {
-        differences.check("MTU", link.mtu == parent.mtu, link.mtu, parent.mtu);
+        differences.check("MTU", fits(request, link, parent.mtu), link.mtu, parent.mtu);
     }
     Ok(())
 }
@@ -168,6 +169,12 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         let is = if mine.is_empty() { "none".to_owned() } else { mine.join(", ") };
         differences.check("address", has, is, addr);
     }
+    if let Some(dynamic) = &request.dynamic {
+        // Whose it is cannot be known: any address of the family that somebody gave is one.
+        let family = dynamic.family();
+        let any = guest.addrs.iter().any(|a| a.index == link.index && a.addr.family() == family && !is_link_local(&a.addr));
+        differences.check("address", any, "none", format!("one of {family} by {dynamic}"));
+    }
     if let Some(gateway) = request.addr.gateway {
         let first = guest.default_routes.first();
         let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(link.index));
@@ -178,4 +185,13 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
             format!("default via {gateway} dev {}", link.name),
         );
     }
+}
+
+/// Whether the MTU is what it was made with, or a smaller one that a DHCP server told.
+fn fits(request: &AttachRequest, link: &LinkFacts, made: u32) -> bool {
+    link.mtu == made || (request.dynamic.is_some() && link.mtu < made)
+}
+
+fn is_link_local(addr: &IfAddr) -> bool {
+    matches!(addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

@@ -96,7 +96,8 @@ pub(super) fn check_options(job: &Job<'_>, kind: Kind) -> Result<(), PlanError> 
     let option = sharing.to_string();
     let is = match kind {
         Kind::Nic => None,
-        Kind::Bridge | Kind::Ovs => Some("a bridge"),
+        Kind::Bridge => Some("a bridge"),
+        Kind::Ovs => Some("an Open vSwitch bridge"),
         Kind::Ipoib => Some("an InfiniBand interface, whose children are IPoIB's own"),
         Kind::Dummy => Some("no interface at all"),
     };

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use super::hints::NO_FILTERING;
 use super::{Job, PlanError};
-use crate::model::facts::{BridgePort, BridgeVlans, LinkFacts};
+use crate::model::bridge::{BridgePort, BridgeVlans};
+use crate::model::facts::LinkFacts;
 use crate::model::op::Op;
 use crate::model::request::AttachRequest;
 use crate::model::types::IfName;

@@ -10,6 +10,11 @@ pub use netns_link::NetnsLink;
 
 use std::path::PathBuf;
 
+/// Where DHCP clients have their pid files: `PIPEWORK_PID_DIR`, else /var/run, as in the original.
+pub fn pid_dir() -> PathBuf {
+    std::env::var_os("PIPEWORK_PID_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/var/run"), PathBuf::from)
+}
+
 /// Where locks are kept: `PIPEWORK_RUN_DIR`, else /run/pipework.
 pub fn run_dir() -> PathBuf {
     std::env::var_os("PIPEWORK_RUN_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/run/pipework"), PathBuf::from)

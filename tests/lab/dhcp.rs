@@ -85,6 +85,23 @@ impl Server {
         self.until_ready("radvd", |server| server.file("radvd.pid").exists());
     }
 
+    /// Starts busybox's udhcpd in this namespace: it lends for a few seconds, too, which dnsmasq does not.
+    pub fn start_udhcpd(&mut self, first: &str, last: &str, config: &str) {
+        std::fs::write(self.file("leases"), "").unwrap();
+        let (leases, pid) = (self.file("leases"), self.file("udhcpd.pid"));
+        let text = format!(
+            "start {first}\nend {last}\ninterface srv0\nmin_lease 1\nlease_file {}\npidfile {}\nauto_time 0\n{config}\n",
+            leases.display(),
+            pid.display()
+        );
+        std::fs::write(self.file("udhcpd.conf"), text).unwrap();
+        let mut command = self.space.command("busybox");
+        // Without waiting for an answer from an address before it is lent.
+        command.args(["udhcpd", "-f", "-a", "0"]).arg(self.file("udhcpd.conf"));
+        self.start(command);
+        self.until_ready("udhcpd", |server| server.log().contains("started"));
+    }
+
     /// Starts any server that stays in the foreground; its standard error goes to the log.
     pub fn start(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "a server runs here already");
@@ -130,6 +147,7 @@ impl Server {
         let _ = std::fs::remove_file(self.file("dnsmasq.pid"));
         let _ = std::fs::remove_file(self.file("radvd.pid"));
         let _ = std::fs::remove_file(self.file("log"));
+        let _ = std::fs::remove_file(self.file("stderr"));
     }
 }
 

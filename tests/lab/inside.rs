@@ -10,20 +10,20 @@ use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe;
 use pipework::lifecycle::{Database, Machine};
 use pipework::model::error::KernelError;
+use pipework::model::lease::Lease;
 use pipework::model::op::Op;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
 use pipework::model::sharing::Sharing;
 use pipework::plan::execute::{Kernel, execute};
-use pipework::plan::{Birth, plan};
+use pipework::plan::{Birth, LeaseTarget, plan};
 
 use super::Space;
 
 /// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--force`, `--host-access`, `--vlan-filtering`, `--macvlan=MODE`,
 /// `--macvtap=MODE` or `--ipvlan=MODE` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
-    let option = |name: &str| words.split_whitespace().any(|word| word == name);
-    let (direct_phys, force, vlan_filtering) = (option("--direct-phys"), option("--force"), option("--vlan-filtering"));
-    let host_access = option("--host-access");
+    let [direct_phys, force, vlan_filtering] = ["--direct-phys", "--force", "--vlan-filtering"].map(|flag| words.contains(flag));
+    let host_access = words.contains("--host-access");
     let mode = |option: &str| words.split_whitespace().find_map(|w| w.strip_prefix(option));
     let macvlan = mode("--macvlan=").map(|m| Sharing::Macvlan(m.parse().unwrap()));
     let macvtap = mode("--macvtap=").map(|m| Sharing::Macvtap(m.parse().unwrap()));
@@ -90,6 +90,30 @@ pub fn fail_at(host: &Space, ovsdb: Option<&str>, request: &AttachRequest, birth
         };
         Outcome { failed: result.is_err(), left, steps: plan.ops().len() }
     })(request, birth)
+}
+
+/// Carries a lease out on the guest's `eth1`, lets the n-th step go wrong, and undoes.
+pub fn fail_lease_at(host: &Space, guest: &Space, lease: &Lease, n: usize, fault: Fault) -> Outcome {
+    let namespace = Namespace::open(Path::new(&format!("/proc/{}/ns/net", host.pid()))).unwrap();
+    let request = request("br0 0/0", guest);
+    let work = || {
+        let held = guest::hold(&request.guest).unwrap();
+        let (facts, mut sides) = observe::look(&request, &held.namespace, held.id.clone()).unwrap();
+        let default_routes = observe::default_routes(&mut sides.guest, lease.addr.ip()).unwrap();
+        let link = facts.guest.link.unwrap();
+        let guest_if = link.name.parse().unwrap();
+        let target = LeaseTarget { guest_if: &guest_if, mtu: link.mtu, default_routes: &default_routes, renewed: true };
+        let plan = pipework::plan::lease(lease, &target);
+        let mut database = Database::default();
+        let mut system = Machine::new(System::new(&mut sides), &mut database);
+        let result = execute(&plan, &mut Faulty { system: &mut system, left: n, fault }, &mut |_| {});
+        let left = match &result {
+            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
+            Ok(_) => Vec::new(),
+        };
+        Ok(Outcome { failed: result.is_err(), left, steps: plan.ops().len() })
+    };
+    namespace.inside(work).unwrap()
 }
 
 /// Carries the request out and takes it back.

@@ -1,6 +1,7 @@
 //! A private world for a test: a host and guests, each a network namespace held by a process, judged by iproute2.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod contrary;
 pub mod dhcp;
 pub mod engine;
 pub mod inside;
@@ -205,7 +206,7 @@ impl Lab {
     pub fn program(&self) -> Command {
         let mut command = self.host.command(env!("CARGO_BIN_EXE_pipework"));
         command.env("PIPEWORK_RUN_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
-        command.env("OVS_DB", self.ovsdb());
+        command.env("PIPEWORK_PID_DIR", self.dir.path()).env("OVS_DB", self.ovsdb());
         command
     }
 

@@ -13,7 +13,15 @@ pub struct Rule {
     turn: fn(&Case, &mut Vec<i32>, &mut State) -> bool,
 }
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 9] = [
+    Rule {
+        name: "dhcp-default",
+        why: "the DHCP server's router becomes the default route, as a gateway that is told does; there udhcpc's script leaves another one",
+        turn: |_, _, state| {
+            let route = state.remove("guest route default dev eth0").map(|_| "unicast via 10.88.0.1 proto boot scope global".to_owned());
+            route.is_some_and(|route| state.insert("guest route default dev eth1".to_owned(), route).is_none())
+        },
+    },
     Rule {
         name: "bridge-mac",
         why: "a bridge that we make keeps its MAC address; there it changes with the ports, and neighbours lose the host",
@@ -70,6 +78,23 @@ const RULES: [Rule; 6] = [
         name: "same-twice",
         why: "the same request again finds everything as asked and succeeds; there it fails at the link that is up",
         turn: |_, exit, _| std::mem::replace(&mut exit[1], 0) != 0,
+    },
+    Rule {
+        name: "lease-is-success",
+        why: "udhcpc brought a lease, which is success; there the script fails at a pid file that udhcpc itself has removed",
+        turn: |_, exit, _| std::mem::replace(&mut exit[0], 0) != 0,
+    },
+    Rule {
+        name: "index-in-metric",
+        why: "dhcpcd's metric is 1000 and the interface's index, which is 2 where it is born in the guest; there it comes with the host's",
+        turn: |_, _, state| {
+            let keys: Vec<String> = state.keys().filter(|key| key.contains(" metric 1004 ")).cloned().collect();
+            for key in &keys {
+                let value = state.remove(key).unwrap();
+                state.insert(key.replace(" metric 1004 ", " metric 1002 "), value);
+            }
+            !keys.is_empty()
+        },
     },
 ];
 

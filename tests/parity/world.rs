@@ -47,7 +47,11 @@ impl World {
         }
         let mut command = self.lab.host.command("sh");
         command.args(["-c", &format!("exec \"$0\" {words}"), env!("CARGO_BIN_EXE_pipework")]);
-        command.env("PIPEWORK_RUN_DIR", self.lab.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.lab.dir.path());
+        command
+            .env("PIPEWORK_RUN_DIR", self.lab.dir.path())
+            .env("PIPEWORK_PID_DIR", self.lab.dir.path())
+            .env_remove("DOCKER_HOST")
+            .env("HOME", self.lab.dir.path());
         command.envs(self.ovs.as_ref().map(|ovs| ("OVS_RUNDIR", &ovs.dir)));
         command.output().unwrap().into()
     }

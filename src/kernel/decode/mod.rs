@@ -12,6 +12,7 @@ use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::packet_core::Parseable;
 
+use super::observe::{Ipv6Facts, Usable};
 use super::wire::{Answer, RTM_NEWADDR, RTM_NEWNSID, RTM_NEWROUTE};
 use crate::model::facts::{AddrFacts, RouteFacts};
 use crate::model::types::{Family, IfAddr};
@@ -55,6 +56,23 @@ pub(super) fn has_usable(answer: &Answer, index: u32, ip: Ipv6Addr) -> bool {
 pub(super) fn address_flags(message: &AddressMessage) -> AddressFlags {
     let all = message.attributes.iter().find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None });
     all.unwrap_or_else(|| AddressFlags::from_bits_retain(message.header.flags.bits().into()))
+}
+
+/// An IPv6 address of that link, if the answer is one.
+pub(super) fn ipv6(answer: &Answer, index: u32) -> Option<Ipv6Facts> {
+    let message = address_message(answer).filter(|m| m.header.index == index)?;
+    let ip = message.attributes.iter().find_map(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None })?;
+    let flags = message.attributes.iter().find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None });
+    let flags = flags.unwrap_or(AddressFlags::empty());
+    let usable = if flags.contains(AddressFlags::Dadfailed) {
+        Usable::Never
+    } else if flags.contains(AddressFlags::Tentative) {
+        Usable::NotYet
+    } else {
+        Usable::Yes
+    };
+    let addr = IfAddr::new(ip, message.header.prefix_len).filter(|_| ip.is_ipv6())?;
+    Some(Ipv6Facts { addr, usable, permanent: flags.contains(AddressFlags::Permanent) })
 }
 
 pub(super) fn address_message(answer: &Answer) -> Option<AddressMessage> {

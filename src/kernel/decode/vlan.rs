@@ -2,7 +2,7 @@
 
 use super::super::wire::{Answer, RTM_NEWLINK, attributes};
 use super::link::{HEADER, half, info_data, word};
-use crate::model::facts::BridgeVlans;
+use crate::model::bridge::BridgeVlans;
 use crate::model::vlan::{PortVlan, VlanProtocol};
 
 // linux/if_link.h

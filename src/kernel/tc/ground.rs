@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 
+use super::super::decode;
+use super::super::netns::{Namespace, file_error};
 use super::super::wire::Netlink;
-use super::super::{decode, netns::file_error};
+use super::speed;
 use crate::iproute::tc::{Clock, Ground};
 use crate::model::error::KernelError;
 
@@ -17,14 +19,15 @@ const PSCHED: &str = "/proc/net/psched";
 const DISTRIBUTION: usize = 16 * 1024;
 
 /// A namespace's links, and the host's clock.
-pub(super) struct System {
+pub(super) struct System<'a> {
     clock: Clock,
     links: BTreeMap<u32, String>,
+    namespace: &'a Namespace,
 }
 
-impl System {
+impl<'a> System<'a> {
     /// Asks for both.
-    pub(super) fn look(socket: &mut Netlink) -> Result<Self, KernelError> {
+    pub(super) fn look(socket: &mut Netlink, namespace: &'a Namespace) -> Result<Self, KernelError> {
         let path = Path::new(PSCHED);
         let text = std::fs::read_to_string(path).map_err(|error| file_error(path, &error))?;
         let clock = Clock::parse(&text).ok_or_else(|| KernelError::Garbled(format!("{PSCHED}: {text:?}")))?;
@@ -32,7 +35,7 @@ impl System {
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         let answers = socket.dump(&RouteNetlinkMessage::GetLink(message))?;
         let links = answers.iter().filter_map(decode::link).map(|link| (link.index, link.name)).collect();
-        Ok(Self { clock, links })
+        Ok(Self { clock, links, namespace })
     }
 
     /// The name of a link, or what tc prints for one that is gone.
@@ -41,7 +44,7 @@ impl System {
     }
 }
 
-impl Ground for System {
+impl Ground for System<'_> {
     fn clock(&self) -> Clock {
         self.clock
     }
@@ -50,8 +53,8 @@ impl Ground for System {
         self.links.iter().find(|(_, name)| *name == link).map(|(index, _)| *index)
     }
 
-    fn speed(&self, _link: &str) -> Option<u64> {
-        None
+    fn speed(&self, link: &str) -> Option<u64> {
+        speed::of(self.index(link)?, self.namespace)
     }
 
     fn distribution(&self, name: &str) -> Option<Vec<i16>> {

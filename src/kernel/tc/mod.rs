@@ -12,6 +12,7 @@ mod netem;
 mod node;
 mod qdisc;
 mod rate;
+mod speed;
 mod stats;
 mod tbf;
 mod u32;
@@ -67,7 +68,7 @@ impl From<Unprintable> for TcError {
 /// Words that are not known or wrong, before anything is changed; the kernel's refusal.
 pub fn run(words: &[String], namespace: &Namespace) -> Result<String, TcError> {
     let mut socket = namespace.netlink()?;
-    let system = System::look(&mut socket)?;
+    let system = System::look(&mut socket, namespace)?;
     let (options, command) = tc::parse(words, &system)?;
     let clock = system.clock();
     match command {
@@ -110,7 +111,7 @@ fn send(
     socket.request_raw(kind, flags, message.bytes()).map(|_| ())
 }
 
-fn show(socket: &mut Netlink, object: Object, asked: &Show, options: Options, system: &System) -> Result<String, TcError> {
+fn show(socket: &mut Netlink, object: Object, asked: &Show, options: Options, system: &System<'_>) -> Result<String, TcError> {
     let name = |index: u32| system.name(index);
     let view =
         View { details: options.details, statistics: options.statistics, pretty: options.pretty, clock: system.clock(), name: &name };

@@ -1,8 +1,9 @@
 //! Plans with VLANs on bridges and NICs, and with the ways to share a NIC.
 
 use super::*;
+use crate::model::bridge::{BridgePort, BridgeVlans};
 use crate::model::error::KernelError;
-use crate::model::facts::{BridgePort, BridgeVlans, NicState, Sibling};
+use crate::model::facts::{NicState, Sibling};
 use crate::model::sharing::{IpvlanMode, MacvlanMode};
 use crate::model::vlan::{PortVlan, VlanProtocol};
 use nix::errno::Errno;

@@ -1,0 +1,246 @@
+//! `dhcp:-f`: the command stays, keeps the lease, and gives it back at the end.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::lease::{Applied, LeaseError, Place};
+use super::{Database, Machine};
+use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
+use crate::external::dhcp::{DhcpError, Patience, Wake};
+use crate::kernel::System;
+use crate::kernel::netns::Namespace;
+use crate::kernel::observe::Sides;
+use crate::kernel::signal::Signals;
+use crate::kernel::wire::Netlink;
+use crate::model::error::KernelError;
+use crate::model::lease::{FOREVER, Lease};
+use crate::plan::execute::{Done, Event};
+
+/// The least time between two questions for more time. RFC 2131, section 4.4.5, has 60 s, which leaves a short lease one try.
+const LEAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A lease that is kept for as long as the command runs.
+pub struct Stay {
+    namespace: Namespace,
+    process: Option<OwnedFd>,
+    place: Place,
+    who: Who,
+    lease: Lease,
+    granted: Instant,
+    applied: Applied,
+    /// The link's own steps: taken back at the end.
+    link: Done,
+    /// Held without a gap since before the link was made.
+    signals: Option<Signals>,
+}
+
+/// What happens to a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept<'a> {
+    /// More time was given.
+    Renewed(&'a Lease),
+    /// A new lease is there.
+    Leased(&'a Lease),
+    /// The address is not ours any more, and is removed; a new one is asked for.
+    Lost,
+    /// A lease cannot be carried out in the guest.
+    Failed(&'a str),
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A signal: the address is given back, and the link is taken away.
+    Released(&'static str),
+    /// The guest has ended.
+    GuestEnded,
+    /// The interface was taken away.
+    LinkGone,
+}
+
+impl End {
+    /// What ends waiting is no failure here.
+    fn from_error(error: LeaseError) -> Result<Self, LeaseError> {
+        match error {
+            LeaseError::Dhcp(DhcpError::Interrupted(signal)) => Ok(Self::Released(signal)),
+            LeaseError::Dhcp(DhcpError::GuestEnded) => Ok(Self::GuestEnded),
+            LeaseError::Dhcp(DhcpError::LinkGone) => Ok(Self::LinkGone),
+            error => Err(error),
+        }
+    }
+}
+
+impl Stay {
+    pub(super) fn new(held: (Namespace, Option<OwnedFd>), place: Place, who: Who, lease: Lease, applied: Applied) -> Self {
+        let (namespace, process) = held;
+        Self { namespace, process, place, who, lease, granted: Instant::now(), applied, link: Done::default(), signals: None }
+    }
+
+    /// What the attach leaves to be taken back at the end, and its hold on the signals.
+    pub(super) fn inherit(&mut self, link: Done, signals: Signals) {
+        (self.link, self.signals) = (link, Some(signals));
+    }
+
+    /// Keeps the lease until a signal comes or the guest ends.
+    ///
+    /// # Errors
+    /// When the kernel refuses what cannot be done without.
+    pub fn run(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
+        self.keep(tell, watch).or_else(End::from_error)
+    }
+
+    fn keep(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
+        let Self { namespace, process, place, who, lease, granted, applied, link, signals } = self;
+        let mut signals = signals.map_or_else(Signals::hold, Ok)?;
+        let mut sides = Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace: &namespace };
+        let mut keeper = Keeper {
+            client: Client::new(who.clone(), &namespace)?,
+            patience: Patience::new(&mut signals, &namespace, process.as_ref(), who.index)?,
+            guest: namespace.netlink()?,
+            system: System::new(&mut sides).with_bridge_check(|_| false),
+            place: &place,
+            lease,
+            granted,
+            applied: Some(applied),
+            tell,
+            watch,
+        };
+        let end = End::from_error(keeper.keep());
+        match (&end, keeper.applied.take()) {
+            // The guest's namespace takes the rest with it; a file outlives it.
+            (Ok(End::GuestEnded | End::LinkGone), Some(applied)) => applied.undo_files(),
+            (Ok(End::GuestEnded | End::LinkGone), None) => {}
+            (_, applied) => {
+                keeper.applied = applied;
+                keeper.give_back(link);
+            }
+        }
+        end
+    }
+}
+
+struct Keeper<'a, 'b> {
+    client: Client<'a>,
+    patience: Patience<'a>,
+    guest: Netlink,
+    system: System<'b>,
+    place: &'a Place,
+    lease: Lease,
+    granted: Instant,
+    applied: Option<Applied>,
+    tell: &'a mut dyn FnMut(Kept<'_>),
+    watch: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl Keeper<'_, '_> {
+    /// Never ends but by what ends waiting.
+    fn keep(&mut self) -> LeaseError {
+        loop {
+            if let Err(error) = self.once() {
+                return error;
+            }
+        }
+    }
+
+    /// One life of a lease: bound, renewing, rebinding; then, when it was not extended, a new one.
+    fn once(&mut self) -> Result<(), LeaseError> {
+        self.sleep_until(self.at(self.lease.renew))?;
+        let t2 = self.at(self.lease.rebind);
+        let end = self.at(self.lease.lifetime.valid);
+        let extension = match self.ask_until(t2, Whom::Server)? {
+            Answer::Silence => self.ask_until(end, Whom::Anybody)?,
+            extension => extension,
+        };
+        match extension {
+            Answer::Granted(lease) => self.renewed(*lease),
+            Answer::Refused | Answer::Silence => self.anew(),
+        }
+    }
+
+    /// So many seconds after the lease was given; none when that is never.
+    fn at(&self, seconds: u32) -> Option<Instant> {
+        if seconds == FOREVER { None } else { self.granted.checked_add(Duration::from_secs(u64::from(seconds))) }
+    }
+
+    fn sleep_until(&mut self, until: Option<Instant>) -> Result<(), LeaseError> {
+        while self.patience.wait(&[], until)? != Wake::Time {}
+        Ok(())
+    }
+
+    /// Asks again and again: each time half of what is left is waited for an answer.
+    fn ask_until(&mut self, end: Option<Instant>, whom: Whom) -> Result<Answer, LeaseError> {
+        loop {
+            let now = Instant::now();
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
+            if left.is_zero() {
+                return Ok(Answer::Silence);
+            }
+            let until = now.checked_add((left / 2).max(LEAST_PAUSE).min(left)).unwrap_or(now + LEAST_PAUSE);
+            let asked = Instant::now();
+            match self.client.extend(&self.lease, whom, &mut self.patience, until)? {
+                Answer::Silence => {}
+                extension => {
+                    // Time counts from the question (RFC 2131, section 4.4.5).
+                    self.granted = asked;
+                    return Ok(extension);
+                }
+            }
+        }
+    }
+
+    /// The address gets its new time; other routes or servers are put in the place of the old ones.
+    fn renewed(&mut self, lease: Lease) -> Result<(), LeaseError> {
+        let same = self.lease.is_as(&lease) && self.applied.is_some();
+        self.lease = lease;
+        if !same || self.place.renew(&self.lease, &mut self.system, self.watch).is_err() {
+            self.put()?;
+        }
+        (self.tell)(Kept::Renewed(&self.lease));
+        Ok(())
+    }
+
+    /// The address must not be used any longer; another is asked for until there is one.
+    fn anew(&mut self) -> Result<(), LeaseError> {
+        self.take_back();
+        (self.tell)(Kept::Lost);
+        self.lease = self.client.acquire(&mut self.patience, None)?;
+        self.granted = Instant::now();
+        self.put()?;
+        (self.tell)(Kept::Leased(&self.lease));
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        if let Some(applied) = self.applied.take() {
+            applied.undo(&mut self.system, self.watch);
+        }
+    }
+
+    /// Carries the lease out. What the guest refuses now it may take with the next lease: told, and tried again then.
+    fn put(&mut self) -> Result<(), LeaseError> {
+        self.take_back();
+        match self.place.apply(&self.lease, &mut self.system, &mut self.guest, self.watch) {
+            Ok((applied, _)) => {
+                self.applied = Some(applied);
+                Ok(())
+            }
+            Err(LeaseError::Kernel(error @ KernelError::NoLink(_))) => Err(error.into()),
+            Err(error) => {
+                (self.tell)(Kept::Failed(&error.to_string()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the server, then takes back the address, and the link with it.
+    fn give_back(mut self, link: Done) {
+        if self.applied.is_some() {
+            let _ = self.client.release(&self.lease);
+        }
+        self.take_back();
+        // The bridge may be wanted by others meanwhile: it stays.
+        let mut database = Database::at(self.place.ovsdb.as_deref()).unwrap_or_default();
+        let mut machine = Machine::new(self.system, &mut database).with_bridge_check(|_| false);
+        let _ = link.undo(&mut machine, self.watch);
+    }
+}
