@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lab::contrary::{ACK, Contrary, NAK, OFFER, answer};
 use lab::dhcp::Server;
+use lab::ovs::{Ovs, no_ovs};
 use lab::{Lab, Space, assert_same, eventually, no_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,13 +25,13 @@ struct Kept {
 impl Kept {
     /// Starts it and waits for its report.
     fn start(lab: &Lab, guest: &str) -> Self {
-        Self::start_with(lab, guest, "dhcp:-f")
+        Self::start_with(lab, "br0", guest, "dhcp:-f")
     }
 
-    fn start_with(lab: &Lab, guest: &str, word: &str) -> Self {
+    fn start_with(lab: &Lab, bridge: &str, guest: &str, word: &str) -> Self {
         let errors = lab.dir.path().join("errors");
         let mut command = lab.program();
-        command.args(["br0", guest, word, "--json", "-v"]);
+        command.args([bridge, guest, word, "--json", "-v"]);
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -137,7 +138,7 @@ fn a_release_reaches_the_server() {
     let guest = lab.guest();
     // With the client identifier of the user, too: the server knows the lease by it.
     for word in ["dhcp:-f", "dhcp:-f -x 0x3d:00:77"] {
-        let mut kept = Kept::start_with(&lab, &format!("pid:{}", guest.pid()), word);
+        let mut kept = Kept::start_with(&lab, "br0", &format!("pid:{}", guest.pid()), word);
         assert_eq!(server.leases().len(), 1);
         assert_eq!(kept.terminate(), Some(0), "{}", kept.said());
         eventually("the server has its lease back", || server.log().contains("DHCPRELEASE") && server.leases().is_empty());
@@ -239,4 +240,24 @@ fn the_command_ends_with_the_guest_or_the_interface() {
     let mut kept = Kept::start(&lab, &format!("netns:{}", path.display()));
     std::fs::remove_file(&path).unwrap();
     assert_eq!(kept.ended(), Some(0), "{}", kept.said());
+}
+
+#[test]
+fn on_open_vswitch_the_port_goes_with_the_lease() {
+    if no_ovs() {
+        return;
+    }
+    let lab = Lab::new();
+    let ovs = Ovs::start(&lab);
+    let _server = lent(&lab, 600);
+    lab.host.sh("ip link add up0 type veth peer name up1; ip link set up0 master br0 up; ip link set up1 up");
+    ovs.vsctl("add-port ovsu up1");
+    let guest = lab.guest();
+    let rows = ovs.rows();
+    let mut kept = Kept::start_with(&lab, "ovsu", &format!("pid:{}", guest.pid()), "dhcp:-f");
+    assert_eq!(addr(&guest).as_deref(), kept.report["address"].as_str());
+    assert_ne!(ovs.rows(), rows);
+    assert_eq!(kept.terminate(), Some(0), "{}", kept.said());
+    assert_same(&rows, &ovs.rows(), "after the end");
+    assert!(guest.link("eth1").is_null());
 }

@@ -167,10 +167,11 @@ impl Seen {
     }
 }
 
-/// A tool's line without what hangs on the machine: how often the kernel refers to a queue.
+/// A tool's line without what hangs on the machine and the moment: how often the kernel refers to a queue, a count of packets.
 fn tool_line(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let counts = |at: usize| words[at] == "refcnt" || (at > 0 && words[at - 1] == "refcnt");
+    let is_count = |word: &str| ["refcnt", "direct_packets_stat"].contains(&word);
+    let counts = |at: usize| is_count(words[at]) || (at > 0 && is_count(words[at - 1]));
     (0..words.len()).filter(|at| !counts(*at)).map(|at| words[at]).collect::<Vec<_>>().join(" ")
 }
 
