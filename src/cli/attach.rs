@@ -60,6 +60,9 @@ pub struct AttachArgs {
     /// With --direct-phys, passthru, --vlan-filtering: even where this host needs the NIC or bridge itself
     #[arg(long)]
     force: bool,
+    /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
+    #[arg(long)]
+    host_access: bool,
     /// How long dhcp, dhcp6, slaac and the clients may take; then all is undone
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86400))]
     dhcp_timeout: u32,
@@ -137,6 +140,7 @@ impl TryFrom<&AttachArgs> for AttachRequest {
             sharing: args.sharing()?,
             vlan_filtering: args.vlan_filtering,
             force: args.force,
+            host_access: args.host_access,
             ..Self::new(args.host_if.parse()?, args.guest.parse()?, addr)
         })
     }

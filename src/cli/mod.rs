@@ -1,5 +1,6 @@
 //! The command line: the original's grammar and the subcommands, to requests. The only place that knows clap.
 
+mod access;
 mod attach;
 mod documents;
 mod inside;
@@ -66,6 +67,8 @@ enum Command {
     Rule(inside::InsideArgs),
     /// `tc WORDS` in a guest
     Tc(inside::InsideArgs),
+    /// List which macvlan guests this host has access to (--host-access), and take it away
+    HostAccess(access::AccessArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -101,6 +104,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
+        Some(Command::HostAccess(words)) => access::run(&words),
         Some(Command::Completions { shell }) => documents::completions(&mut Cli::command(), shell),
         Some(Command::Man { directory }) => documents::man(Cli::command(), directory.as_deref()),
         None => match cli.bare {

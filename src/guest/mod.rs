@@ -6,6 +6,7 @@ mod endpoint;
 mod names;
 mod process;
 pub mod resolver;
+pub mod trace;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

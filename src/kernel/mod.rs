@@ -1,6 +1,7 @@
 //! The kernel's side: netlink messages, namespaces, and what is observed through them. Nothing outside this module
 //! enters a namespace or opens a netlink socket.
 
+pub mod access;
 pub mod announce;
 mod bridge_vlans;
 mod decode;

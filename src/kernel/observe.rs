@@ -10,7 +10,8 @@ use super::netns::Namespace;
 use super::nl80211::phy_facts;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
-use super::{bridge_vlans, decode, siblings, sysctl};
+use super::{access, bridge_vlans, decode, siblings, sysctl};
+use crate::model::access::AccessFacts;
 use crate::model::bridge::BridgeVlans;
 use crate::model::error::KernelError;
 use crate::model::facts::{
@@ -60,6 +61,7 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
         guest.link = find_link(&mut sides.guest, "ib0")?;
     }
     host.peer = peer(&mut sides.host, guest.link.as_ref())?;
+    host.access = access_facts(request, &host, guest.link.as_ref(), &mut sides)?;
     let bridge = host.link.as_ref().filter(|link| link.kind == LinkKind::Bridge && host.vlans.is_none());
     if let (Some(bridge), Some(port)) = (bridge, &host.peer) {
         // Without a VLAN asked for, the port has to carry what a new one does.
@@ -67,6 +69,25 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
     }
     let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
     Ok((Facts { host, guest, fresh_mac }, sides))
+}
+
+/// Opens both sides without a look at them.
+///
+/// # Errors
+/// As [`look`].
+pub fn open(namespace: &Namespace) -> Result<Sides<'_>, KernelError> {
+    Ok(Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace })
+}
+
+fn access_facts(
+    request: &AttachRequest,
+    host: &HostFacts,
+    guest_link: Option<&LinkFacts>,
+    sides: &mut Sides<'_>,
+) -> Result<Option<AccessFacts>, KernelError> {
+    let (true, Some(addr)) = (request.host_access, &request.addr.addr) else { return Ok(None) };
+    let parent = if request.tag.is_some() { host.vlan_link.as_ref() } else { host.link.as_ref() };
+    access::look(addr, parent, guest_link, &mut sides.host, &mut sides.guest).map(Some)
 }
 
 fn host_facts(request: &AttachRequest, host: &mut Netlink, home: &Namespace, names: &Names) -> Result<HostFacts, KernelError> {
@@ -232,10 +253,13 @@ pub(super) fn nic_before(host: &mut Netlink, nic: &LinkFacts) -> Result<NicBefor
 }
 
 pub(super) fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+    Ok(addr_answers(socket, family)?.iter().filter_map(decode::addr).collect())
+}
+
+pub(super) fn addr_answers(socket: &mut Netlink, family: Family) -> Result<Vec<Answer>, KernelError> {
     let mut message = AddressMessage::default();
     message.header.family = address_family(family);
-    let answers = socket.dump(&RouteNetlinkMessage::GetAddress(message))?;
-    Ok(answers.iter().filter_map(decode::addr).collect())
+    socket.dump(&RouteNetlinkMessage::GetAddress(message))
 }
 
 /// The default routes of table main of a gateway's family, in the kernel's order.
@@ -262,15 +286,15 @@ fn routes(socket: &mut Netlink, family: Family, wanted: impl Fn(&RouteMessage) -
     Ok(answers.into_iter().filter_map(|answer| decode::route(answer, &mut name)).collect())
 }
 
-fn address_family(family: Family) -> AddressFamily {
+pub(super) fn address_family(family: Family) -> AddressFamily {
     match family {
         Family::Inet => AddressFamily::Inet,
         Family::Inet6 => AddressFamily::Inet6,
     }
 }
 
-/// A random address for a bridge. Should the kernel have no random bytes, the clock must do.
-fn fresh_mac() -> MacAddr {
+/// A random address for a link. Should the kernel have no random bytes, the clock must do.
+pub(super) fn fresh_mac() -> MacAddr {
     let mut bytes = [0u8; 6];
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

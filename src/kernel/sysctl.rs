@@ -16,6 +16,34 @@ pub(super) fn ipv6_disabled() -> bool {
     std::fs::read_to_string(disable_ipv6("default")).is_ok_and(|value| value.trim() == "1")
 }
 
+/// Keeps a link of the calling thread's namespace from getting an address or a route by itself. Without IPv6 in the kernel
+/// there is nothing to do.
+pub(super) fn no_autoconf(link: &IfName) -> Result<(), KernelError> {
+    let conf = PathBuf::from(format!("/proc/sys/net/ipv6/conf/{link}"));
+    if !conf.exists() {
+        return Ok(());
+    }
+    // IN6_ADDR_GEN_MODE_NONE, linux/if_link.h: not even a link-local address.
+    for (setting, value) in [("accept_ra", "0"), ("autoconf", "0"), ("addr_gen_mode", "1")] {
+        let path = conf.join(setting);
+        match std::fs::write(&path, value) {
+            // Old kernels have no addr_gen_mode: the link-local address does no harm.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file_error(&path, &error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Switches IPv6 on for one link of the calling thread's namespace, if it is off.
+pub(super) fn ensure_ipv6(link: &IfName) -> Result<(), KernelError> {
+    let path = disable_ipv6(link.as_str());
+    match std::fs::read_to_string(&path) {
+        Ok(value) if value.trim() != "0" => std::fs::write(&path, "0").map_err(|error| file_error(&path, &error)),
+        _ => Ok(()),
+    }
+}
+
 /// Lets a link take addresses and routes from routers: 2 is "even if forwarding" (ip-sysctl.rst, accept_ra).
 pub(super) fn accept_router(namespace: &Namespace, link: &IfName) -> Result<(), KernelError> {
     namespace.inside(|| {

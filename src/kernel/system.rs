@@ -13,12 +13,13 @@ use super::nl80211::Wifi;
 use super::observe::{Sides, addrs};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
-use super::{decode, sysctl};
+use super::{access, decode, sysctl};
+use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::phy::PhyMember;
-use crate::model::types::{Family, IfAddr, IfName, LinkRef, Side};
+use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
 use crate::plan::execute::Kernel;
 
 /// The two sides of one attachment, open.
@@ -171,6 +172,36 @@ impl<'a> System<'a> {
         self.del_link(&LinkRef::host(name))
     }
 
+    /// Makes a shim, and sets it up only once it is silent. What cannot be made silent does not stay.
+    fn add_shim(&mut self, shim: &NewShim) -> Result<(), KernelError> {
+        let (parent, link) = (self.host_index(&shim.parent)?, LinkRef::host(&shim.name));
+        self.add(&access::shim(parent, shim), std::slice::from_ref(&link))?;
+        let silenced = self.mark(&link, &shim.mark()).and_then(|()| sysctl::no_autoconf(&shim.name));
+        let made = silenced.and_then(|()| self.change(&link, |index| encode::set_up(index, true)));
+        if made.is_err() {
+            let _ = self.del_link(&link);
+        }
+        made
+    }
+
+    /// Gives a link another name. Linux before 5.5 knows none, and does without.
+    fn mark(&mut self, link: &LinkRef, name: &str) -> Result<(), KernelError> {
+        let index = self.index(link)?;
+        match self.send(link.side, &encode::alt_name(index, name, true), NEW | NLM_F_APPEND) {
+            Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) => Ok(()),
+            marked => marked,
+        }
+    }
+
+    /// Removes a shim unless a route goes through it. Leaving it is no failure.
+    fn del_unused_shim(&mut self, name: &IfName, mac: MacAddr) -> Result<(), KernelError> {
+        let Some(link) = find_link(self.host, name.as_str())? else { return Ok(()) };
+        if link.mac != Some(mac) || access::routes_through(self.host, link.index)? > 0 {
+            return Ok(());
+        }
+        self.del_link(&LinkRef::host(name))
+    }
+
     /// Switches it off again only when nobody came who relies on it. Leaving it is no failure.
     fn set_vlan_filtering(&mut self, bridge: &IfName, on: bool, before: usize) -> Result<(), KernelError> {
         let index = self.host_index(bridge)?;
@@ -299,6 +330,26 @@ impl Kernel for System<'_> {
             }
             Op::DelRoute { side, route } => self.socket(*side).request_raw(RTM_DELROUTE, 0, &route.raw).map(|_| ()),
             Op::RestoreRoute { side, route, moved } => self.restore_route(*side, &route.raw, moved.as_ref()),
+            Op::AddShim { shim } => self.add_shim(shim),
+            Op::DelUnusedShim { name, mac } => self.del_unused_shim(name, *mac),
+            Op::AddNeigh { neigh } => {
+                // The first of a shim's IPv6 guests: new links of the host may have IPv6 off. It goes with the link.
+                if neigh.link.side == Side::Host && neigh.ip.is_ipv6() {
+                    sysctl::ensure_ipv6(&neigh.link.name)?;
+                }
+                let index = self.index(&neigh.link)?;
+                let message = RouteNetlinkMessage::NewNeighbour(access::neigh(index, neigh));
+                self.send(neigh.link.side, &message, NLM_F_CREATE | NLM_F_REPLACE)
+            }
+            Op::DelNeigh { neigh } => self.change(&neigh.link, |index| RouteNetlinkMessage::DelNeighbour(access::neigh(index, neigh))),
+            Op::AddShimRoute { route } => {
+                let index = self.host_index(&route.dev)?;
+                self.send(Side::Host, &RouteNetlinkMessage::NewRoute(access::route(index, route, true)), NEW)
+            }
+            Op::DelShimRoute { route } => {
+                let index = self.host_index(&route.dev)?;
+                self.send(Side::Host, &RouteNetlinkMessage::DelRoute(access::route(index, route, false)), 0)
+            }
         }
     }
 

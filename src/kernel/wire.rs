@@ -36,6 +36,7 @@ const NLA_TYPE_MASK: u16 = 0x3fff;
 pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_NEWNEIGH: u16 = 28;
 pub(super) const RTM_DELROUTE: u16 = 25;
 pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_GETROUTE: u16 = 26;

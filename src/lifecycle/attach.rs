@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
 use super::stay::Stay;
 use super::{AttachError, Database, Machine, NoAddress};
@@ -95,6 +96,7 @@ fn attach_once(
 ) -> Result<Attached, AttachError> {
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
+    let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
     let mut ends = Ends { sides, database };
@@ -107,7 +109,12 @@ fn attach_once(
         dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
     }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
+    let claim = match (&accesses, planned.access()) {
+        (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
+        _ => None,
+    };
     if options.dry_run || planned.ops().is_empty() {
+        claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
         report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
@@ -118,7 +125,11 @@ fn attach_once(
     }
 
     let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &ends.sides.home, options) };
-    let (done, configured) = run.carry_out(planned, &mut ends, &mut warnings, watch)?;
+    let ended = run.carry_out(planned, &mut ends, &mut warnings, watch);
+    // A record goes when nothing is left of what it is about.
+    let is_left = ended.as_ref().map_or_else(|error| error.undone().is_some_and(|u| !u.left.is_empty()), |_| true);
+    claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
+    let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
     let Configured { addr, lease, stay, .. } = configured;
     (report.address, report.lease) = (addr, lease);
@@ -143,6 +154,21 @@ fn given(request: &AttachRequest, facts: &Facts) -> Option<IfAddr> {
     let ours = |addr: &&AddrFacts| addr.index == link.index && addr.addr.family() == dynamic.family();
     let link_local = |addr: &&AddrFacts| matches!(addr.addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
     facts.guest.addrs.iter().filter(ours).find(|addr| !link_local(addr)).map(|addr| addr.addr)
+}
+
+/// Waits until no other run changes an access of the host's, when the request is about one.
+fn begin_access(
+    request: &AttachRequest,
+    options: &Options,
+    warnings: &mut Vec<String>,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<Option<Accesses>, AttachError> {
+    if !request.host_access {
+        return Ok(None);
+    }
+    let (accesses, left) = Accesses::begin(&options.run_dir, options.dry_run, watch)?;
+    warnings.extend(left.into_iter().map(|left| format!("of a guest that is gone: could not {left}")));
+    Ok(Some(accesses))
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.

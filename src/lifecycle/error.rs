@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::DynamicError;
+use super::{AccessError, DynamicError};
 use crate::guest::GuestError;
 use crate::kernel::privilege;
 use crate::model::dynamic::Dynamic;
@@ -36,6 +36,9 @@ pub enum AttachError {
     /// It cannot be done, and nothing was.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The host's access to the guest cannot be had, and nothing was done.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// It failed half way, and was undone.
     #[error(transparent)]
     Execute(#[from] Box<ExecuteError>),
@@ -75,6 +78,7 @@ impl AttachError {
             Self::Observe(_) => None,
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
+            Self::Access(error) => error.hint(),
             Self::Execute(error) => hint(&error.op, &error.cause),
             Self::Dynamic(error) => error.cause.hint(),
         }

@@ -1,5 +1,6 @@
 //! The use cases that every front end calls.
 
+mod access;
 mod attach;
 mod client;
 mod container;
@@ -15,6 +16,7 @@ mod port;
 mod routing;
 mod stay;
 
+pub use access::{AccessError, list_access, prune_access, remove_access};
 pub use attach::{Attached, Options, attach};
 pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};

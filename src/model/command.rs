@@ -1,5 +1,6 @@
 //! Steps as the `ip` commands that do the same: what `--dry-run` prints. They can be pasted into a root shell.
 
+use super::access::{Neigh, NewShim, ShimRoute};
 use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
 use super::lease::FOREVER;
@@ -110,6 +111,10 @@ impl<'a> Commands<'a> {
         let to = route.to.as_ref().map_or("default".to_owned(), destination);
         let via = route.via.map(|ip| format!(" via {ip}")).unwrap_or_default();
         format!("{}{family} route {verb} {to}{via} dev {dev}", self.ip(Side::Guest))
+    }
+
+    fn neigh(&self, verb: &str, neigh: &Neigh) -> String {
+        format!("{} neigh {verb} {} lladdr {} dev {} nud permanent", self.ip(neigh.link.side), neigh.ip, neigh.mac, name(&neigh.link))
     }
 
     /// How one would ask by hand for an address that the steps do not give: a comment, as the program to do it is not known.
@@ -227,8 +232,36 @@ impl<'a> Commands<'a> {
             Op::DelNewRoute { route } => self.route("del", route),
             Op::DelRoute { side, route } => format!("{} {}route del {}", self.ip(*side), family(route), route.text),
             Op::RestoreRoute { side, route, .. } => format!("{} {}route add {}", self.ip(*side), family(route), route.text),
+            Op::AddShim { shim } => add_shim(shim),
+            Op::DelUnusedShim { name, .. } => format!("ip link del {}", quoted(name.as_str())),
+            Op::AddNeigh { neigh } if neigh.link.side == Side::Host && neigh.ip.is_ipv6() => {
+                let on = format!("sysctl -qw net/ipv6/conf/{}/disable_ipv6=0", name(&neigh.link));
+                format!("{on} && {}", self.neigh("replace", neigh))
+            }
+            Op::AddNeigh { neigh } => self.neigh("replace", neigh),
+            Op::DelNeigh { neigh } => self.neigh("del", neigh),
+            Op::AddShimRoute { route } => format!("ip route add {}", shim_route(route)),
+            Op::DelShimRoute { route } => format!("ip route del {}", shim_route(route)),
         }
     }
+}
+
+/// Several commands: nobody may see the link up before it is silent.
+fn add_shim(shim: &NewShim) -> String {
+    let (name, parent, mac) = (quoted(shim.name.as_str()), quoted(shim.parent.as_str()), shim.mac);
+    let conf = format!("net/ipv6/conf/{name}");
+    format!(
+        "ip link add link {parent} name {name} mtu {} address {mac} broadcast {mac} arp off type macvlan mode bridge && \
+         ip link property add dev {name} altname {} && \
+         sysctl -qw {conf}/accept_ra=0 {conf}/autoconf=0 {conf}/addr_gen_mode=1 && ip link set dev {name} up",
+        shim.mtu,
+        quoted(&shim.mark()),
+    )
+}
+
+/// `ip` reads the family off the address, and the scope off the missing gateway.
+fn shim_route(route: &ShimRoute) -> String {
+    format!("{} dev {} src {}", route.to, quoted(route.dev.as_str()), route.src)
 }
 
 /// `bridge vlan add dev PORT vid 10 pvid untagged`

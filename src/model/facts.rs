@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::access::AccessFacts;
 use super::bridge::BridgeVlans;
 use super::ovs::OvsFacts;
 use super::phy::PhyFacts;
@@ -42,6 +43,8 @@ pub struct HostFacts {
     pub owns_gateway: bool,
     /// What goes with a NIC when it is moved away, or is given to one guest whole.
     pub nic: NicState,
+    /// What there is of the host's access to the guest, when it is asked for.
+    pub access: Option<AccessFacts>,
     /// Whether the NIC is a Wi-Fi station's or the like.
     pub wireless: bool,
     /// Who shares the NIC already, on this host and in guests; looked at only when it is asked how to share it.
@@ -279,15 +282,20 @@ impl Names {
         self.made(&format!("old-{name}-{}", self.number))
     }
 
-    /// `text` when it is short enough for an interface name, else a short name that is as unique.
+    /// See [`short_name`].
     pub fn made(&self, text: &str) -> IfName {
-        use md5::{Digest, Md5};
-        text.parse().unwrap_or_else(|_| {
-            let digest = Md5::digest(text.as_bytes());
-            let hex: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
-            IfName::made(&format!("pw{hex}"))
-        })
+        short_name(text)
     }
+}
+
+/// `text` when it is short enough for an interface name, else a short name that is as unique.
+pub fn short_name(text: &str) -> IfName {
+    use md5::{Digest, Md5};
+    text.parse().unwrap_or_else(|_| {
+        let digest = Md5::digest(text.as_bytes());
+        let hex: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+        IfName::made(&format!("pw{hex}"))
+    })
 }
 
 /// The guest interface's name on Ethernet: `-i`, else `eth1`.

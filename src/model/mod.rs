@@ -1,5 +1,6 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
+pub mod access;
 pub mod bridge;
 pub mod client;
 pub mod command;

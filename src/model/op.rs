@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
+use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
 use super::ovs::NewOvsPort;
@@ -280,6 +281,38 @@ pub enum Op {
         /// The link that it went through, when that has been away and back.
         moved: Option<Moved>,
     },
+    /// Makes the host's own macvlan on a parent of guests, up and silent.
+    AddShim {
+        /// The link.
+        shim: NewShim,
+    },
+    /// Removes a shim that no route goes through.
+    DelUnusedShim {
+        /// Its name.
+        name: IfName,
+        /// Its MAC address: a link with another one is not the shim.
+        mac: MacAddr,
+    },
+    /// Makes a neighbour known for good, in place of what was learnt of it.
+    AddNeigh {
+        /// The neighbour.
+        neigh: Neigh,
+    },
+    /// Forgets a neighbour.
+    DelNeigh {
+        /// The neighbour.
+        neigh: Neigh,
+    },
+    /// Adds the host's route to one guest.
+    AddShimRoute {
+        /// The route.
+        route: ShimRoute,
+    },
+    /// Deletes the host's route to one guest.
+    DelShimRoute {
+        /// The route.
+        route: ShimRoute,
+    },
 }
 
 /// A link that may have another index than it had.
@@ -365,8 +398,14 @@ impl Op {
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
             Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
+            Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
+            Self::AddNeigh { neigh } => vec![Self::DelNeigh { neigh: neigh.clone() }],
+            Self::DelNeigh { neigh } => vec![Self::AddNeigh { neigh: neigh.clone() }],
+            Self::AddShimRoute { route } => vec![Self::DelShimRoute { route: route.clone() }],
+            Self::DelShimRoute { route } => vec![Self::AddShimRoute { route: route.clone() }],
             // A sysctl of a link that goes with the link, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
+            | Self::DelUnusedShim { .. }
             | Self::AcceptRouter { .. }
             | Self::DelUnusedBridge { .. }
             | Self::DelUnusedOvsBridge { .. }
@@ -390,8 +429,13 @@ impl Op {
             Self::AddBridge { vlan_filtering, .. } => errno == Errno::EEXIST && !vlan_filtering,
             Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
-            Self::DelRoute { .. } | Self::DelNewRoute { .. } => matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
-            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::SetDown { .. } => errno == Errno::ENODEV,
+            Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
+            Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
+                matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
+            }
+            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
+                errno == Errno::ENODEV
+            }
             Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } => errno == Errno::ENODEV,
             Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
@@ -406,6 +450,8 @@ impl Op {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
+            Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
+            Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
             Self::SetVlanFiltering { .. } | Self::AddPortVlan { .. } | Self::DelPortVlan { .. } => Side::Host,
             Self::AddShared { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
@@ -476,6 +522,12 @@ impl Op {
             Self::DelNewRoute { route } => format!("delete route {route} in the guest"),
             Self::DelRoute { side, route } => format!("delete route {} {}", route.text, on(*side)),
             Self::RestoreRoute { side, route, .. } => format!("put route {} back {}", route.text, on(*side)),
+            Self::AddShim { shim } => format!("make {}, the host's own macvlan on {}", shim.name, shim.parent),
+            Self::DelUnusedShim { name, .. } => format!("remove {name}"),
+            Self::AddNeigh { neigh } => format!("make {} known as {} on {}", neigh.ip, neigh.mac, neigh.link),
+            Self::DelNeigh { neigh } => format!("forget {} on {}", neigh.ip, neigh.link),
+            Self::AddShimRoute { route } => format!("add route {route} on the host"),
+            Self::DelShimRoute { route } => format!("delete route {route} on the host"),
         }
     }
 }

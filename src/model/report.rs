@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::access::User;
 use super::facts::GuestId;
 use super::lease::LeaseReport;
 use super::types::{IfAddr, IfName, Side};
@@ -116,4 +117,38 @@ impl Failure {
     pub fn new(guest: &str, error: Vec<String>, hint: Option<String>, undone: Option<Undone>) -> Self {
         Self { schema: SCHEMA, result: Outcome::Failed, guest: guest.to_owned(), error, hint, undone }
     }
+}
+
+/// Who the host has access to: what `host-access --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccessReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// The host's own macvlans, each with the guests it leads to.
+    pub shims: Vec<ShimReport>,
+    /// Whose access was taken away.
+    pub removed: Vec<User>,
+}
+
+/// One of the host's own macvlans.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShimReport {
+    /// Its name.
+    pub name: String,
+    /// Its parent and the guests'.
+    pub parent: String,
+    /// Whether it is there.
+    pub present: bool,
+    /// The guests.
+    pub users: Vec<UserReport>,
+}
+
+/// A guest that has access.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserReport {
+    /// Whether its macvlan is no more: it will be taken away.
+    pub gone: bool,
+    /// The guest as recorded.
+    #[serde(flatten)]
+    pub user: User,
 }

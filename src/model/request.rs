@@ -38,6 +38,8 @@ pub struct AttachRequest {
     pub vlan_filtering: bool,
     /// `--force`: take a NIC that this host itself needs.
     pub force: bool,
+    /// `--host-access`: host and guest can reach each other across a macvlan.
+    pub host_access: bool,
 }
 
 impl AttachRequest {
@@ -57,6 +59,7 @@ impl AttachRequest {
             mac: None,
             tag: None,
             direct_phys: false,
+            host_access: false,
             sharing: None,
             vlan_filtering: false,
             force: false,

@@ -154,6 +154,9 @@ pub enum PlanError {
     /// MAC on InfiniBand. The original's words.
     #[error("MACADDR configuration unsupported for IPoIB interfaces.")]
     IpoibMac,
+    /// `--host-access` cannot be had.
+    #[error(transparent)]
+    Access(#[from] super::access::AccessRefusal),
     /// DHCP without Ethernet.
     #[error("the built-in DHCP client does Ethernet only, and {name} is InfiniBand")]
     DhcpNeedsEthernet {
@@ -220,6 +223,7 @@ impl PlanError {
             Self::DhcpNeedsEthernet { .. } => "name a client of the host, like dhclient, or give the address".into(),
             Self::DummyDynamic => "give the address, like 192.168.21.101/24".into(),
             Self::DummyVlan => "leave the VLAN out".into(),
+            Self::Access(error) => return error.hint(),
             Self::Vlan(error) => error.hint(),
             Self::Sharing(error) => error.hint(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,

@@ -56,6 +56,13 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
         (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::ENOENT) => {
             Some("this kernel has no IPv6 (CONFIG_IPV6, or ipv6.disable=1 on its command line)".into())
         }
+        (Op::AddShimRoute { .. }, Errno::EINVAL) => {
+            Some("is the host's address still there? `ip addr` says; IPv6 has to be on, too: sysctl net.ipv6.conf.all.disable_ipv6".into())
+        }
+        (Op::AddShim { .. }, Errno::EROFS | Errno::EACCES) => {
+            Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
+        }
+        (Op::AddShim { shim }, Errno::EBUSY) => Some(format!("{} belongs to a bridge or bond, or to one guest alone", shim.parent)),
         (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::EROFS | Errno::EACCES) => {
             Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
         }
@@ -83,7 +90,7 @@ fn kind_of_link(op: &Op) -> Option<(&'static str, &'static str, &'static str)> {
         Op::AddBridge { .. } => Some(("bridges", "CONFIG_BRIDGE", "bridge")),
         Op::AddVeth { .. } => Some(("veth pairs", "CONFIG_VETH", "veth")),
         Op::AddVlan { .. } => Some(("802.1Q VLANs", "CONFIG_VLAN_8021Q", "8021q")),
-        Op::AddShared { sharing: Sharing::Macvlan(_), .. } => Some(("macvlan", "CONFIG_MACVLAN", "macvlan")),
+        Op::AddShim { .. } | Op::AddShared { sharing: Sharing::Macvlan(_), .. } => Some(("macvlan", "CONFIG_MACVLAN", "macvlan")),
         Op::AddShared { sharing: Sharing::Macvtap(_), .. } => Some(("macvtap", "CONFIG_MACVTAP", "macvtap")),
         Op::AddShared { sharing: Sharing::Ipvlan(_), .. } => Some(("ipvlan", "CONFIG_IPVLAN", "ipvlan")),
         Op::AddIpoib { .. } => Some(("IP over InfiniBand", "CONFIG_INFINIBAND_IPOIB", "ib_ipoib")),

@@ -51,13 +51,13 @@ pub fn lease(lease: &Lease, target: &LeaseTarget<'_>) -> Plan {
         let new: Vec<Op> = new.into_iter().filter(|op| !ops.contains(op)).collect();
         ops.extend(new);
     }
-    Plan { ops, warnings, guest_if: dev.clone(), host_if: String::new(), announce: None }
+    Plan { ops, warnings, guest_if: dev.clone(), host_if: String::new(), announce: None, access: None }
 }
 
 /// The step of a lease that was given more time.
 pub fn renewed(lease: &Lease, target: &LeaseTarget<'_>) -> Plan {
     let op = Op::LeaseAddr { link: LinkRef::guest(target.guest_if), addr: lease.addr, lifetime: target.lifetime(lease) };
-    Plan { ops: vec![op], warnings: Vec::new(), guest_if: target.guest_if.clone(), host_if: String::new(), announce: None }
+    Plan { ops: vec![op], warnings: Vec::new(), guest_if: target.guest_if.clone(), host_if: String::new(), announce: None, access: None }
 }
 
 fn steps(route: &LeaseRoute, lease: &Lease, target: &LeaseTarget<'_>) -> Vec<Op> {

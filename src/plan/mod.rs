@@ -1,5 +1,6 @@
 //! Planning: from what is asked and what is there to an ordered list of steps, or the reason why not. Pure.
 
+mod access;
 mod addressing;
 mod bridge;
 mod error;
@@ -16,12 +17,14 @@ mod tests;
 mod vlan;
 mod wifi;
 
+pub use access::{AccessRefusal, removal};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
 pub use sharing::SharingError;
 pub use vlan::VlanError;
 
+use crate::model::access::Grant;
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
@@ -47,6 +50,7 @@ pub struct Plan {
     guest_if: IfName,
     host_if: String,
     announce: Option<Announce>,
+    access: Option<Grant>,
 }
 
 /// What is to be told to the neighbours once the link is up.
@@ -77,6 +81,11 @@ impl Plan {
     /// The host interface, as it is called on this host.
     pub fn host_if(&self) -> &str {
         &self.host_if
+    }
+
+    /// The host's access to the guest, when it is asked for.
+    pub fn access(&self) -> Option<&Grant> {
+        self.access.as_ref()
     }
 
     /// Whom to tell, if anybody.
@@ -116,7 +125,10 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     let job = Job { request, facts, birth: possible(birth, &guest_if, request, facts), names: Names::of(&facts.guest.id), guest_if };
     job.check_options(kind)?;
     if let Some(existing) = &facts.guest.link {
-        return same::unchanged(request, facts, existing, kind);
+        let mut plan = same::unchanged(request, facts, existing, kind)?;
+        plan.access = access::grant(&job)?;
+        plan.ops.extend(access::ops(&job, plan.access.as_ref())?);
+        return Ok(plan);
     }
     addressing::check(&job)?;
     let mut ops = match kind {
@@ -126,13 +138,15 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
         Kind::Ipoib => link::ipoib(&job)?,
         Kind::Dummy => link::dummy(&job)?,
     };
+    let access = access::grant(&job)?;
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
     ops.extend(addressing::ops(&job));
+    ops.extend(access::ops(&job, access.as_ref())?);
     ops.extend(last);
     if kind == Kind::Ipoib {
         ops.extend(link::returned(&job));
     }
-    Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if })
+    Ok(Plan { ops, warnings: job.warnings(kind), host_if: job.host_name(), announce: job.announce(kind), guest_if: job.guest_if, access })
 }
 
 /// What the first word is: what the host has of that name decides, then how the name begins.
@@ -220,6 +234,7 @@ impl Job<'_> {
     /// Options that contradict the kind.
     fn check_options(&self, kind: Kind) -> Result<(), PlanError> {
         sharing::check_options(self, kind)?;
+        access::check(self, kind)?;
         match kind {
             Kind::Bridge => vlan::wanted(self).map(|_| ()),
             Kind::Ovs => ovs::wanted_vlans(self.request, None).map(|_| ()),

@@ -75,7 +75,7 @@ fn shared(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     if !parent.link.is_some_and(|l| l.up) {
         ops.push(Op::SetUp { link: LinkRef::host(&parent.name) });
     }
-    let (link, moves) = job.newborn("ph", Some(parent.mtu), job.request.mac);
+    let (link, moves) = job.newborn("ph", Some(parent.mtu), super::access::guest_mac(job));
     ops.push(Op::AddShared { parent: parent.name.clone(), sharing: how, link });
     ops.extend(moves);
     Ok(ops)

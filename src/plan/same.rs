@@ -29,7 +29,14 @@ pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts
     common(request, facts, link, &mut differences);
     if differences.0.is_empty() {
         let host_if = facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |l| l.name.clone());
-        return Ok(Plan { ops: Vec::new(), warnings: Vec::new(), guest_if: guest_if(request, kind), host_if, announce: None });
+        return Ok(Plan {
+            ops: Vec::new(),
+            warnings: Vec::new(),
+            guest_if: guest_if(request, kind),
+            host_if,
+            announce: None,
+            access: None,
+        });
     }
     Err(PlanError::GuestLinkDiffers { interface: link.name.clone(), differences: differences.0 })
 }

@@ -5,10 +5,12 @@ mod hardware;
 mod links;
 
 use super::*;
+use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};
 use crate::model::command::Commands;
 use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
 use crate::model::ovs::{OvsBridge, OvsFacts, OvsPort, OvsVlans};
 use crate::model::request::{AddrWord, GuestRef, MacAndTag};
+use crate::model::sharing::{MacvlanMode, Sharing};
 use crate::model::types::Family;
 
 fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
@@ -276,4 +278,50 @@ fn every_step_but_the_undoing_ones_has_its_undo() {
             assert!(!op.undo().is_empty(), "{}", op.describe());
         }
     }
+}
+
+#[test]
+fn host_access_makes_what_is_missing_and_nothing_else() {
+    let mut facts = with_host(link(2, "eth0", LinkKind::Device));
+    let addr = |text: &str, passing| ParentAddr { addr: text.parse().unwrap(), passing };
+    let access = AccessFacts {
+        shim: None,
+        addrs: vec![addr("10.9.9.9/24", false), addr("10.1.1.8/24", true), addr("10.1.1.9/24", false)],
+        taken_by: None,
+        route: None,
+        neigh: None,
+        guest_neighs: Vec::new(),
+        guest_routes: Vec::new(),
+        fresh_mac: "02:00:00:00:00:77".parse().unwrap(),
+    };
+    facts.host.access = Some(access);
+    let request = AttachRequest { host_access: true, ..request("eth0 10.1.1.2/24") };
+    let planned = plan(&request, &facts, Birth::Guest).unwrap();
+    let mac = planned.access().unwrap().shim_mac;
+    let all = commands(&request, &facts, Birth::Guest);
+    assert_eq!(all[0], "ip link add link eth0 name eth1 mtu 1500 address 02:00:00:00:00:77 netns 4711 type macvlan mode bridge");
+    assert!(all[3].contains(&format!("name pws-eth0 mtu 1500 address {mac} broadcast {mac} arp off type macvlan")), "{}", all[3]);
+    assert_eq!(
+        all[4..],
+        [
+            "ip neigh replace 10.1.1.2 lladdr 02:00:00:00:00:77 dev pws-eth0 nud permanent".to_owned(),
+            format!("ip -n 4711 neigh replace 10.1.1.9 lladdr {mac} dev eth1 nud permanent"),
+            "ip route add 10.1.1.2 dev pws-eth0 src 10.1.1.9".to_owned(),
+        ]
+    );
+    // Everything is there but for the host's route, which has the source that the host had before.
+    let mut shim = link(5, "pws-eth0", LinkKind::Shared(Sharing::Macvlan(MacvlanMode::Bridge)));
+    (shim.link, shim.alt_names, shim.mac) = (Some(2), vec!["pipework.shim.eth0".into()], Some(mac));
+    let access = facts.host.access.as_mut().unwrap();
+    access.shim = Some(shim);
+    access.neigh = Some("02:00:00:00:00:77".parse().unwrap());
+    access.route = Some(ExactRoute { text: String::new(), index: Some(5), src: Some("10.1.1.7".parse().unwrap()) });
+    assert_eq!(
+        commands(&request, &facts, Birth::Guest)[3..],
+        [
+            format!("ip -n 4711 neigh replace 10.1.1.9 lladdr {mac} dev eth1 nud permanent"),
+            "ip route del 10.1.1.2 dev pws-eth0 src 10.1.1.7".to_owned(),
+            "ip route add 10.1.1.2 dev pws-eth0 src 10.1.1.9".to_owned(),
+        ]
+    );
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -46,7 +47,7 @@ impl SharedLock {
             let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(PRIVATE).open(&path)?;
             let file = lock(file)?;
             // The one that was opened may have been removed by its last holder before the lock came.
-            if std::fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|mine| mine.ino() == now.ino())) {
+            if is_still_at(&file, &path) {
                 return Ok(Self { path, file });
             }
         }
@@ -66,6 +67,52 @@ impl Drop for SharedLock {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// How long another run may hold an exclusive lock.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A lock (flock(2)) on a file that only one run holds at a time, and that goes away with its last holder.
+#[derive(Debug)]
+pub struct ExclusiveLock {
+    path: PathBuf,
+    _file: Flock<File>,
+}
+
+impl ExclusiveLock {
+    /// Takes the lock; waits while another run holds it, but not for ever.
+    ///
+    /// # Errors
+    /// When the file cannot be made; `TimedOut` when another run does not give it up.
+    pub fn take(path: &Path) -> std::io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path)?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                // As above: what was opened may have been removed meanwhile.
+                Ok(file) if is_still_at(&file, path) => return Ok(Self { path: path.to_owned(), _file: file }),
+                Ok(_) => {}
+                Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    return Err(std::io::Error::new(ErrorKind::TimedOut, format!("{}: another run holds it", path.display())));
+                }
+                Err((_, errno)) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl Drop for ExclusiveLock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|mine| mine.ino() == now.ino()))
 }
 
 fn lock(mut file: File) -> std::io::Result<Flock<File>> {
@@ -94,6 +141,25 @@ mod tests {
         assert!(two.is_last());
         drop(two);
         assert!(!directory.path().join("x").exists());
+    }
+
+    #[test]
+    fn an_exclusive_lock_is_held_by_one_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("not/yet/there/x.lock");
+        let inside = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _lock = ExclusiveLock::take(&path).unwrap();
+                        assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What outlives a single step: files that runs of this program share.
 
+mod access;
 mod lock;
 mod netns_link;
 
-pub use lock::SharedLock;
+pub use access::Users;
+pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::NetnsLink;
 
 use std::path::PathBuf;

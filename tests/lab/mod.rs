@@ -106,15 +106,19 @@ impl Space {
         both.lines().map(|l| l.trim().to_owned()).filter(|l| !l.starts_with("fe80::/64")).collect()
     }
 
-    /// Everything that a test may want to find as it was before, a line each: links, addresses, routes. What the kernel
-    /// changes by itself and in its own time is left out: operational state, counters, timers, link-local addresses.
+    /// Everything that a test may want to find as it was before, a line each: links, addresses, routes, permanent
+    /// neighbours. What the kernel changes by itself and in its own time is left out: operational state, counters, timers,
+    /// link-local addresses.
     pub fn state(&self) -> Vec<String> {
         let mut lines = Vec::new();
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
-        let text =
-            self.sh("ip -j -d addr show; echo =; bridge -j vlan show; echo =; ip -4 route show table all; ip -6 route show table all");
+        let text = self
+            .sh("ip -j -d addr show; echo =; bridge -j vlan show; echo =; ip -4 route show table all; ip -6 route show table all; \
+             echo neighbours; ip neigh show nud permanent");
         let mut parts = text.splitn(3, "=\n");
         let (addrs, vlans, routes) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        let (routes, neighbours) = routes.split_once("neighbours\n").unwrap();
+        lines.extend(neighbours.lines().map(|n| format!("neigh {}", n.trim())));
         for link in serde_json::from_str::<Value>(addrs).unwrap().as_array().unwrap() {
             let up = link["flags"].as_array().unwrap().iter().any(|f| f == "UP");
             let kind = &link["linkinfo"]["info_kind"];

@@ -48,9 +48,14 @@ pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
 pub(super) fn has_usable(answer: &Answer, index: u32, ip: Ipv6Addr) -> bool {
     let Some(message) = address_message(answer) else { return false };
     let is_it = message.attributes.contains(&AddressAttribute::Address(IpAddr::V6(ip)));
-    let flags = message.attributes.iter().find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None });
-    let busy = flags.is_some_and(|f| f.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed));
+    let busy = address_flags(&message).intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
     message.header.index == index && is_it && !busy
+}
+
+/// All flags; kernels before 3.14 have only the header's.
+pub(super) fn address_flags(message: &AddressMessage) -> AddressFlags {
+    let all = message.attributes.iter().find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None });
+    all.unwrap_or_else(|| AddressFlags::from_bits_retain(message.header.flags.bits().into()))
 }
 
 /// An IPv6 address of that link, if the answer is one.
@@ -70,7 +75,7 @@ pub(super) fn ipv6(answer: &Answer, index: u32) -> Option<Ipv6Facts> {
     Some(Ipv6Facts { addr, usable, permanent: flags.contains(AddressFlags::Permanent) })
 }
 
-fn address_message(answer: &Answer) -> Option<AddressMessage> {
+pub(super) fn address_message(answer: &Answer) -> Option<AddressMessage> {
     if answer.kind == RTM_NEWADDR { AddressMessage::parse(&answer.raw).ok() } else { None }
 }
 
