@@ -209,7 +209,7 @@ impl Netlink {
         }
     }
 
-    /// Joins a multicast group (RTNLGRP_*, linux/rtnetlink.h). Such a socket is for [`Self::next_event`] only.
+    /// Joins a multicast group (RTNLGRP_*, linux/rtnetlink.h). Such a socket is for [`Self::drain`] only.
     ///
     /// # Errors
     /// When the kernel refuses.
