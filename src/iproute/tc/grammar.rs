@@ -1,6 +1,6 @@
 //! Reading tc's words: which word of a list is meant, and the values behind words.
 
-use super::clock::Clock;
+use super::clock::{Clock, LinkLayer};
 use super::units;
 use crate::iproute::{Words, WordsError, abbreviates};
 
@@ -90,6 +90,11 @@ pub fn rate(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> 
 pub fn rate32(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> Result<u32, WordsError> {
     let rate = rate(words, of, dev, ground)?;
     u32::try_from(rate).map_err(|_| WordsError::Bad(format!("{of}: the rate is to be less than 34gbit")))
+}
+
+/// What carries the packets.
+pub fn linklayer(words: &mut Words<'_>, of: &str) -> Result<LinkLayer, WordsError> {
+    read(words, of, "ethernet, atm or adsl", LinkLayer::parse)
 }
 
 /// A class, for `classid` and `flowid`.

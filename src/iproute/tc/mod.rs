@@ -3,6 +3,7 @@
 //! The same structures hold what the words ask for and what the kernel tells: values as the kernel counts them.
 
 pub mod action;
+pub mod bucket;
 pub mod class;
 pub mod clock;
 pub mod control;
