@@ -1,4 +1,7 @@
 //! Reading tc's words: which word of a list is meant, and the values behind words.
+//!
+//! # Errors
+//! Whatever reads a value fails when there is none, or when it is none of its kind; the error says what would be one.
 
 use super::clock::{Clock, LinkLayer};
 use super::units;
@@ -81,7 +84,7 @@ pub fn rate(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> 
     let part = units::percent(text).ok_or_else(|| words.bad(of, text, "a percentage like 30%, or a rate like 10mbit"))?;
     let speed =
         ground.speed(dev).ok_or_else(|| WordsError::Bad(format!("{of} {text}: the speed of {dev:?} is not known, so give {wanted}")))?;
-    // tc has six decimals here, in bits per second
+    // tc has six decimals here, in bits per second.
     let bits = part * speed as f64 * 1e6;
     Ok((bits / 8.0) as u64)
 }

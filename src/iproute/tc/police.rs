@@ -99,7 +99,7 @@ impl Typed {
         if doubled {
             return Err(twice(name));
         }
-        // a percentage has no device here, as with tc
+        // A percentage has no device here, as with tc.
         let rate = |words: &mut Words<'_>| rate(words, name, "", ground);
         let big = |words: &mut Words<'_>| read(words, name, "a number", |text| text.parse::<u64>().ok());
         match name {
@@ -153,7 +153,7 @@ impl Police {
         Ok(Self {
             index: typed.index,
             exceed,
-            // tc sends no 0, which is `ok`
+            // tc sends no 0, which is `ok`.
             conform: conform.filter(|control| *control != 0),
             rate: bucket.rate(),
             burst: if bucket.rate == 0 { 0 } else { clock.transmit(bucket.rate, bucket.burst.0) },

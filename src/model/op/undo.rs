@@ -21,19 +21,7 @@ impl Op {
                 vec![Self::DelLink { link: link.at.clone() }]
             }
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
-            Self::MovePhy { phy, wdev, from, to, before, others } => {
-                let mut ops = vec![Self::MovePhy {
-                    phy: phy.clone(),
-                    wdev: *wdev,
-                    from: to.clone(),
-                    to: from.clone(),
-                    before: None,
-                    others: others.clone(),
-                }];
-                ops.extend(before.iter().flat_map(|before| put_back(from, before)));
-                ops.extend(others.iter().filter(|_| before.is_some()).flat_map(|m| put_back(&LinkRef::host(&m.name), &m.before)));
-                ops
-            }
+            Self::MovePhy { .. } => self.undo_phy_move(),
             Self::RenameLink { link, name } => {
                 vec![Self::RenameLink { link: LinkRef { side: link.side, name: name.clone() }, name: link.name.clone() }]
             }
@@ -69,6 +57,16 @@ impl Op {
             | Self::DelNewRoute { .. }
             | Self::RestoreRoute { .. } => Vec::new(),
         }
+    }
+
+    /// The phy with all its interfaces back, then what the move took away from each.
+    fn undo_phy_move(&self) -> Vec<Self> {
+        let Self::MovePhy { phy, wdev, from, to, before, others } = self else { return Vec::new() };
+        let mut ops =
+            vec![Self::MovePhy { phy: phy.clone(), wdev: *wdev, from: to.clone(), to: from.clone(), before: None, others: others.clone() }];
+        ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+        ops.extend(others.iter().filter(|_| before.is_some()).flat_map(|m| put_back(&LinkRef::host(&m.name), &m.before)));
+        ops
     }
 
     /// Whether the error means that what the step is for is already so.
