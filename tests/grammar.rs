@@ -1,5 +1,5 @@
 //! No line of the original's grammar is without a test: parity/grammar.txt names each, and what shows it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "parity/case.rs"]
 #[allow(dead_code)]
