@@ -182,7 +182,8 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
 }
 
 /// A run that makes a bridge, or makes one filter VLANs, holds a lock for as long as it might take that back; runs that use
-/// the bridge meanwhile join it, and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock to join.
+/// the bridge meanwhile join it, and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock
+/// to join.
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
