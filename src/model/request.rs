@@ -154,9 +154,6 @@ impl AddrSpec {
     }
 
     /// Refuses a `-a` that contradicts the address.
-    ///
-    /// # Errors
-    /// When the families differ.
     pub fn check_family(&self, asked: Option<Family>) -> Result<(), InputError> {
         match (asked, self.family()) {
             (Some(asked), Some(is)) if asked != is => Err(InputError::FamilyMismatch { asked, is }),
