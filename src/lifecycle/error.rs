@@ -17,7 +17,7 @@ use crate::plan::{PlanError, hint};
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// A capability is missing.
-    #[error("{name} is missing: without it pipework cannot do what {what_for} (as root, all are there)")]
+    #[error("{name} is missing, which {what_for} (as root, all are there)")]
     Privilege {
         /// The capability.
         name: &'static str,

@@ -302,8 +302,16 @@ impl FromStr for IfAddr {
         let Some((ip, prefix)) = text.split_once('/') else {
             let guess = match text.parse::<IpAddr>() {
                 Ok(IpAddr::V6(_)) => 64,
-                _ => 24,
+                Ok(IpAddr::V4(_)) => 24,
+                Err(_) => {
+                    return Err(refuse(
+                        "give IP/PREFIX[@GATEWAY] like 192.168.1.10/24, 0/0 for none, or dhcp, dhcp:-f, dhcp6, slaac, udhcpc, dhclient, dhcpcd; the order is HOSTIF GUEST ADDR"
+                            .into(),
+                    ));
+                }
             };
+            return Err(InputError::NoPrefix { text: text.to_owned(), guess });
+        };
             return Err(InputError::NoPrefix { text: text.to_owned(), guess });
         };
         let address: IpAddr = ip.parse().map_err(|_| refuse(format!("{ip:?} is not an IPv4 or IPv6 address")))?;

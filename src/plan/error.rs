@@ -200,7 +200,7 @@ impl PlanError {
                 format!("choose another name with -i, or take {interface} away first (a later version changes it in place with --replace)")
             }
             Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
-            Self::HostLinkInUse { name, .. } => format!("choose another name with -l, or remove it: ip link del {name}"),
+            Self::HostLinkInUse { name, .. } => format!("choose another name with -l; `ip -d link show {name}` tells what has this one"),
             Self::ForeignVlanLink { name, .. } => format!("rename or remove {name}, or choose another VLAN"),
             Self::NicIsPort { nic, master, .. } => {
                 format!("attach to {master} itself if it is a bridge; with --direct-phys, --force takes {nic} all the same")
