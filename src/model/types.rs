@@ -312,8 +312,6 @@ impl FromStr for IfAddr {
             };
             return Err(InputError::NoPrefix { text: text.to_owned(), guess });
         };
-            return Err(InputError::NoPrefix { text: text.to_owned(), guess });
-        };
         let address: IpAddr = ip.parse().map_err(|_| refuse(format!("{ip:?} is not an IPv4 or IPv6 address")))?;
         // A leading zero is octal to `ip` and a plus sign an accident: neither is guessed at.
         let plain = !prefix.is_empty()
