@@ -1,5 +1,6 @@
 //! `--dhcp-dns`: the guest's resolv.conf, never the host's.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Child;
 
@@ -135,6 +136,32 @@ fn the_file_is_put_back_when_the_lease_is_given_back_unless_somebody_wrote_it_an
         assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
         assert!(guest.link("eth1").is_null());
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_link_that_goes_before_its_lease_is_kept_leaves_nothing_in_the_guests_file() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let file = lab.dir.path().join("resolv.conf");
+    std::fs::write(&file, "nameserver 192.0.2.1\n").unwrap();
+    let guest = lab.guest();
+    let mut child = with_file(&guest, &file);
+    // The command cannot tell that it is done, and so does not begin to keep the lease, until somebody reads.
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    writer.write_all(&vec![b' '; usize::try_from(size).unwrap()]).unwrap();
+    let words = ["br0", &format!("pid:{}", child.id()), "dhcp:-f", "--dhcp-dns", "--json"];
+    let mut kept = lab.program().args(words).stdout(writer).spawn().unwrap();
+    eventually("the file is written", || std::fs::read_to_string(&file).unwrap().contains("10.88.0.1"));
+    guest.sh("ip link del eth1");
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    assert_eq!(kept.wait().unwrap().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "nameserver 192.0.2.1\n");
     child.kill().unwrap();
     child.wait().unwrap();
 }
