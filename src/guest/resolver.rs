@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -70,8 +70,8 @@ pub struct Written {
 enum Before {
     /// The file, held open, and its text.
     Text(File, Vec<u8>),
-    /// Nothing: the directory that the new file is in, held open, and its path when it was made for it.
-    Nothing(OwnedFd, Option<PathBuf>),
+    /// Nothing: the directory that the new file is in, held open, and those that were made for it, the innermost first.
+    Nothing(OwnedFd, Vec<PathBuf>),
 }
 
 /// Where a guest's file is.
@@ -116,12 +116,14 @@ impl Written {
                 if now == self.text { replace(&mut file, &before) } else { Ok(()) }
             }
             Before::Nothing(directory, made) => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let file = openat(&directory, NAME, flags, Mode::empty()).map_err(|e| system(HOSTS.as_ref(), e))?;
-                if contents(&mut File::from(file))? != self.text {
+                let path = Path::new(HOSTS);
+                // The guest may have put a device there meanwhile: to open it might be enough to do harm.
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let found = File::from(openat(&directory, NAME, flags, Mode::empty()).map_err(|e| system(path, e))?);
+                if !found.metadata().is_ok_and(|m| m.is_file()) || contents(&mut reopened(&found, false, path)?)? != self.text {
                     return Ok(());
                 }
-                unlinkat(&directory, NAME, AtFlags::empty()).map_err(|e| system(HOSTS.as_ref(), e))?;
+                unlinkat(&directory, NAME, AtFlags::empty()).map_err(|e| system(path, e))?;
                 // Left when somebody else has put something there.
                 made.into_iter().for_each(|directory| drop(std::fs::remove_dir(directory)));
                 Ok(())
@@ -174,26 +176,29 @@ fn existing(root: &OwnedFd, id: &GuestId) -> Result<Option<(File, Vec<u8>)>, Res
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(ResolverError::NotOne { path: format!("{HOSTS} of {}", id.name) });
     }
-    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let mut file = File::options().read(true).write(true).open(again).map_err(|e| io(&path, &e))?;
+    let mut file = reopened(&found, true, &path)?;
     let text = contents(&mut file)?;
     Ok(Some((file, text)))
 }
 
+/// Opens in earnest what is held only (O_PATH, open(2)), which is known to be a file. A guest that has a lease on it (fcntl(2),
+/// F_SETLEASE) is not waited for.
+fn reopened(found: &File, write: bool, path: &Path) -> Result<File, ResolverError> {
+    let mut options = File::options();
+    options.read(true).write(write).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options.open(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|e| io(path, &e))
+}
+
 fn write_in_root(root: OwnedFd, id: &GuestId, text: &str) -> Result<Written, ResolverError> {
-    if let Some((mut file, before)) = existing(&root, id)? {
-        if let Err(error) = replace(&mut file, text.as_bytes()) {
-            let _ = replace(&mut file, &before);
-            return Err(error);
-        }
-        return Ok(Written { before: Before::Text(file, before), text: text.into() });
+    if let Some((file, before)) = existing(&root, id)? {
+        return rewrite(file, before, text);
     }
     let path = Path::new(HOSTS);
     let etc = open_below(&root, "etc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| system(path, e))?;
     // A link that leads nowhere is left alone.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
     let mut file = File::from(open_below(&etc, NAME, flags, Mode::from_raw_mode(0o644)).map_err(|e| system(path, e))?);
-    let written = Written { before: Before::Nothing(etc, None), text: text.into() };
+    let written = Written { before: Before::Nothing(etc, Vec::new()), text: text.into() };
     match replace(&mut file, text.as_bytes()) {
         Ok(()) => Ok(written),
         Err(error) => {
@@ -203,20 +208,47 @@ fn write_in_root(root: OwnedFd, id: &GuestId, text: &str) -> Result<Written, Res
     }
 }
 
+/// Puts a text in the place of the one that is there.
+fn rewrite(mut file: File, before: Vec<u8>, text: &str) -> Result<Written, ResolverError> {
+    if let Err(error) = replace(&mut file, text.as_bytes()) {
+        let _ = replace(&mut file, &before);
+        return Err(error);
+    }
+    Ok(Written { before: Before::Text(file, before), text: text.into() })
+}
+
 fn write_for_netns(directory: &Path, text: &str) -> Result<Written, ResolverError> {
     let path = directory.join(NAME);
-    if let Ok(mut file) = File::options().read(true).write(true).open(&path) {
-        let hosts = std::fs::metadata(HOSTS).map(|hosts| (hosts.dev(), hosts.ino())).ok();
-        if file.metadata().ok().map(|m| (m.dev(), m.ino())) == hosts {
-            return Err(ResolverError::Hosts { guest: path.display().to_string() });
-        }
-        let before = contents(&mut file)?;
-        replace(&mut file, text.as_bytes())?;
-        return Ok(Written { before: Before::Text(file, before), text: text.into() });
+    let found = match File::options().read(true).custom_flags(OFlags::PATH.bits().cast_signed()).open(&path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return create_for_netns(directory, text),
+        Err(error) => return Err(io(&path, &error)),
+    };
+    let metadata = found.metadata().map_err(|e| io(&path, &e))?;
+    let hosts = std::fs::metadata(HOSTS).map(|hosts| (hosts.dev(), hosts.ino()));
+    if hosts.is_ok_and(|hosts| hosts == (metadata.dev(), metadata.ino())) {
+        return Err(ResolverError::Hosts { guest: path.display().to_string() });
     }
-    let made = Some(directory.to_owned()).filter(|directory| !directory.exists());
-    std::fs::create_dir_all(directory).map_err(|e| io(directory, &e))?;
-    std::fs::write(&path, text).map_err(|e| io(&path, &e))?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err(ResolverError::NotOne { path: path.display().to_string() });
+    }
+    let mut file = reopened(&found, true, &path)?;
+    let before = contents(&mut file)?;
+    rewrite(file, before, text)
+}
+
+/// A new file, with the directories that it needs.
+fn create_for_netns(directory: &Path, text: &str) -> Result<Written, ResolverError> {
+    let path = directory.join(NAME);
+    let made: Vec<PathBuf> = directory.ancestors().take_while(|directory| !directory.exists()).map(Path::to_owned).collect();
+    let created = std::fs::create_dir_all(directory).and_then(|()| {
+        // A link that leads nowhere is left alone.
+        File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()).inspect_err(|_| drop(std::fs::remove_file(&path))))
+    });
+    if let Err(error) = created {
+        made.iter().for_each(|directory| drop(std::fs::remove_dir(directory)));
+        return Err(io(&path, &error));
+    }
     let held = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| system(directory, e))?;
     Ok(Written { before: Before::Nothing(held, made), text: text.into() })
 }
@@ -246,3 +278,7 @@ fn io(path: &Path, error: &std::io::Error) -> ResolverError {
         errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
     })
 }
+
+#[cfg(test)]
+#[path = "resolver_tests.rs"]
+mod tests;

@@ -90,12 +90,18 @@ impl Namespace {
         meanwhile: impl FnOnce() -> U,
     ) -> (Result<T, KernelError>, U) {
         let (ended, here) = std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
+            let inside = || {
                 self.enter()?;
                 work()
-            });
+            };
+            // Where there may be no more threads, Scope::spawn panics.
+            let thread = std::thread::Builder::new().spawn_scoped(scope, inside);
             let here = meanwhile();
-            (thread.join(), here)
+            (thread.map(|thread| thread.join()), here)
+        });
+        let ended = ended.unwrap_or_else(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+            Ok(Err(KernelError::Refused { errno, text: Some("starting a thread for the guest's namespace".into()) }))
         });
         let lost = |_| Err(KernelError::Garbled("a thread in the guest's namespace ended early".into()));
         (ended.unwrap_or_else(lost), here)

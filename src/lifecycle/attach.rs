@@ -51,9 +51,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// How long an address that somebody else gives is waited for: 30 s when nothing is said.
+    /// How long an address that somebody else gives is waited for: 30 s when nothing is said, and 136 years at most, so that
+    /// there is a time of day when it ends.
     pub fn dhcp_timeout(&self) -> Duration {
-        self.dhcp_timeout.unwrap_or(Duration::from_secs(30))
+        self.dhcp_timeout.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(u32::MAX.into()))
     }
 
     pub(super) fn pid_dir(&self) -> &Path {
@@ -314,5 +315,16 @@ impl Account<'_> {
             warnings,
             elapsed_us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_timeout_that_a_caller_can_name_is_a_time_and_no_panic() {
+        let options = Options { dhcp_timeout: Some(Duration::MAX), ..Options::default() };
+        assert!(Instant::now().checked_add(options.dhcp_timeout()).is_some());
     }
 }

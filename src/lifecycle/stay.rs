@@ -92,19 +92,29 @@ impl Stay {
     fn keep(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
         let Self { namespace, process, place, who, lease, granted, applied, link, signals } = self;
         let mut signals = signals.map_or_else(Signals::hold, Ok)?;
-        let mut sides = Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace: &namespace };
-        let mut keeper = Keeper {
-            client: Client::new(who.clone(), &namespace)?,
-            patience: Patience::new(&mut signals, &namespace, process.as_ref(), who.index)?,
-            guest: namespace.netlink()?,
-            system: System::new(&mut sides).with_bridge_check(|_| false),
-            place: &place,
-            lease,
-            granted,
-            applied: Some(applied),
-            tell,
-            watch,
+        let mut sides = match sides(&namespace) {
+            Ok(sides) => sides,
+            Err(error) => {
+                applied.undo_files();
+                return Err(error.into());
+            }
         };
+        let mut system = System::new(&mut sides).with_bridge_check(|_| false);
+        let (client, patience, guest) = match begin(&namespace, &who, process.as_ref(), &mut signals) {
+            Ok(begun) => begun,
+            // The guest or its link may have gone since the link was made; what was written for it has not.
+            Err(error) => {
+                let end = End::from_error(error);
+                if matches!(end, Ok(End::GuestEnded | End::LinkGone)) {
+                    applied.undo_files();
+                } else {
+                    applied.undo(&mut system, watch);
+                    take_away(link, system, &place, watch);
+                }
+                return end;
+            }
+        };
+        let mut keeper = Keeper { client, patience, guest, system, place: &place, lease, granted, applied: Some(applied), tell, watch };
         let end = End::from_error(keeper.keep());
         match (&end, keeper.applied.take()) {
             // The guest's namespace takes the rest with it; a file outlives it.
@@ -117,6 +127,30 @@ impl Stay {
         }
         end
     }
+}
+
+/// What the lease's steps are carried out on.
+fn sides(namespace: &Namespace) -> Result<Sides<'_>, KernelError> {
+    Ok(Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace })
+}
+
+/// A client that has a lease, what it waits with, and a way to look at the guest.
+fn begin<'a>(
+    namespace: &'a Namespace,
+    who: &Who,
+    process: Option<&'a OwnedFd>,
+    signals: &'a mut Signals,
+) -> Result<(Client<'a>, Patience<'a>, Netlink), LeaseError> {
+    let client = Client::new(who.clone(), namespace)?;
+    Ok((client, Patience::new(signals, namespace, process, who.index)?, namespace.netlink()?))
+}
+
+/// Takes the link away that the lease was for.
+fn take_away(link: Done, system: System<'_>, place: &Place, watch: &mut dyn FnMut(Event<'_>)) {
+    // The bridge may be wanted by others meanwhile: it stays.
+    let mut database = Database::at(place.ovsdb.as_deref()).unwrap_or_default();
+    let mut machine = Machine::new(system, &mut database).with_bridge_check(|_| false);
+    let _ = link.undo(&mut machine, watch);
 }
 
 struct Keeper<'a, 'b> {
@@ -238,9 +272,6 @@ impl Keeper<'_, '_> {
             let _ = self.client.release(&self.lease);
         }
         self.take_back();
-        // The bridge may be wanted by others meanwhile: it stays.
-        let mut database = Database::at(self.place.ovsdb.as_deref()).unwrap_or_default();
-        let mut machine = Machine::new(self.system, &mut database).with_bridge_check(|_| false);
-        let _ = link.undo(&mut machine, self.watch);
+        take_away(link, self.system, self.place, self.watch);
     }
 }

@@ -106,6 +106,8 @@ const OPTIONS: [(&str, u8); 26] = [
     ("wpad", 252),
 ];
 
+/// udhcpc's own number of tries, after which `-n` gives up.
+const UDHCPC_TRIES: u32 = 3;
 /// Options whose value is text, so that it needs no hexadecimal.
 const TEXT: [u8; 9] = [12, 14, 15, 17, 40, 66, 67, 100, 101];
 /// Options that the protocol itself fills in (RFC 2132, section 9), and those that are none.
@@ -163,6 +165,9 @@ impl FromStr for ClientWords {
         let mut rest = words.split_whitespace();
         while let Some(word) = rest.next() {
             take(&mut parsed, word, &mut rest).map_err(refuse)?;
+        }
+        if parsed.now {
+            parsed.tries.get_or_insert(UDHCPC_TRIES);
         }
         Ok(parsed)
     }
@@ -278,6 +283,12 @@ mod tests {
         assert_eq!((words.ask, words.send), (vec![26, 43], vec![(61, vec![1, 0xaa])]));
         assert!("-f".parse::<ClientWords>().unwrap().stays());
         assert_eq!("".parse::<ClientWords>().unwrap(), ClientWords::default());
+    }
+
+    #[test]
+    fn to_give_up_after_all_tries_there_is_a_number_of_tries() {
+        let tries = |words: &str| words.parse::<ClientWords>().unwrap().tries;
+        assert_eq!((tries("-n"), tries("-n -t 7"), tries("-T 2")), (Some(3), Some(7), None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `--dhcp-dns`: the guest's resolv.conf, never the host's.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Child;
 
@@ -16,10 +17,26 @@ fn dns_server(lab: &Lab) -> Server {
     Server::dnsmasq(lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"])
 }
 
+/// A process that ends with this, also when a test fails.
+struct Process(Child);
+
+impl Process {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A process of the guest with a resolv.conf of its own, mounted as an engine does it.
-fn with_file(guest: &Space, file: &Path) -> Child {
+fn with_file(guest: &Space, file: &Path) -> Process {
     let line = format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && exec sleep 1000", file.display());
-    let child = guest.command("unshare").args(["--mount", "--", "sh", "-c", &line]).spawn().unwrap();
+    let child = Process(guest.command("unshare").args(["--mount", "--", "sh", "-c", &line]).spawn().unwrap());
     let own = format!("/proc/{}/root/etc/resolv.conf", child.id());
     eventually("the guest has a file of its own", || std::fs::read(&own).is_ok_and(|text| text == std::fs::read(file).unwrap()));
     child
@@ -37,15 +54,13 @@ fn the_dns_servers_go_into_the_guests_own_file_and_only_when_asked() {
     let file = lab.dir.path().join("resolv.conf");
     std::fs::write(&file, "nameserver 192.0.2.1 # a longer line than the one that comes\n".repeat(9)).unwrap();
     let guest = lab.guest();
-    let mut child = with_file(&guest, &file);
+    let child = with_file(&guest, &file);
     let untouched = std::fs::read_to_string(&file).unwrap();
     lab.ok(&format!("br0 -i eth2 pid:{} dhcp", child.id()));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), untouched);
     lab.ok(&format!("br0 --dhcp-dns pid:{} dhcp", child.id()));
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(text, "# by pipework, from DHCP\nsearch lab.example b.example\nnameserver 10.88.0.1\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert_eq!(host_file(), before);
 }
 
@@ -81,11 +96,9 @@ fn a_guests_link_to_a_file_of_the_host_stays_within_the_guest() {
     let made = std::process::Command::new("sh").args(["-ec", shell, "sh"]).args([&root, &victim]).status().unwrap();
     assert!(made.success());
     let guest = lab.guest();
-    let mut child = guest.command("chroot").arg(&root).args(["/bin/busybox", "sleep", "1000"]).spawn().unwrap();
+    let child = Process(guest.command("chroot").arg(&root).args(["/bin/busybox", "sleep", "1000"]).spawn().unwrap());
     eventually("the guest has its root", || std::fs::read_link(format!("/proc/{}/root", child.id())).is_ok_and(|r| r == root));
     lab.ok(&format!("br0 --dhcp-dns pid:{} dhcp", child.id()));
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious\n");
     let inside = root.join(victim.strip_prefix("/").unwrap());
     assert!(std::fs::read_to_string(inside).unwrap().contains("nameserver 10.88.0.1"));
@@ -127,7 +140,7 @@ fn the_file_is_put_back_when_the_lease_is_given_back_unless_somebody_wrote_it_an
     let file = lab.dir.path().join("resolv.conf");
     let guest = lab.guest();
     std::fs::write(&file, "nameserver 192.0.2.1\n").unwrap();
-    let mut child = with_file(&guest, &file);
+    let child = with_file(&guest, &file);
     for (meanwhile, after) in [(None, "nameserver 192.0.2.1\n"), (Some("nameserver 192.0.2.7\n"), "nameserver 192.0.2.7\n")] {
         let words = ["br0", &format!("pid:{}", child.id()), "dhcp:-f", "--dhcp-dns"];
         let mut kept = lab.program().args(words).spawn().unwrap();
@@ -140,6 +153,28 @@ fn the_file_is_put_back_when_the_lease_is_given_back_unless_somebody_wrote_it_an
         assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
         assert!(guest.link("eth1").is_null());
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+#[test]
+fn a_link_that_goes_before_its_lease_is_kept_leaves_nothing_in_the_guests_file() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let file = lab.dir.path().join("resolv.conf");
+    std::fs::write(&file, "nameserver 192.0.2.1\n").unwrap();
+    let guest = lab.guest();
+    let child = with_file(&guest, &file);
+    // The command cannot tell that it is done, and so does not begin to keep the lease, until somebody reads.
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    writer.write_all(&vec![b' '; usize::try_from(size).unwrap()]).unwrap();
+    let words = ["br0", &format!("pid:{}", child.id()), "dhcp:-f", "--dhcp-dns", "--json"];
+    let mut kept = lab.program().args(words).stdout(writer).spawn().unwrap();
+    eventually("the file is written", || std::fs::read_to_string(&file).unwrap().contains("10.88.0.1"));
+    guest.sh("ip link del eth1");
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    assert_eq!(kept.wait().unwrap().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "nameserver 192.0.2.1\n");
 }

@@ -13,6 +13,8 @@ use crate::model::types::{IfAddr, MacAddr, check_unicast};
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// Length of what stands before the options, with the magic.
 const HEADER: usize = 240;
+/// More servers of a kind than any resolver asks (resolv.conf(5): 3). A frame may have thousands.
+pub(super) const MOST_SERVERS: usize = 32;
 /// Shorter ones are dropped by BOOTP relays (RFC 1542, section 2.1).
 const SHORTEST: usize = 300;
 const BROADCAST_FLAG: u16 = 0x8000;
@@ -160,7 +162,7 @@ impl Message {
     fn addrs(&self, code: u8) -> Vec<Ipv4Addr> {
         let bytes = self.options.get(&code).map(Vec::as_slice).unwrap_or_default();
         let all = bytes.chunks_exact(4).map(|c| Ipv4Addr::new(c[0], c[1], c[2], c[3]));
-        all.filter(|ip| check_unicast((*ip).into()).is_ok()).collect()
+        all.filter(|ip| check_unicast((*ip).into()).is_ok()).take(MOST_SERVERS).collect()
     }
 
     fn text(&self, code: u8) -> Option<String> {

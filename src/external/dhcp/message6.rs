@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::message::MOST_SERVERS;
 use super::names;
 use crate::model::lease::{FOREVER, Lease, Lifetime};
 use crate::model::types::{IfAddr, check_unicast};
@@ -115,7 +116,7 @@ impl Message6 {
             rebind: t2,
             routes: Vec::new(),
             mtu: None,
-            dns: dns.collect(),
+            dns: dns.take(MOST_SERVERS).collect(),
             domain: None,
             search: self.option(SEARCH).map(names::decode_list).unwrap_or_default(),
             ntp: Vec::new(),

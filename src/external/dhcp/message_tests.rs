@@ -86,6 +86,14 @@ fn long_options_are_joined_and_those_in_other_fields_are_found() {
 }
 
 #[test]
+fn a_thousand_dns_servers_make_a_file_that_a_guest_can_have() {
+    let many: Vec<u8> = (0..1000u16).flat_map(|n| [10, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]).collect();
+    let parts: Vec<(u8, &[u8])> = many.chunks(252).map(|part| (DNS, part)).collect();
+    let lease = leased(&parts).unwrap();
+    assert_eq!((lease.dns.len(), lease.dns[0].to_string().as_str()), (MOST_SERVERS, "10.1.0.0"));
+}
+
+#[test]
 fn names_with_line_ends_never_reach_a_file() {
     let lease = leased(&[(DNS, &[10, 0, 0, 1]), (DOMAIN, b"a\nnameserver 6.6.6.6"), (SEARCH, b"\x03a b\x00\x01c\x00")]).unwrap();
     assert_eq!(lease.resolv_conf().unwrap(), "# by pipework, from DHCP\nsearch c\nnameserver 10.0.0.1\n");

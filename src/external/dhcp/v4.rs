@@ -156,7 +156,7 @@ impl<'a> Client<'a> {
                 return Ok(Some(offer));
             }
             tries += 1;
-            if self.who.words.tries.is_some_and(|most| tries % most == 0) {
+            if self.who.words.tries.is_some_and(|most| tries % most.max(1) == 0) {
                 if self.who.words.now {
                     break;
                 }

@@ -1,4 +1,5 @@
-//! The DHCPv6 client (RFC 8415): solicit and request one address, release it.
+//! The DHCPv6 client (RFC 8415): solicit and request one address. It is not given back: it stays with the
+//! link, as nobody stays to do it.
 
 use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
