@@ -4,8 +4,9 @@
 
 mod lab;
 
-use lab::inside::every_step_rolls_back;
+use lab::inside::{every_step_rolls_back, request, there_and_back};
 use lab::{Lab, has_kind, no_root, skip};
+use pipework::plan::Birth;
 use serde_json::Value;
 
 const NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up";
@@ -154,6 +155,24 @@ fn every_step_with_a_vlan_rolls_back() {
         "{NIC}; ip link set nic0 up; ip link add link nic0 name nic0.10 type vlan id 10; ip link set nic0.10 up; ip addr add 10.7.7.7/24 dev nic0.10"
     );
     every_step_rolls_back("--direct-phys nic0 10.1.1.2/24 @10", &child, "true");
+}
+
+#[test]
+fn a_vlan_child_that_was_made_stays_when_another_guest_came_to_lie_on_it() {
+    if cannot("vlan") {
+        return;
+    }
+    let lab = Lab::new();
+    let (guest, other) = (lab.guest(), lab.guest());
+    lab.host.sh(NIC);
+    let request = request("nic0 10.1.1.2/24 @10", &guest);
+    there_and_back(&lab.host, &request, Birth::Guest, || lab.ok(&format!("nic0 pid:{} 10.1.1.3/24 @10", other.pid())));
+    assert_eq!(guest.link("eth1"), Value::Null);
+    assert_eq!(other.link("eth1")["operstate"], "UP", "it went with the child, or is cut off");
+    other.sh("ip link del eth1");
+    lab.host.sh("ip link del nic0.10");
+    there_and_back(&lab.host, &request, Birth::Guest, || assert_eq!(lab.host.link("nic0.10")["link"], "nic0"));
+    assert_eq!(lab.host.link("nic0.10"), Value::Null, "nobody is left who needs it");
 }
 
 #[test]

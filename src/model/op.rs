@@ -105,6 +105,11 @@ pub enum Op {
         /// MTU in bytes.
         mtu: u32,
     },
+    /// Removes a VLAN child of a NIC unless a link lies on it.
+    DelUnusedVlan {
+        /// Its name.
+        name: IfName,
+    },
     /// Makes a macvlan, macvtap or ipvlan.
     AddShared {
         /// The NIC, on the host.
@@ -209,7 +214,7 @@ pub enum Op {
         /// Which link.
         link: LinkRef,
     },
-    /// Sets a link down.
+    /// Sets a link down; one of the host's stays up while another that is up, or a guest's, lies on it.
     SetDown {
         /// Which link.
         link: LinkRef,
@@ -363,7 +368,7 @@ impl Op {
             Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
             Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
-            Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
+            Self::AddVlan { name, .. } => vec![Self::DelUnusedVlan { name: name.clone() }],
             Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
             Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
             Self::DelPortVlan { port, vlan } => vec![Self::AddPortVlan { port: port.clone(), vlan: *vlan }],
@@ -406,6 +411,7 @@ impl Op {
             // A sysctl of a link that goes with the link, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
             | Self::DelUnusedShim { .. }
+            | Self::DelUnusedVlan { .. }
             | Self::AcceptRouter { .. }
             | Self::DelUnusedBridge { .. }
             | Self::DelUnusedOvsBridge { .. }
@@ -436,7 +442,9 @@ impl Op {
             Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
                 errno == Errno::ENODEV
             }
-            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } => errno == Errno::ENODEV,
+            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } | Self::DelUnusedVlan { .. } => errno == Errno::ENODEV,
+            // A link of the host's that was to make room has gone by itself, or is deleted for good: the name is free.
+            Self::RenameLink { link, .. } => link.side == Side::Host && errno == Errno::ENODEV,
             Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
@@ -449,6 +457,7 @@ impl Op {
     pub fn side(&self) -> Side {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
+            Self::DelUnusedVlan { .. } => Side::Host,
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
@@ -492,6 +501,7 @@ impl Op {
             Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
             Self::DelPortVlan { port, vlan } => format!("take VLAN {vlan} from {port}"),
             Self::AddVlan { name, parent, vlan, .. } => format!("make {name}, {vlan} of {parent}"),
+            Self::DelUnusedVlan { name } => format!("remove {name}"),
             Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
             Self::AddDummy { link } => format!("make dummy {}", link.at),

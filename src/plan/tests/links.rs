@@ -242,3 +242,23 @@ fn on_wifi_a_macvlan_is_warned_of_and_an_ipvlan_is_not() {
     assert!(!warned(&sharing("wlan0 0/0", ipvlan("l2"))));
     assert!(!warned(&AttachRequest { direct_phys: true, ..request("wlan0 0/0") }));
 }
+
+#[test]
+fn a_nic_on_open_vswitch_is_refused_with_the_bridge_that_the_database_names() {
+    let mut facts = with_host(LinkFacts { master: Some(9), ..link(2, "eth0", LinkKind::Device) });
+    facts.host.master = Some(link(9, "ovs-system", LinkKind::OpenVswitch));
+    let error = plan(&request("eth0 0/0"), &facts, Birth::Guest).unwrap_err();
+    assert!(error.hint().unwrap().contains("ovs-vsctl iface-to-br eth0"), "{error}");
+    let port = OvsPort {
+        name: "eth0".into(),
+        bridge: Some("br-lan".into()),
+        vlans: OvsVlans::default(),
+        ids: std::collections::BTreeMap::new(),
+        uuid: String::new(),
+        raw: String::new(),
+    };
+    facts.host.ovs = Some(OvsFacts { bridge: None, port: Some(port) });
+    let error = plan(&request("eth0 0/0"), &facts, Birth::Guest).unwrap_err();
+    assert!(error.to_string().contains("eth0 is a port of br-lan"), "{error}");
+    assert!(error.hint().unwrap().contains("attach to br-lan"), "{error}");
+}
