@@ -155,6 +155,8 @@ fn every_step_with_a_vlan_rolls_back() {
         "{NIC}; ip link set nic0 up; ip link add link nic0 name nic0.10 type vlan id 10; ip link set nic0.10 up; ip addr add 10.7.7.7/24 dev nic0.10"
     );
     every_step_rolls_back("--direct-phys nic0 10.1.1.2/24 @10", &child, "true");
+    // Another VLAN child goes up, and down again, with the NIC.
+    every_step_rolls_back("nic0 10.1.1.2/24 @10", &format!("{NIC}; ip link add link nic0 name nic0.20 type vlan id 20"), "true");
 }
 
 #[test]

@@ -19,23 +19,43 @@ use crate::model::facts::{LinkFacts, LinkKind, Sibling};
 /// Where ip-netns(8) and engines keep namespaces by name.
 const NAMED: [&str; 3] = ["/run/netns", "/run/docker/netns", "/run/podman/netns"];
 
+/// A link that lies on another.
+pub(super) struct Above {
+    pub(super) link: LinkFacts,
+    /// Whether it is in the same namespace.
+    here: bool,
+}
+
 /// The links that share the link of that index in the namespace `home`, wherever they are.
 pub(super) fn of(host: &mut Netlink, home: &Namespace, index: u32) -> Result<Vec<Sibling>, KernelError> {
-    Ok(on(host, home, index)?.into_iter().filter_map(sibling).collect())
+    Ok(on(host, home, index)?.into_iter().filter_map(|above| sibling(above.link)).collect())
+}
+
+/// Whether a link that is up needs the link of that index. A VLAN child alone does not: the kernel sets it up and down with
+/// its NIC (vlan_device_event, net/8021q/vlan.c).
+pub(super) fn is_relied_on(host: &mut Netlink, home: &Namespace, index: u32) -> Result<bool, KernelError> {
+    for Above { link, here } in on(host, home, index)?.into_iter().filter(|above| above.link.up) {
+        let is_child = here && matches!(link.kind, LinkKind::Vlan { .. });
+        if !is_child || is_relied_on(host, home, link.index)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// All links that lie on the link of that index in the namespace `home`, wherever they are.
-pub(super) fn on(host: &mut Netlink, home: &Namespace, index: u32) -> Result<Vec<LinkFacts>, KernelError> {
+pub(super) fn on(host: &mut Netlink, home: &Namespace, index: u32) -> Result<Vec<Above>, KernelError> {
     // A veth's IFLA_LINK is its other end, which is no parent.
     let is_on = |link: &LinkFacts| link.link == Some(index) && link.kind != LinkKind::Veth;
     let here = links(host)?.into_iter().filter(|(link, elsewhere)| elsewhere.is_none() && is_on(link) && link.index != index);
-    let mut all: Vec<LinkFacts> = here.map(|(link, _)| link).collect();
+    let mut all: Vec<Above> = here.map(|(link, _)| Above { link, here: true }).collect();
     let mut seen = BTreeSet::from([home.inode()]);
     for file in files() {
         // It may have gone, or be none of ours to enter.
         let Ok(namespace) = Namespace::open(&file) else { continue };
         if seen.insert(namespace.inode()) {
-            all.extend(namespace.inside(|| inside(home, is_on)).unwrap_or_default());
+            let found = namespace.inside(|| inside(home, is_on)).unwrap_or_default();
+            all.extend(found.into_iter().map(|link| Above { link, here: false }));
         }
     }
     Ok(all)

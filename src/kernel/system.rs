@@ -215,7 +215,7 @@ impl<'a> System<'a> {
     fn set_down(&mut self, link: &LinkRef) -> Result<(), KernelError> {
         if link.side == Side::Host {
             let index = self.index(link)?;
-            if siblings::on(self.host, self.home, index)?.iter().any(|above| above.up) {
+            if siblings::is_relied_on(self.host, self.home, index)? {
                 return Ok(());
             }
         }
