@@ -178,6 +178,26 @@ fn a_vlan_child_that_was_made_stays_when_another_guest_came_to_lie_on_it() {
 }
 
 #[test]
+fn many_at_once_that_all_make_the_vlan_child_end_well() {
+    if cannot("vlan") {
+        return;
+    }
+    let lab = Lab::new();
+    lab.host.sh(NIC);
+    let guests: Vec<_> = (0..6).map(|_| lab.guest()).collect();
+    let start = |(n, guest): (usize, &lab::Space)| {
+        let line = format!("nic0 pid:{} 10.1.1.{}/24 @10", guest.pid(), n + 2);
+        lab.program().args(line.split(' ')).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let running: Vec<_> = guests.iter().enumerate().map(start).collect();
+    for child in running {
+        let ran: lab::Ran = child.wait_with_output().unwrap().into();
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    }
+    assert!(guests.iter().all(|guest| guest.link("eth1")["operstate"] == "UP"));
+}
+
+#[test]
 fn every_step_with_a_dummy_rolls_back() {
     if cannot("dummy") {
         return;
