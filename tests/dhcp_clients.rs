@@ -6,11 +6,10 @@ mod lab;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use lab::contrary::{ACK, Contrary, NAK, OFFER, USUAL, answer};
 use lab::dhcp::Server;
-use lab::{Lab, Ran, Space, assert_same, both, no_root, skip};
+use lab::{Lab, Ran, Space, assert_same, both, eventually, no_root, skip};
 
 const CLIENTS: [&str; 3] = ["udhcpc", "dhclient", "dhcpcd"];
 const SERVER: [u8; 4] = [10, 88, 0, 1];
@@ -65,16 +64,6 @@ fn read_pid(path: &Path) -> u32 {
 
 fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// Waits for as long as a busy machine may need.
-#[track_caller]
-fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(45);
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Runs the same for each client at the same time: they mostly wait.

@@ -4,11 +4,10 @@
 mod lab;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use lab::dhcp::Server;
 use lab::engine::{Engine, no_engine};
-use lab::{Lab, Ran, assert_same, skip};
+use lab::{Lab, Ran, assert_same, eventually, skip};
 
 #[must_use]
 fn cannot() -> bool {
@@ -19,16 +18,6 @@ fn cannot() -> bool {
 fn dnsmasq(lab: &Lab) -> Server {
     let range = "--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h";
     Server::dnsmasq(lab, "br0", "10.88.0.1/24", &[range, "--dhcp-option=3,10.88.0.1"])
-}
-
-/// Waits for as long as a busy machine may need.
-#[track_caller]
-fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(45);
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// A private engine, with an image `client` that has busybox's client and its script.

@@ -107,7 +107,7 @@ fn a_percentage_of_a_rate_is_of_the_links_speed_as_with_tc() {
         let words = |kind: &str| format!("qdisc replace dev eth0 root {kind} rate {percent} burst 100kb latency 5ms");
         lab.ok(&format!("tc pid:{} {}", guest.pid(), words("tbf")));
         let ours = guest.sh("tc -d qdisc show dev eth0");
-        // tc reads the speed in sysfs, which shows the links of where it was mounted
+        // tc reads the speed in sysfs, which shows the links of where it was mounted.
         guest.sh(&format!("tc qdisc del dev eth0 root; unshare --mount sh -ec 'mount -t sysfs sys /sys; tc {}'", words("tbf")));
         let number = |text: &str| text.split_whitespace().skip(3).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(number(&ours), number(&guest.sh("tc -d qdisc show dev eth0")), "{percent}");

@@ -30,7 +30,7 @@ pub struct AttachArgs {
     /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac, udhcpc[-f], dhclient[-f], dhcpcd[-f], dhcp-container
     #[arg(value_name = "ADDR")]
     addr: String,
-    /// MAC address, or U:<any string> to make one of, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
+    /// MAC address, or U:STRING to make one of any string, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
     #[arg(value_name = "[MAC][@VLAN]")]
     mac_and_tag: Option<String>,
     /// Name of the interface in the guest [default: eth1; on InfiniBand ib0]

@@ -31,17 +31,25 @@ const EXAMPLES: &str = "Examples:
   pipework br1 web 192.168.1.10/24@192.168.1.1    and the default route
   pipework br1 -i eth2 -l hostapp1 web fd00::2/64 other names, IPv6
   pipework eth0 web 192.168.1.10/24 @10           a macvlan on VLAN 10 of a NIC
+  pipework br1 web 192.168.1.10/24 @10,20-30      a bridge's VLANs: 10 untagged, 20 to 30 tagged
   pipework eth0 web 192.168.1.10/24 U:web1        a MAC address made of a string
+  pipework --host-access eth0 web 192.168.1.10/24 a macvlan guest that this host reaches, too
+  pipework br1 web dhcp                           address and routes from a DHCP server
+  pipework br1 web dhcp:-f                        stay and renew the lease
+  pipework ovs1 web 192.168.1.10/24 @10           Open vSwitch, VLAN 10
   pipework --direct-phys mac:00:f3:15:4a:42:c8 web 0/0    the NIC itself, no address
   pipework dummy web 192.168.21.101/24            an interface that leads nowhere
   pipework br1 netns:lab 10.0.0.1/24              a guest without an engine
   pipework --dry-run br1 web 192.168.1.10/24      the same as `ip` commands, nothing done
+  pipework route web add 10.9.0.0/16 via 192.168.1.9      what ip route, ip rule and tc do,
+  pipework tc web qdisc add dev eth1 root netem delay 9ms in the container and without them
   pipework --wait -i eth1                         in the container: until eth1 is up
 
 Guests: a name, an ID or its beginning (Docker, Podman, LXC, systemd-nspawn), docker:NAME,
 podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path.
 
-Exit status: 0 done, or already so; 1 not done, and nothing changed.";
+Exit status: 0 done, or already so; 1 not done, and nothing changed. For route, rule and tc also
+2: the kernel refuses; or that of the installed ip or tc, where one had to do it.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

@@ -81,6 +81,9 @@ impl Namespace {
 
     /// As [`Self::inside`], with something to do here at the same time: a thread needs longer to begin than most questions
     /// to the kernel need for their answer.
+    ///
+    /// # Errors
+    /// Those of the work, or when the namespace cannot be entered; what is done here is done all the same.
     pub fn inside_while<T: Send, U>(
         &self,
         work: impl FnOnce() -> Result<T, KernelError> + Send,

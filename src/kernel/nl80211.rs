@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use super::observe::nic_before;
 use super::system::link_at;
-use super::wire::{Answer, Netlink, attributes};
+use super::wire::{Answer, Netlink, attributes, put_attribute};
 use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
 use crate::model::phy::{Phy, PhyFacts, PhyMember};
@@ -17,8 +17,6 @@ const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 /// `struct genlmsghdr`: command, version, two bytes that mean nothing.
 const HEADER: usize = 4;
-/// `struct nlattr`, linux/netlink.h: length and kind.
-const ATTRIBUTE: usize = 4;
 
 // linux/nl80211.h
 const GET_WIPHY: u8 = 1;
@@ -119,11 +117,7 @@ fn wifi_link(answer: &Answer) -> Option<WifiLink> {
 fn message(command: u8, with: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = vec![command, 0, 0, 0];
     for (kind, value) in with {
-        let length = u16::try_from(ATTRIBUTE + value.len()).unwrap_or(u16::MAX);
-        bytes.extend(length.to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        put_attribute(&mut bytes, *kind, value);
     }
     bytes
 }

@@ -209,7 +209,7 @@ impl Netlink {
         }
     }
 
-    /// Joins a multicast group (RTNLGRP_*, linux/rtnetlink.h). Such a socket is for [`Self::next_event`] only.
+    /// Joins a multicast group (RTNLGRP_*, linux/rtnetlink.h). Such a socket is for [`Self::drain`] only.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -295,6 +295,16 @@ fn ext_ack_text(tlvs: &[u8]) -> Option<String> {
     let (_, value) = attributes(tlvs).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
     let text = value.split(|b| *b == 0).next().unwrap_or_default();
     Some(String::from_utf8_lossy(text).trim_end_matches('.').to_owned())
+}
+
+/// Writes an attribute behind what is there, padded (struct nlattr, linux/netlink.h). One that is too long for its length
+/// field does not fit into a message either, and is refused by the kernel.
+pub(super) fn put_attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
 /// Kinds and values of attributes (struct nlattr, linux/netlink.h). The walk ends where they stop making sense.

@@ -181,8 +181,9 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
     Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
 }
 
-/// A run that makes a bridge, or makes one filter VLANs, holds a lock for as long as it might take that back; runs that use the bridge meanwhile join it,
-/// and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock to join.
+/// A run that makes a bridge, or makes one filter VLANs, holds a lock for as long as it might take that back; runs that use
+/// the bridge meanwhile join it, and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock
+/// to join.
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));

@@ -72,6 +72,9 @@ impl MacAddr {
 
     /// The address the original pipework makes of `U:<text>`: `02:` and the first five bytes of the
     /// MD5 of the text and a newline. White space is folded as its unquoted `echo` does.
+    ///
+    /// # Errors
+    /// When there is nothing but white space.
     pub fn from_unique(text: &str) -> Result<Self, InputError> {
         let words: Vec<&str> = text.split([' ', '\t', '\n']).filter(|w| !w.is_empty()).collect();
         if words.is_empty() {
@@ -170,16 +173,25 @@ pub struct Tag(String);
 
 impl Tag {
     /// The tag as one VLAN identifier.
+    ///
+    /// # Errors
+    /// When it is none.
     pub fn vlan(&self) -> Result<VlanId, InputError> {
         self.0.parse()
     }
 
     /// The tag as a partition key.
+    ///
+    /// # Errors
+    /// When it is none.
     pub fn pkey(&self) -> Result<Pkey, InputError> {
         self.0.parse()
     }
 
     /// The tag as the VLANs of a switch port: `10`, `10,20-30` or `,20-30`.
+    ///
+    /// # Errors
+    /// When it is none.
     pub fn port(&self) -> Result<PortVlans, InputError> {
         self.0.parse()
     }

@@ -11,6 +11,11 @@ fn host_file() -> Option<Vec<u8>> {
     std::fs::read("/etc/resolv.conf").ok()
 }
 
+/// A server that names itself for DNS.
+fn dns_server(lab: &Lab) -> Server {
+    Server::dnsmasq(lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"])
+}
+
 /// A process of the guest with a resolv.conf of its own, mounted as an engine does it.
 fn with_file(guest: &Space, file: &Path) -> Child {
     let line = format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && exec sleep 1000", file.display());
@@ -51,7 +56,7 @@ fn the_hosts_own_resolv_conf_is_refused_whatever_way_leads_to_it() {
     }
     let before = host_file();
     let lab = Lab::new();
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let _server = dns_server(&lab);
     let guest = lab.guest();
     let state = both(&lab, &guest);
     lab.fails(&format!("br0 --dhcp-dns pid:{} dhcp", guest.pid()), "this host's own");
@@ -67,7 +72,7 @@ fn a_guests_link_to_a_file_of_the_host_stays_within_the_guest() {
         return;
     }
     let lab = Lab::new();
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let _server = dns_server(&lab);
     let victim = lab.dir.path().join("victim");
     std::fs::write(&victim, "precious\n").unwrap();
     let root = lab.dir.path().join("root");
@@ -93,7 +98,7 @@ fn a_namespace_with_a_name_has_its_file_where_ip_netns_looks_for_it() {
     }
     let before = host_file();
     let lab = Lab::new();
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let _server = dns_server(&lab);
     let guest = lab.guest();
     // Names and files in a mount namespace of the test's own.
     let line = format!(
@@ -118,7 +123,7 @@ fn the_file_is_put_back_when_the_lease_is_given_back_unless_somebody_wrote_it_an
         return;
     }
     let lab = Lab::new();
-    let _server = Server::dnsmasq(&lab, "br0", SERVER, &[RANGE, "--dhcp-option=6,10.88.0.1"]);
+    let _server = dns_server(&lab);
     let file = lab.dir.path().join("resolv.conf");
     let guest = lab.guest();
     std::fs::write(&file, "nameserver 192.0.2.1\n").unwrap();

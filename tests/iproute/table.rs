@@ -180,7 +180,7 @@ impl Twins {
         if (ours.code == Some(0)) == fails {
             all.push(format!("{shown}: exit status {:?}, {}", ours.code, ours.err.trim_end()));
         }
-        // tc tells by its status who refused: 2 is the kernel
+        // tc tells by its status who refused: 2 is the kernel.
         if words[0] == "tc" && (ours.code == Some(2)) != (theirs.code == Some(2)) {
             all.push(format!("{shown}: exit status {:?} instead of {:?}: {} {}", ours.code, theirs.code, ours.err, theirs.err));
         }

@@ -274,9 +274,10 @@ pub fn settled(spaces: &[&Space], state: impl Fn() -> Vec<String>) -> Vec<String
     }
 }
 
-/// Waits until something is so, for at most twenty seconds: the machine may be busy.
+/// Waits until something is so, for at most 45 seconds: the machine may be busy.
+#[track_caller]
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(45);
     while !so() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));

@@ -1,6 +1,6 @@
 //! A DHCP client that is installed on the host, run in a guest's network and apart from the host's files.
 //!
-//! A process of ours stands beside each ([`supervise`]): it adopts what the client starts, so that nothing of it is left
+//! A process of ours stands beside each (`supervise`): it adopts what the client starts, so that nothing of it is left
 //! behind when there is no lease, when this process is killed, or when the guest ends.
 
 mod children;

@@ -9,6 +9,7 @@ use super::super::{Words, WordsError, number};
 use super::{GOTO, INVERT, NOP, Rule, TO_TABLE};
 use crate::model::types::{Family, IfName};
 
+/// What a word is about; [`super::selector`] takes the same words.
 #[derive(Clone, Copy)]
 pub(super) enum Key {
     Not,

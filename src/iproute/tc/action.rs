@@ -121,7 +121,7 @@ fn one(words: &mut Words<'_>, word: &str, ground: &dyn Ground) -> Result<Act, Wo
 /// Words that may stand behind any action, and that are left to the installed tc.
 fn modifiers(words: &Words<'_>) -> Result<(), WordsError> {
     let listed = ["=cookie", "hw_stats", "=no_percpu", "=skip_sw", "=skip_hw"];
-    // `h` alone may begin another word of the filter
+    // `h` alone may begin another word of the filter.
     let modifier = words.peek().filter(|word| word.len() > 1 && pick(word, &listed).is_some());
     modifier.map_or(Ok(()), |word| Err(words.unknown(word)))
 }

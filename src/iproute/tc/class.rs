@@ -103,7 +103,7 @@ impl ShownClass {
         if of_other || (asked.handle != 0 && asked.handle != node.handle) {
             return String::new();
         }
-        // of one qdisc only the minor numbers are of interest
+        // Of one qdisc only the minor numbers are of interest.
         let id = |id: u32| ids::show(if asked.qdisc == 0 { id } else { id & 0xffff });
         let own = if node.handle == 0 { String::new() } else { id(node.handle) };
         let mut text = format!("class {} {own} ", self.kind);

@@ -29,7 +29,7 @@ impl Clock {
 
     /// Ticks of so many microseconds.
     pub fn ticks(self, time: u32) -> u32 {
-        // beyond 32 bits C's conversion keeps the low ones
+        // Beyond 32 bits C's conversion keeps the low ones.
         (f64::from(time) * self.ticks_in_usec) as u64 as u32
     }
 

@@ -36,7 +36,7 @@ impl FqCodel {
     /// A word that is not known, or a value that is none.
     pub fn parse(words: &mut Words<'_>) -> Result<Self, WordsError> {
         let mut all = Self::default();
-        // tc sends no zero: the kernel's own value stays
+        // tc sends no zero: the kernel's own value stays.
         let given = |n: u32| (n != 0).then_some(n);
         while let Some(word) = words.take() {
             match word {

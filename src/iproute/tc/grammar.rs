@@ -1,6 +1,9 @@
 //! Reading tc's words: which word of a list is meant, and the values behind words.
+//!
+//! # Errors
+//! Whatever reads a value fails when there is none, or when it is none of its kind; the error says what would be one.
 
-use super::clock::Clock;
+use super::clock::{Clock, LinkLayer};
 use super::units;
 use crate::iproute::{Words, WordsError, abbreviates};
 
@@ -81,7 +84,7 @@ pub fn rate(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> 
     let part = units::percent(text).ok_or_else(|| words.bad(of, text, "a percentage like 30%, or a rate like 10mbit"))?;
     let speed =
         ground.speed(dev).ok_or_else(|| WordsError::Bad(format!("{of} {text}: the speed of {dev:?} is not known, so give {wanted}")))?;
-    // tc has six decimals here, in bits per second
+    // tc has six decimals here, in bits per second.
     let bits = part * speed as f64 * 1e6;
     Ok((bits / 8.0) as u64)
 }
@@ -90,6 +93,11 @@ pub fn rate(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> 
 pub fn rate32(words: &mut Words<'_>, of: &str, dev: &str, ground: &dyn Ground) -> Result<u32, WordsError> {
     let rate = rate(words, of, dev, ground)?;
     u32::try_from(rate).map_err(|_| WordsError::Bad(format!("{of}: the rate is to be less than 34gbit")))
+}
+
+/// What carries the packets.
+pub fn linklayer(words: &mut Words<'_>, of: &str) -> Result<LinkLayer, WordsError> {
+    read(words, of, "ethernet, atm or adsl", LinkLayer::parse)
 }
 
 /// A class, for `classid` and `flowid`.

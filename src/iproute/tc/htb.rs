@@ -1,7 +1,7 @@
 //! `htb` and its classes (tc-htb(8)).
 
-use super::clock::{Clock, Framing, LinkLayer, Rate};
-use super::grammar::{Ground, decimal, decimal16, pick, rate, read, size_and_cell, twice};
+use super::clock::{Clock, Framing, Rate};
+use super::grammar::{Ground, decimal, decimal16, linklayer, pick, rate, read, size_and_cell, twice};
 use super::units::{hexadecimal, show_rate, show_size};
 use crate::iproute::{Words, WordsError};
 
@@ -124,7 +124,7 @@ impl Class {
                 "mtu" => framing.mtu = decimal(words, word)?,
                 "mpu" => framing.mpu = decimal16(words, word)?,
                 "overhead" => framing.overhead = decimal16(words, word)?,
-                "linklayer" => framing.linklayer = read(words, word, "ethernet, atm or adsl", LinkLayer::parse)?,
+                "linklayer" => framing.linklayer = linklayer(words, word)?,
                 "quantum" => all.quantum = decimal(words, word)?,
                 "burst" | "buffer" | "maxburst" => burst = size_and_cell(words, word)?,
                 "cburst" | "cbuffer" | "cmaxburst" => cburst = size_and_cell(words, word)?,

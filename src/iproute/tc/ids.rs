@@ -30,7 +30,7 @@ pub fn handle(text: &str) -> Option<u32> {
     if text == "none" {
         return Some(0);
     }
-    // what stands behind the colon does not count
+    // What stands behind the colon does not count.
     half(text.split_once(':').map_or(text, |(major, _)| major)).map(|major| major << 16)
 }
 

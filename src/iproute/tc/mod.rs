@@ -3,6 +3,7 @@
 //! The same structures hold what the words ask for and what the kernel tells: values as the kernel counts them.
 
 pub mod action;
+pub mod bucket;
 pub mod class;
 pub mod clock;
 pub mod control;
@@ -153,7 +154,7 @@ fn command(object: Object, words: &mut Words<'_>, ground: &dyn Ground) -> Result
         Some("change") => Verb::Change,
         Some("replace") => Verb::Replace,
         Some("link") if object == Object::Qdisc => Verb::Link,
-        // `l` is `link` only where there is such a verb
+        // `l` is `link` only where there is such a verb.
         Some("link") if word != "l" && word != "li" => return Err(words.unknown(word)),
         Some("delete") => Verb::Delete,
         Some("list" | "show" | "lst" | "link") => {

@@ -144,7 +144,7 @@ impl Netem {
     fn with_correlation(&mut self, words: &mut Words<'_>, word: &str) -> Result<[u32; 2], WordsError> {
         let part = part(words, word)?;
         let correlation = correlation(words, word)?;
-        // tc sends all correlations as soon as one is given, even when it has another place
+        // tc sends all correlations as soon as one is given, even when it has another place.
         if correlation.is_some() {
             self.correlations.get_or_insert_default();
         }
@@ -315,7 +315,7 @@ fn correlation(words: &mut Words<'_>, word: &str) -> Result<Option<u32>, WordsEr
 fn distribution(words: &mut Words<'_>, word: &str, ground: &dyn Ground) -> Result<Vec<i16>, WordsError> {
     let name = words.value(word)?;
     let table = ground.distribution(name).filter(|table| !table.is_empty());
-    // another tc may have other tables
+    // Another tc may have other tables.
     table.ok_or_else(|| words.unknown(name))
 }
 
@@ -342,7 +342,7 @@ fn gilbert(words: &mut Words<'_>) -> Result<Loss, WordsError> {
             break;
         }
         let part = part(words, "loss gemodel")?;
-        // the word is 1-h, the kernel has h
+        // The word is 1-h, the kernel has h.
         *place = if n == 2 { u32::MAX - part } else { part };
     }
     Ok(Loss::Gilbert(all))

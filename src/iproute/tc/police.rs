@@ -1,8 +1,9 @@
 //! `police` (tc-police(8)), as an action and in its older place in u32.
 
-use super::clock::{Clock, Framing, LinkLayer, Rate};
+use super::bucket::Bucket;
+use super::clock::{Clock, Rate};
 use super::control;
-use super::grammar::{Ground, decimal, decimal16, pick, rate, read, size, size_and_cell, twice};
+use super::grammar::{Ground, decimal, decimal16, linklayer, pick, rate, read, size, size_and_cell, twice};
 use super::stats::Times;
 use super::units::{show_rate, show_size};
 use crate::iproute::{Words, WordsError};
@@ -62,14 +63,8 @@ pub struct Police {
 struct Typed {
     index: u32,
     control: Option<(i32, Option<i32>)>,
-    burst: (u32, Option<u8>),
-    mtu: (u32, Option<u8>),
-    mpu: u32,
-    rate: u64,
+    bucket: Bucket,
     avrate: u32,
-    peak: u64,
-    overhead: u16,
-    linklayer: LinkLayer,
     packets: (u64, u64),
     any: bool,
 }
@@ -91,32 +86,33 @@ impl Typed {
     }
 
     fn word(&mut self, words: &mut Words<'_>, name: &str, ground: &dyn Ground) -> Result<(), WordsError> {
+        let bucket = &mut self.bucket;
         let doubled = match name {
-            "burst" | "buffer" | "maxburst" => self.burst.0 != 0,
-            "mtu" | "minburst" => self.mtu.0 != 0,
-            "mpu" => self.mpu != 0,
-            "rate" => self.rate != 0,
+            "burst" | "buffer" | "maxburst" => bucket.burst.0 != 0,
+            "mtu" | "minburst" => bucket.mtu.0 != 0,
+            "mpu" => bucket.mpu != 0,
+            "rate" => bucket.rate != 0,
             "avrate" => self.avrate != 0,
-            "peakrate" => self.peak != 0,
+            "peakrate" => bucket.peak != 0,
             _ => false,
         };
         if doubled {
             return Err(twice(name));
         }
-        // a percentage has no device here, as with tc
+        // A percentage has no device here, as with tc.
         let rate = |words: &mut Words<'_>| rate(words, name, "", ground);
         let big = |words: &mut Words<'_>| read(words, name, "a number", |text| text.parse::<u64>().ok());
         match name {
             "index" => self.index = decimal(words, name)?,
-            "burst" | "buffer" | "maxburst" => self.burst = size_and_cell(words, name)?,
-            "mtu" | "minburst" => self.mtu = size_and_cell(words, name)?,
-            "mpu" => self.mpu = size(words, name)?,
-            "rate" => self.rate = rate(words)?,
+            "burst" | "buffer" | "maxburst" => bucket.burst = size_and_cell(words, name)?,
+            "mtu" | "minburst" => bucket.mtu = size_and_cell(words, name)?,
+            "mpu" => bucket.mpu = size(words, name)?,
+            "rate" => bucket.rate = rate(words)?,
             "avrate" => self.avrate = read(words, name, "a rate below 34gbit", super::units::rate32)?,
-            "peakrate" => self.peak = rate(words)?,
+            "peakrate" => bucket.peak = rate(words)?,
             "conform-exceed" => self.control = Some(control::parse_pair(words)?),
-            "overhead" => self.overhead = decimal16(words, name)?,
-            "linklayer" => self.linklayer = read(words, name, "ethernet, atm or adsl", LinkLayer::parse)?,
+            "overhead" => bucket.overhead = decimal16(words, name)?,
+            "linklayer" => bucket.linklayer = linklayer(words, name)?,
             "pkts_rate" => self.packets.0 = big(words)?,
             _ => self.packets.1 = big(words)?,
         }
@@ -124,16 +120,17 @@ impl Typed {
     }
 
     fn check(&self) -> Result<(), WordsError> {
-        let bare = self.rate == 0 && self.avrate == 0 && self.index == 0 && self.mtu.0 == 0 && self.packets.0 == 0;
+        let bucket = &self.bucket;
+        let bare = bucket.rate == 0 && self.avrate == 0 && self.index == 0 && bucket.mtu.0 == 0 && self.packets.0 == 0;
         let wrong = match () {
             () if !self.any => "needs rate RATE burst BYTES, like rate 1mbit burst 10k",
-            () if self.rate != 0 && self.avrate != 0 => "give either rate or avrate",
+            () if bucket.rate != 0 && self.avrate != 0 => "give either rate or avrate",
             () if bare => "needs rate, avrate, mtu or pkts_rate",
-            () if self.rate != 0 && self.burst.0 == 0 => "rate needs burst BYTES, like burst 10k",
+            () if bucket.rate != 0 && bucket.burst.0 == 0 => "rate needs burst BYTES, like burst 10k",
             () if self.packets.0 != 0 && self.packets.1 == 0 => "pkts_rate needs pkts_burst PACKETS",
-            () if self.packets.0 != 0 && self.rate != 0 => "give either rate or pkts_rate",
-            () if self.peak != 0 && self.rate == 0 => "peakrate needs rate",
-            () if self.peak != 0 && self.mtu.0 == 0 => "peakrate needs mtu BYTES",
+            () if self.packets.0 != 0 && bucket.rate != 0 => "give either rate or pkts_rate",
+            () if bucket.peak != 0 && bucket.rate == 0 => "peakrate needs rate",
+            () if bucket.peak != 0 && bucket.mtu.0 == 0 => "peakrate needs mtu BYTES",
             () => return Ok(()),
         };
         Err(WordsError::Bad(format!("police: {wrong}")))
@@ -149,26 +146,19 @@ impl Police {
         let typed = Typed::read(words, ground)?;
         typed.check()?;
         let clock = ground.clock();
-        let framing = Framing {
-            cell_log: typed.burst.1,
-            mtu: typed.mtu.0,
-            mpu: typed.mpu as u16,
-            overhead: typed.overhead,
-            linklayer: typed.linklayer,
-        };
-        let some = |rate: u64, framing: Framing| (rate != 0).then(|| Rate::new(rate, framing));
+        let bucket = &typed.bucket;
         let (exceed, conform) = typed.control.unwrap_or((control::RECLASSIFY, None));
         let (packets, burst) = typed.packets;
         let burst = u32::try_from(burst).unwrap_or(u32::MAX);
         Ok(Self {
             index: typed.index,
             exceed,
-            // tc sends no 0, which is `ok`
+            // tc sends no 0, which is `ok`.
             conform: conform.filter(|control| *control != 0),
-            rate: some(typed.rate, framing),
-            burst: if typed.rate == 0 { 0 } else { clock.transmit(typed.rate, typed.burst.0) },
-            mtu: typed.mtu.0,
-            peak: some(typed.peak, Framing { cell_log: typed.mtu.1, ..framing }),
+            rate: bucket.rate(),
+            burst: if bucket.rate == 0 { 0 } else { clock.transmit(bucket.rate, bucket.burst.0) },
+            mtu: bucket.mtu.0,
+            peak: bucket.peak(),
             avrate: (typed.avrate != 0).then_some(typed.avrate),
             packets: (packets != 0).then(|| (packets, clock.transmit(packets, burst).into())),
             counts: (0, 0),

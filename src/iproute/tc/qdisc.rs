@@ -124,7 +124,7 @@ impl Discipline {
             Some("fq") => Self::Fq(Box::new(Fq::parse(&mut words.clone().at("qdisc fq"), dev, ground)?)),
             Some("fq_codel") => Self::FqCodel(Box::new(FqCodel::parse(&mut words.clone().at("qdisc fq_codel"))?)),
             Some("ingress") => {
-                // tc has always taken a handle here, and never looked at it
+                // tc has always taken a handle here, and never looked at it.
                 while words.take_if("handle") {
                     words.value("handle")?;
                 }

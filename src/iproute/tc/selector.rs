@@ -102,7 +102,7 @@ impl Selector {
             [("nofrag", 0, 0x3fff), ("firstfrag", 0x2000, 0x3fff), ("df", 0x4000, 0x4000), ("mf", 0x2000, 0x2000)];
         if let Some((_, value, mask)) = fixed.iter().find(|(name, ..)| words.peek() == Some(name)) {
             words.take();
-            // tc takes no fixed one as the last word
+            // tc takes no fixed one as the last word.
             return self.add(*value, *mask, 16, at(6));
         }
         match words.peek() {
@@ -175,7 +175,7 @@ impl Selector {
         }
         let (shift, offset) = match bits {
             32 => (0, at.offset),
-            // whatever is not at the start of a word is taken to be in its second half
+            // Whatever is not at the start of a word is taken to be in its second half.
             16 => (if at.offset & 3 == 0 { 16 } else { 0 }, at.offset & !3),
             _ => (24 - 8 * (at.offset & 3), at.offset & !3),
         };
@@ -218,7 +218,7 @@ impl Selector {
         let offset_mask = if at.next { -1 } else { 0 };
         for (n, value) in (0u32..).zip(words_of) {
             let bits = prefix.saturating_sub(32 * n).min(32);
-            // of IPv4 a key is there even for 0.0.0.0/0
+            // Of IPv4 a key is there even for 0.0.0.0/0.
             if bits == 0 && !four {
                 break;
             }
@@ -330,7 +330,7 @@ impl Key {
         let ports = if protocol == IPV4 { ["sport", "dport"] } else { ["dport", "sport"] };
         let port = |n: usize| {
             let number = if n == 0 { value >> 16 } else { value & 0xffff };
-            // the port that is not named first stands on the line of what is before it
+            // The port that is not named first stands on the line of what is before it.
             let start = if ports[n] == "sport" { "\n  " } else { "" };
             format!("{start}match {} {number}", ports[n])
         };

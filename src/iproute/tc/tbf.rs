@@ -1,7 +1,8 @@
 //! `tbf`, the token bucket (tc-tbf(8)).
 
-use super::clock::{Clock, Framing, LinkLayer, Rate};
-use super::grammar::{Ground, decimal16, pick, rate, read, size, size_and_cell, time, twice};
+use super::bucket::Bucket;
+use super::clock::{Clock, Rate};
+use super::grammar::{Ground, decimal16, linklayer, pick, rate, size, size_and_cell, time, twice};
 use super::units::{show_rate, show_size, show_time};
 use crate::iproute::{Words, WordsError};
 
@@ -45,13 +46,7 @@ pub struct Tbf {
 struct Typed {
     limit: u32,
     latency: u32,
-    burst: (u32, Option<u8>),
-    mtu: (u32, Option<u8>),
-    mpu: u32,
-    rate: u64,
-    peak: u64,
-    overhead: u16,
-    linklayer: LinkLayer,
+    bucket: Bucket,
 }
 
 /// Gives a value its place, where none was given before.
@@ -66,17 +61,18 @@ fn once<T: Default + PartialEq>(place: &mut T, value: T, word: &str) -> Result<(
 impl Typed {
     fn read(words: &mut Words<'_>, dev: &str, ground: &dyn Ground) -> Result<Self, WordsError> {
         let mut all = Self::default();
+        let bucket = &mut all.bucket;
         while let Some(word) = words.take() {
             match pick(word, &LIST).unwrap_or_default() {
                 "limit" => once(&mut all.limit, size(words, word)?, word)?,
                 "latency" => once(&mut all.latency, time(words, word)?, word)?,
-                "burst" | "buffer" | "maxburst" => once(&mut all.burst, size_and_cell(words, word)?, "burst")?,
-                "mtu" | "minburst" => once(&mut all.mtu, size_and_cell(words, word)?, "mtu")?,
-                "mpu" => once(&mut all.mpu, size(words, word)?, word)?,
-                "rate" => once(&mut all.rate, rate(words, word, dev, ground)?, word)?,
-                "peakrate" => once(&mut all.peak, rate(words, word, dev, ground)?, word)?,
-                "overhead" => once(&mut all.overhead, decimal16(words, word)?, word)?,
-                "linklayer" => all.linklayer = read(words, word, "ethernet, atm or adsl", LinkLayer::parse)?,
+                "burst" | "buffer" | "maxburst" => once(&mut bucket.burst, size_and_cell(words, word)?, "burst")?,
+                "mtu" | "minburst" => once(&mut bucket.mtu, size_and_cell(words, word)?, "mtu")?,
+                "mpu" => once(&mut bucket.mpu, size(words, word)?, word)?,
+                "rate" => once(&mut bucket.rate, rate(words, word, dev, ground)?, word)?,
+                "peakrate" => once(&mut bucket.peak, rate(words, word, dev, ground)?, word)?,
+                "overhead" => once(&mut bucket.overhead, decimal16(words, word)?, word)?,
+                "linklayer" => bucket.linklayer = linklayer(words, word)?,
                 _ => return Err(words.unknown(word)),
             }
         }
@@ -85,9 +81,9 @@ impl Typed {
 
     fn whole(self) -> Result<Self, WordsError> {
         let missing = match () {
-            () if self.rate == 0 => "rate RATE, like rate 1mbit, is needed",
-            () if self.burst.0 == 0 => "burst BYTES, like burst 10kb, is needed",
-            () if self.peak != 0 && self.mtu.0 == 0 => "peakrate needs mtu BYTES, like mtu 1540",
+            () if self.bucket.rate == 0 => "rate RATE, like rate 1mbit, is needed",
+            () if self.bucket.burst.0 == 0 => "burst BYTES, like burst 10kb, is needed",
+            () if self.bucket.peak != 0 && self.bucket.mtu.0 == 0 => "peakrate needs mtu BYTES, like mtu 1540",
             () if self.limit == 0 && self.latency == 0 => "either limit BYTES or latency TIME is needed, like latency 50ms",
             () if self.limit != 0 && self.latency != 0 => "give either limit or latency",
             () => return Ok(self),
@@ -101,8 +97,8 @@ impl Typed {
             return self.limit;
         }
         let bytes = |rate: u64, burst: u32| rate as f64 * f64::from(self.latency) / SECOND + f64::from(burst);
-        let limit = bytes(self.rate, self.burst.0);
-        let peak = if self.peak == 0 { limit } else { bytes(self.peak, self.mtu.0) };
+        let limit = bytes(self.bucket.rate, self.bucket.burst.0);
+        let peak = if self.bucket.peak == 0 { limit } else { bytes(self.bucket.peak, self.bucket.mtu.0) };
         limit.min(peak) as u32
     }
 }
@@ -115,20 +111,13 @@ impl Tbf {
     pub fn parse(words: &mut Words<'_>, dev: &str, ground: &dyn Ground) -> Result<Self, WordsError> {
         let typed = Typed::read(words, dev, ground)?;
         let clock = ground.clock();
-        let framing = Framing {
-            cell_log: typed.burst.1,
-            mtu: typed.mtu.0,
-            mpu: typed.mpu as u16,
-            overhead: typed.overhead,
-            linklayer: typed.linklayer,
-        };
-        let rate = Rate::new(typed.rate, framing);
-        let peak = (typed.peak != 0).then(|| Rate::new(typed.peak, Framing { cell_log: typed.mtu.1, ..framing }));
+        let rate = typed.bucket.rate().unwrap_or_default();
+        let peak = typed.bucket.peak();
         Ok(Self {
             limit: typed.limit(),
-            buffer: clock.transmit(u64::from(rate.low()), typed.burst.0),
-            mtu: peak.as_ref().map_or(0, |peak| clock.transmit(u64::from(peak.low()), typed.mtu.0)),
-            bytes: (typed.burst.0, typed.mtu.0),
+            buffer: clock.transmit(u64::from(rate.low()), typed.bucket.burst.0),
+            mtu: peak.as_ref().map_or(0, |peak| clock.transmit(u64::from(peak.low()), typed.bucket.mtu.0)),
+            bytes: (typed.bucket.burst.0, typed.bucket.mtu.0),
             rate,
             peak,
         })

@@ -103,7 +103,7 @@ pub fn time(text: &str) -> Option<u32> {
     scaled(text, &units).filter(|time| *time < 4_294_967_296.0).map(|time| time as u32)
 }
 
-/// A time in nanoseconds: as [`time`], but bare nanoseconds.
+/// A time in nanoseconds: as [`time()`], but bare nanoseconds.
 pub fn time64(text: &str) -> Option<i64> {
     let units: [(&[&str], f64); 4] = [
         (&["", "ns", "nsec", "nsecs"], 1.0),

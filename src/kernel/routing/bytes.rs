@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::kernel::wire;
+
 /// A message that is being written.
 pub(super) struct Message(Vec<u8>);
 
@@ -13,11 +15,9 @@ impl Message {
 
     /// Adds an attribute. One that is too long for its length field is left out: nothing we send comes near.
     pub(super) fn add(&mut self, kind: u16, value: &[u8]) {
-        let Ok(length) = u16::try_from(value.len() + 4) else { return };
-        self.0.extend_from_slice(&length.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        if value.len() + 4 <= usize::from(u16::MAX) {
+            wire::put_attribute(&mut self.0, kind, value);
+        }
     }
 
     pub(super) fn add_u8(&mut self, kind: u16, value: Option<u8>) {

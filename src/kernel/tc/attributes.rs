@@ -30,10 +30,7 @@ impl Writer {
 
     /// An attribute with its value.
     pub(super) fn put(&mut self, kind: u16, value: &[u8]) -> &mut Self {
-        // what is longer does not fit into a message either, and is refused by the kernel
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-        self.raw(&length.to_ne_bytes()).raw(&kind.to_ne_bytes()).raw(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        wire::put_attribute(&mut self.0, kind, value);
         self
     }
 

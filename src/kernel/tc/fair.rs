@@ -91,7 +91,7 @@ pub(super) fn put_sfq(all: &mut Writer, sfq: &Sfq) {
     let more = sfq.more.clone().unwrap_or_default();
     all.words(&[sfq.quantum, sfq.perturb.cast_unsigned(), sfq.limit, sfq.divisor, sfq.flows]);
     all.words(&[more.depth, more.headdrop.into(), more.limit, more.min, more.max]);
-    // the third of the logarithms is the kernel's own
+    // The third of the logarithms is the kernel's own.
     all.raw(&[more.logs.0, more.logs.1, 0, more.flags]).words(&[more.max_p]).words(&[0; 6]);
 }
 

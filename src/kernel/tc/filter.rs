@@ -49,7 +49,7 @@ pub(super) fn get(raw: &[u8]) -> Result<Option<ShownFilter>, Unprintable> {
         (_, None) => Classifier::None,
         _ => return Err(Unprintable(kind)),
     };
-    // in a block its number stands where the parent does otherwise
+    // In a block its number stands where the parent does otherwise.
     let block = (node.index == IN_BLOCK).then_some(node.parent);
     let (stats, old_stats) = (stats::get(all), stats::old(all));
     Ok(Some(ShownFilter { node, block, chain: all.u32(CHAIN), kind, classifier, stats, old_stats }))

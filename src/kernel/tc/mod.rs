@@ -117,7 +117,7 @@ fn show(socket: &mut Netlink, object: Object, asked: &Show, options: Options, sy
         View { details: options.details, statistics: options.statistics, pretty: options.pretty, clock: system.clock(), name: &name };
     let node = Node { index: asked.index, parent: asked.parent, info: asked.info, handle: 0 };
     let ([_, _, ask], node) = match object {
-        // the kernel tells of all qdiscs, whatever is asked
+        // The kernel tells of all qdiscs, whatever is asked.
         Object::Qdisc => (QDISC, Node { index: asked.index, ..Node::default() }),
         Object::Class => (CLASS, node),
         Object::Filter => (FILTER, node),

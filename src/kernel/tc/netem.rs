@@ -99,7 +99,7 @@ fn get_loss(all: Reader<'_>) -> Option<Loss> {
 
 fn get_rate(all: Reader<'_>) -> Option<Paced> {
     let [low, packet, cell_size, cell] = Fields(all.get(RATE)?).words(0)?;
-    // a rate of 0 is none, whatever the other attribute says
+    // A rate of 0 is none, whatever the other attribute says.
     let rate = if low == 0 { 0 } else { all.u64(RATE64).filter(|rate| *rate != 0).unwrap_or(low.into()) };
     Some(Paced { rate, packet_overhead: packet.cast_signed(), cell_size, cell_overhead: cell.cast_signed() })
 }

@@ -9,7 +9,7 @@ const SIZE: usize = 20;
 /// A message with the structure, to which attributes are added.
 pub(super) fn message(node: Node) -> Writer {
     let mut all = Writer::default();
-    // family AF_UNSPEC and padding
+    // Family AF_UNSPEC and padding.
     all.words(&[0, node.index, node.handle, node.parent, node.info]);
     all
 }

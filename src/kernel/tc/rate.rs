@@ -13,7 +13,7 @@ pub(super) fn put(all: &mut Writer, rate: Option<&Rate>) {
         return;
     };
     all.raw(&[rate.cell_log, rate.linklayer.number()]).raw(&rate.overhead.to_ne_bytes());
-    // cell_align, as tc's tables are made
+    // cell_align, as tc's tables are made.
     all.raw(&(-1i16).to_ne_bytes()).raw(&rate.mpu.to_ne_bytes()).words(&[rate.low()]);
 }
 

@@ -39,7 +39,7 @@ fn speed(socket: &mut Netlink, index: u32) -> Result<Option<u32>, KernelError> {
 
 fn message(command: u8, fill: impl FnOnce(&mut Writer)) -> Writer {
     let mut all = Writer::default();
-    // version 1, and two bytes that mean nothing
+    // Version 1, and two bytes that mean nothing.
     all.raw(&[command, 1, 0, 0]);
     fill(&mut all);
     all

@@ -64,7 +64,7 @@ pub(super) fn own(kind: &str, class: bool, all: Reader<'_>) -> Result<Option<Own
         "sfq" if class => fields.i32(0).map(Own::Sfq),
         "fq" => fq(fields).map(|stats| Own::Fq(Box::new(stats))),
         "fq_codel" => fq_codel(fields),
-        // those that tc does not print either
+        // Those that tc does not print either.
         "netem" | "tbf" | "prio" | "pfifo" | "bfifo" | "pfifo_fast" | "noqueue" | "ingress" | "clsact" | "mq" => None,
         other => return Err(Unprintable(other.to_owned())),
     })

@@ -32,7 +32,7 @@ impl Flower {
         line("ip_ttl", self.ip_ttl.map(|(value, mask)| show_bits(value.into(), mask.into(), 0xff)));
         line("dst_ip", self.dst_ip.filter(|ip| self.is_of(*ip)).map(show_address));
         line("src_ip", self.src_ip.filter(|ip| self.is_of(*ip)).map(show_address));
-        // single ports stand before ranges
+        // Single ports stand before ranges.
         for range in [false, true] {
             for (name, ports) in [("dst_port", self.dst_port), ("src_port", self.src_port)] {
                 line(name, ports.filter(|ports| matches!(ports, Ports::Range(..)) == range).map(show_ports));

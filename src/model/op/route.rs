@@ -1,0 +1,45 @@
+//! A route that a step makes, and how `ip route` writes it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use crate::model::types::IfName;
+
+/// A route that is to be made, through a link of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRoute {
+    /// A network without host bits, or a single host; everything when absent.
+    pub to: Option<IpNetwork>,
+    /// The gateway; none for an on-link route.
+    pub via: Option<IpAddr>,
+    /// The guest's link.
+    pub dev: IfName,
+}
+
+impl NewRoute {
+    /// Whether it is one of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.to.map(|to| to.ip()).or(self.via).is_some_and(|ip| ip.is_ipv6())
+    }
+}
+
+/// A destination as `ip route` has it: a host without its prefix length.
+pub(in crate::model) fn destination(to: &IpNetwork) -> String {
+    let host = if to.is_ipv4() { 32 } else { 128 };
+    if to.prefix() == host { to.ip().to_string() } else { to.to_string() }
+}
+
+impl fmt::Display for NewRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to {
+            Some(to) => f.write_str(&destination(&to))?,
+            None => f.write_str("default")?,
+        }
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {}", self.dev)
+    }
+}

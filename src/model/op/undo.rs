@@ -1,0 +1,123 @@
+//! What takes a step back, and which errors mean that there is nothing to do.
+
+use nix::errno::Errno;
+
+use super::{Moved, NicBefore, Op};
+use crate::model::types::{LinkRef, Side};
+
+impl Op {
+    /// What takes this step back, in order. Empty when there is nothing to take back.
+    pub fn undo(&self) -> Vec<Self> {
+        match self {
+            Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
+            Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
+            Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
+            Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
+            Self::AddVlan { name, .. } => vec![Self::DelUnusedVlan { name: name.clone() }],
+            Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
+            Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
+            Self::DelPortVlan { port, vlan } => vec![Self::AddPortVlan { port: port.clone(), vlan: *vlan }],
+            Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
+                vec![Self::DelLink { link: link.at.clone() }]
+            }
+            Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
+            Self::MovePhy { .. } => self.undo_phy_move(),
+            Self::RenameLink { link, name } => {
+                vec![Self::RenameLink { link: LinkRef { side: link.side, name: name.clone() }, name: link.name.clone() }]
+            }
+            Self::AddAltName { link, name } => vec![Self::DelAltName { link: link.clone(), name: name.clone() }],
+            Self::SetMac { link, before, .. } => {
+                before.iter().map(|mac| Self::SetMac { link: link.clone(), mac: *mac, before: None }).collect()
+            }
+            Self::SetMtu { link, before, .. } => {
+                before.iter().map(|mtu| Self::SetMtu { link: link.clone(), mtu: *mtu, before: None }).collect()
+            }
+            Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
+            Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
+            Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
+            Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
+            Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
+            Self::AddNeigh { neigh } => vec![Self::DelNeigh { neigh: neigh.clone() }],
+            Self::DelNeigh { neigh } => vec![Self::AddNeigh { neigh: neigh.clone() }],
+            Self::AddShimRoute { route } => vec![Self::DelShimRoute { route: route.clone() }],
+            Self::DelShimRoute { route } => vec![Self::AddShimRoute { route: route.clone() }],
+            // A sysctl of a link that goes with the link, and the steps that only undoing has.
+            Self::EnableIpv6 { .. }
+            | Self::DelUnusedShim { .. }
+            | Self::DelUnusedVlan { .. }
+            | Self::AcceptRouter { .. }
+            | Self::DelUnusedBridge { .. }
+            | Self::DelUnusedOvsBridge { .. }
+            | Self::DelOvsPort { .. }
+            | Self::DelLink { .. }
+            | Self::DelAltName { .. }
+            | Self::SetMaster { .. }
+            | Self::SetDown { .. }
+            | Self::DelAddr { .. }
+            | Self::RestoreAddr { .. }
+            | Self::DelNewRoute { .. }
+            | Self::RestoreRoute { .. } => Vec::new(),
+        }
+    }
+
+    /// The phy with all its interfaces back, then what the move took away from each.
+    fn undo_phy_move(&self) -> Vec<Self> {
+        let Self::MovePhy { phy, wdev, from, to, before, others } = self else { return Vec::new() };
+        let mut ops =
+            vec![Self::MovePhy { phy: phy.clone(), wdev: *wdev, from: to.clone(), to: from.clone(), before: None, others: others.clone() }];
+        ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+        ops.extend(others.iter().filter(|_| before.is_some()).flat_map(|m| put_back(&LinkRef::host(&m.name), &m.before)));
+        ops
+    }
+
+    /// Whether the error means that what the step is for is already so.
+    pub fn tolerates(&self, errno: Errno) -> bool {
+        match self {
+            // Somebody else made the bridge, or the same on-link route, in the meantime. Whether a bridge that is to filter
+            // VLANs does so then has to be looked at.
+            Self::AddBridge { vlan_filtering, .. } => errno == Errno::EEXIST && !vlan_filtering,
+            Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
+            Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
+            Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
+            Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
+                matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
+            }
+            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
+                errno == Errno::ENODEV
+            }
+            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } | Self::DelUnusedVlan { .. } => errno == Errno::ENODEV,
+            // A link of the host's that was to make room has gone by itself, or is deleted for good: the name is free.
+            Self::RenameLink { link, .. } => link.side == Side::Host && errno == Errno::ENODEV,
+            Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
+            // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
+            Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
+            Self::DelAltName { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Back to the host under its name; then what the move took away.
+fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op> {
+    let mut ops = vec![Op::MoveLink { from: to.clone(), to: from.clone(), before: None }];
+    ops.extend(before.iter().flat_map(|before| put_back(from, before)));
+    ops
+}
+
+/// What a NIC had before it was moved away, in the order that the kernel wants.
+fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
+    let link = || nic.clone();
+    let mut ops: Vec<Op> = before.master.map(|master| Op::SetMaster { link: link(), master }).into_iter().collect();
+    let restored = before.state.addrs.iter().filter(|a| !a.automatic);
+    ops.extend(restored.map(|addr| Op::RestoreAddr { link: link(), addr: addr.clone() }));
+    if before.up {
+        ops.push(Op::SetUp { link: link() });
+    }
+    let routes = before.state.routes.iter();
+    ops.extend(routes.map(|route| Op::RestoreRoute {
+        side: nic.side,
+        route: route.clone(),
+        moved: Some(Moved { link: link(), index: before.index }),
+    }));
+    ops
+}

@@ -1,0 +1,70 @@
+//! A step in words.
+
+use super::Op;
+use crate::model::types::Side;
+
+impl Op {
+    /// The step in words, for `-v` and for errors: `add address 10.1.1.5/24 to eth1 in the guest`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::AddBridge { name, vlan_filtering: false, .. } => format!("make bridge {name}"),
+            Self::AddBridge { name, vlan_filtering: true, .. } => format!("make bridge {name}, which filters VLANs"),
+            Self::DelUnusedBridge { name } => format!("remove bridge {name}"),
+            Self::AddOvsBridge { name } => format!("make Open vSwitch bridge {name}"),
+            Self::DelUnusedOvsBridge { name } => format!("remove Open vSwitch bridge {name}"),
+            Self::AddOvsPort { port } => format!("make {} a port of {}", port.name, port.bridge),
+            Self::DelOvsPort { port } => format!("remove port {} from {}", port.name, port.bridge),
+            Self::AddVeth { host, bridge: Some(bridge), guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddVeth { host, bridge: None, guest } => format!("make veth pair {host} and {}", guest.at),
+            Self::SetVlanFiltering { bridge, on: true, .. } => format!("make {bridge} filter VLANs"),
+            Self::SetVlanFiltering { bridge, on: false, .. } => format!("make {bridge} filter no VLANs"),
+            Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
+            Self::DelPortVlan { port, vlan } => format!("take VLAN {vlan} from {port}"),
+            Self::AddVlan { name, parent, vlan, .. } => format!("make {name}, {vlan} of {parent}"),
+            Self::DelUnusedVlan { name } => format!("remove {name}"),
+            Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
+            Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
+            Self::AddDummy { link } => format!("make dummy {}", link.at),
+            Self::DelLink { link } => format!("delete {link}"),
+            Self::MoveLink { from, to, .. } => match to.side {
+                Side::Guest => format!("move {from} into the guest as {}", to.name),
+                Side::Host => format!("move {from} back to the host as {}", to.name),
+            },
+            Self::MovePhy { phy, from, to, .. } => match to.side {
+                Side::Guest => format!("move {from} with its phy {} into the guest as {}", phy.name, to.name),
+                Side::Host => format!("move {from} with its phy {} back to the host as {}", phy.name, to.name),
+            },
+            Self::RenameLink { link, name } => format!("rename {link} to {name}"),
+            Self::AddAltName { link, name } => format!("give {link} the other name {name}"),
+            Self::DelAltName { link, name } => format!("take the other name {name} from {link}"),
+            Self::SetMac { link, mac, .. } => format!("set the address of {link} to {mac}"),
+            Self::SetMtu { link, mtu, .. } => format!("set the MTU of {link} to {mtu}"),
+            Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
+            Self::SetUp { link } => format!("set {link} up"),
+            Self::SetDown { link } => format!("set {link} down"),
+            Self::EnableIpv6 { name } => format!("switch IPv6 on for {name} in the guest"),
+            Self::AcceptRouter { name } => format!("let {name} in the guest take addresses from routers"),
+            Self::AddAddr { link, addr } => format!("add address {addr} to {link}"),
+            Self::LeaseAddr { link, addr, .. } => format!("put the lent address {addr} on {link}"),
+            Self::DelAddr { link, addr } => format!("delete address {addr} from {link}"),
+            Self::RestoreAddr { link, addr } => format!("put address {} back on {link}", addr.addr),
+            Self::AddRoute { route } => format!("add route {route} in the guest"),
+            Self::DelNewRoute { route } => format!("delete route {route} in the guest"),
+            Self::DelRoute { side, route } => format!("delete route {} {}", route.text, on(*side)),
+            Self::RestoreRoute { side, route, .. } => format!("put route {} back {}", route.text, on(*side)),
+            Self::AddShim { shim } => format!("make {}, the host's own macvlan on {}", shim.name, shim.parent),
+            Self::DelUnusedShim { name, .. } => format!("remove {name}"),
+            Self::AddNeigh { neigh } => format!("make {} known as {} on {}", neigh.ip, neigh.mac, neigh.link),
+            Self::DelNeigh { neigh } => format!("forget {} on {}", neigh.ip, neigh.link),
+            Self::AddShimRoute { route } => format!("add route {route} on the host"),
+            Self::DelShimRoute { route } => format!("delete route {route} on the host"),
+        }
+    }
+}
+
+fn on(side: Side) -> &'static str {
+    match side {
+        Side::Host => "on the host",
+        Side::Guest => "in the guest",
+    }
+}
