@@ -5,7 +5,7 @@
 mod lab;
 
 use lab::inside::{every_step_rolls_back, request, there_and_back};
-use lab::{Lab, has_kind, no_root, skip};
+use lab::{Lab, eventually, has_kind, no_root, skip};
 use pipework::plan::Birth;
 use serde_json::Value;
 
@@ -170,7 +170,7 @@ fn a_vlan_child_that_was_made_stays_when_another_guest_came_to_lie_on_it() {
     let request = request("nic0 10.1.1.2/24 @10", &guest);
     there_and_back(&lab.host, &request, Birth::Guest, || lab.ok(&format!("nic0 pid:{} 10.1.1.3/24 @10", other.pid())));
     assert_eq!(guest.link("eth1"), Value::Null);
-    assert_eq!(other.link("eth1")["operstate"], "UP", "it went with the child, or is cut off");
+    eventually("the other's link is neither gone nor cut off", || other.link("eth1")["operstate"] == "UP");
     other.sh("ip link del eth1");
     lab.host.sh("ip link del nic0.10");
     there_and_back(&lab.host, &request, Birth::Guest, || assert_eq!(lab.host.link("nic0.10")["link"], "nic0"));
@@ -194,7 +194,8 @@ fn many_at_once_that_all_make_the_vlan_child_end_well() {
         let ran: lab::Ran = child.wait_with_output().unwrap().into();
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     }
-    assert!(guests.iter().all(|guest| guest.link("eth1")["operstate"] == "UP"));
+    // The kernel tells it a moment later (linkwatch).
+    eventually("every guest's link is up", || guests.iter().all(|guest| guest.link("eth1")["operstate"] == "UP"));
 }
 
 #[test]
