@@ -192,6 +192,8 @@ fn what_cannot_be_is_said_before_anything_changes() {
         (format!("lo pid:{pid} 0/0"), "lo is not an Ethernet interface"),
         (format!("ovs0 pid:{pid} 0/0"), "looking at Open vSwitch: no Open vSwitch database server at unix:"),
         (format!("-a 6 br0 pid:{pid} 10.1.1.2/24"), "-a asks for IPv6, but the address is IPv4"),
+        (format!("-a 6 br0 pid:{pid} dhcp"), "-a asks for IPv6, but the address is IPv4"),
+        (format!("-a 4 br0 pid:{pid} slaac"), "-a asks for IPv4, but the address is IPv6"),
         ("br0 pid:1 0/0".to_owned(), "pid:1 has no network namespace of its own"),
         ("br0 netns:no-such-namespace 0/0".to_owned(), "No such file or directory"),
         (format!("br0 netns:/proc/{pid}/ns/uts 0/0"), "is not a network namespace"),

@@ -4,8 +4,9 @@
 
 mod lab;
 
-use lab::inside::every_step_rolls_back;
-use lab::{Lab, has_kind, no_root, skip};
+use lab::inside::{every_step_rolls_back, request, there_and_back};
+use lab::{Lab, eventually, has_kind, no_root, skip};
+use pipework::plan::Birth;
 use serde_json::Value;
 
 const NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up";
@@ -154,6 +155,47 @@ fn every_step_with_a_vlan_rolls_back() {
         "{NIC}; ip link set nic0 up; ip link add link nic0 name nic0.10 type vlan id 10; ip link set nic0.10 up; ip addr add 10.7.7.7/24 dev nic0.10"
     );
     every_step_rolls_back("--direct-phys nic0 10.1.1.2/24 @10", &child, "true");
+    // Another VLAN child goes up, and down again, with the NIC.
+    every_step_rolls_back("nic0 10.1.1.2/24 @10", &format!("{NIC}; ip link add link nic0 name nic0.20 type vlan id 20"), "true");
+}
+
+#[test]
+fn a_vlan_child_that_was_made_stays_when_another_guest_came_to_lie_on_it() {
+    if cannot("vlan") {
+        return;
+    }
+    let lab = Lab::new();
+    let (guest, other) = (lab.guest(), lab.guest());
+    lab.host.sh(NIC);
+    let request = request("nic0 10.1.1.2/24 @10", &guest);
+    there_and_back(&lab.host, &request, Birth::Guest, || lab.ok(&format!("nic0 pid:{} 10.1.1.3/24 @10", other.pid())));
+    assert_eq!(guest.link("eth1"), Value::Null);
+    eventually("the other's link is neither gone nor cut off", || other.link("eth1")["operstate"] == "UP");
+    other.sh("ip link del eth1");
+    lab.host.sh("ip link del nic0.10");
+    there_and_back(&lab.host, &request, Birth::Guest, || assert_eq!(lab.host.link("nic0.10")["link"], "nic0"));
+    assert_eq!(lab.host.link("nic0.10"), Value::Null, "nobody is left who needs it");
+}
+
+#[test]
+fn many_at_once_that_all_make_the_vlan_child_end_well() {
+    if cannot("vlan") {
+        return;
+    }
+    let lab = Lab::new();
+    lab.host.sh(NIC);
+    let guests: Vec<_> = (0..6).map(|_| lab.guest()).collect();
+    let start = |(n, guest): (usize, &lab::Space)| {
+        let line = format!("nic0 pid:{} 10.1.1.{}/24 @10", guest.pid(), n + 2);
+        lab.program().args(line.split(' ')).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let running: Vec<_> = guests.iter().enumerate().map(start).collect();
+    for child in running {
+        let ran: lab::Ran = child.wait_with_output().unwrap().into();
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    }
+    // The kernel tells it a moment later (linkwatch).
+    eventually("every guest's link is up", || guests.iter().all(|guest| guest.link("eth1")["operstate"] == "UP"));
 }
 
 #[test]

@@ -417,6 +417,10 @@ fn linux_bridges_and_nics_do_without_any_of_this() {
     lab.ok(&format!("nic0 -i eth2 pid:{} 10.1.2.2/24", guest.pid()));
     lab.ok(&format!("tap0 -i eth3 pid:{} 10.1.3.2/24", guest.pid()));
     lab.ok(&format!("br0 -i eth4 pid:{} 10.1.4.2/24", guest.pid()));
+    // An address that ovs-vsctl alone understands is nobody's there.
+    let ssl = format!("br2 -i eth9 pid:{} 10.1.9.2/24", guest.pid());
+    let ran: lab::Ran = lab.program().env("OVS_DB", "ssl:127.0.0.1:6640").args(ssl.split(' ')).output().unwrap().into();
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     // With a database: a bridge is known by it whatever its name, with a link or without.
     let mut ovs = Ovs::start(&lab);
     ovs.vsctl("add-br br-ex -- set Bridge br-ex datapath_type=netdev");

@@ -68,6 +68,11 @@ fn a_bridge_is_made_when_absent_a_tag_isolates_and_a_trunk_passes() {
         let said = lab.run(&format!("-v ovs0 pid:{} 10.1.1.{}/24 {vlan}", guests[n].pid(), n + 1));
         assert!(said.code == Some(0) && said.err.contains("nothing to do"), "{}", said.err);
     }
+    // A NIC that is a port of it is refused with the bridge to attach to.
+    lab.host.sh("ip link add nic0 up type veth peer name far0");
+    ovs.vsctl("add-port ovs0 nic0");
+    let said = lab.fails(&format!("nic0 -i eth2 pid:{} 0/0", guests[0].pid()), "nic0 is a port of ovs0");
+    assert!(said.contains("attach to ovs0"), "{said}");
     let rows = ovs.rows();
     assert!(rows.contains(&format!("ovs0 has veth1pl{}", guests[3].pid())), "{rows:?}");
 }

@@ -3,7 +3,7 @@
 
 mod lab;
 
-use lab::inside::{every_step_rolls_back, request, there_and_back};
+use lab::inside::{Fault, every_step_rolls_back, fail_at, request, there_and_back};
 use lab::{Lab, both, no_root, settled};
 use pipework::plan::Birth;
 
@@ -102,4 +102,47 @@ fn what_is_taken_back_after_all_went_well_leaves_nothing_either() {
         there_and_back(&lab.host, &request(words, &guest), Birth::Guest, || assert_ne!(guest.link("eth1"), serde_json::Value::Null));
         lab::assert_same(&before, &both(&lab, &guest), words);
     }
+}
+
+#[test]
+fn a_nic_that_was_set_up_stays_up_when_another_guest_came_to_lie_on_it() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let (guest, other) = (lab.guest(), lab.guest());
+    lab.host.sh(NIC);
+    let is_up = || lab.host.link("nic0")["flags"].to_string().contains("\"UP\"");
+    let request = request("nic0 10.1.1.2/24", &guest);
+    there_and_back(&lab.host, &request, Birth::Guest, || lab.ok(&format!("nic0 pid:{} 10.1.1.3/24", other.pid())));
+    assert_eq!(guest.link("eth1"), serde_json::Value::Null);
+    assert!(is_up(), "the other guest is cut off");
+    other.sh("ip link del eth1");
+    lab.host.sh("ip link set nic0 down");
+    there_and_back(&lab.host, &request, Birth::Guest, || assert!(is_up()));
+    assert!(!is_up(), "nobody is left who needs it");
+}
+
+#[test]
+fn a_stale_link_that_made_room_for_good_is_no_failure_of_the_undo() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    let stale = format!("veth1pl{}", guest.pid());
+    let lay = || lab.host.sh(&format!("ip link add {stale} type veth peer name far"));
+    let names = || lab.host.ip("link show").as_array().unwrap().iter().map(|l| l["ifname"].to_string()).collect::<Vec<_>>();
+    let request = request("br0 10.1.1.2/24", &guest);
+    let before = names();
+    lay();
+    let steps = fail_at(&lab.host, None, &request, Birth::Guest, 0, Fault::Refused).steps;
+    let outcome = fail_at(&lab.host, None, &request, Birth::Guest, steps - 1, Fault::AnswerLost);
+    assert!(outcome.failed);
+    assert_eq!(outcome.left, Vec::<String>::new(), "the stale link is gone, and nobody wants it back");
+    assert_eq!(names(), before);
+    // The same when all went well, and no DHCP server answers then.
+    lay();
+    there_and_back(&lab.host, &request, Birth::Guest, || {});
+    assert_eq!(names(), before);
 }

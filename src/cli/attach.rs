@@ -127,9 +127,7 @@ impl TryFrom<&AttachArgs> for AttachRequest {
         let name = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::parse::<IfName>).transpose();
         let family = args.family.as_deref().filter(|t| !t.is_empty()).map(str::parse::<Family>).transpose()?;
         let addr: AddrWord = args.addr.parse()?;
-        if let AddrWord::Static(spec) = &addr {
-            spec.check_family(family)?;
-        }
+        addr.check_family(family)?;
         let last: MacAndTag = args.mac_and_tag.as_deref().unwrap_or_default().parse()?;
         Ok(Self {
             guest_if: name(&args.guest_if)?,

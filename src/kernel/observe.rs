@@ -141,9 +141,6 @@ fn nic_facts(
     if let Some(master) = parent.and_then(|p| p.master) {
         facts.master = link_at(host, master)?;
     }
-    if let (true, Some(parent)) = (request.direct_phys, parent) {
-        facts.phy = phy_facts(host, parent)?;
-    }
     let sharing = request.sharing.as_ref();
     if let (true, Some(parent)) = (request.direct_phys || sharing.is_some_and(Sharing::is_passthru), parent) {
         facts.nic = nic_state(host, parent)?;
@@ -161,8 +158,9 @@ fn nic_facts(
 /// Whether sysfs has a phy for the NIC. Its names are those of the namespace that it was mounted in: the index has to fit.
 fn is_wireless(nic: &LinkFacts) -> bool {
     let directory = std::path::Path::new("/sys/class/net").join(&nic.name);
-    let index = std::fs::read_to_string(directory.join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
-    index == Some(nic.index) && directory.join("phy80211").exists()
+    // Mostly there is none, and nothing is read.
+    let index = || std::fs::read_to_string(directory.join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
+    directory.join("phy80211").exists() && index() == Some(nic.index)
 }
 
 /// A bridge's VLANs, for a port that is to be in one.

@@ -13,7 +13,7 @@ use super::nl80211::Wifi;
 use super::observe::{Sides, addrs};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
-use super::{access, decode, sysctl};
+use super::{access, decode, siblings, sysctl};
 use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
@@ -202,6 +202,26 @@ impl<'a> System<'a> {
         self.del_link(&LinkRef::host(name))
     }
 
+    /// Removes a NIC's VLAN child unless other guests' links came to lie on it, or it became a port. Leaving it is no failure.
+    fn del_unused_vlan(&mut self, name: &IfName) -> Result<(), KernelError> {
+        let Some(link) = find_link(self.host, name.as_str())? else { return Ok(()) };
+        if link.master.is_some() || !siblings::on(self.host, self.home, link.index)?.is_empty() {
+            return Ok(());
+        }
+        self.del_link(&LinkRef::host(name))
+    }
+
+    /// Sets a link down again. One of the host's may have been taken for granted by other guests meanwhile: it stays up.
+    fn set_down(&mut self, link: &LinkRef) -> Result<(), KernelError> {
+        if link.side == Side::Host {
+            let index = self.index(link)?;
+            if siblings::is_relied_on(self.host, self.home, index)? {
+                return Ok(());
+            }
+        }
+        self.change(link, |index| encode::set_up(index, false))
+    }
+
     /// Switches it off again only when nobody came who relies on it. Leaving it is no failure.
     fn set_vlan_filtering(&mut self, bridge: &IfName, on: bool, before: usize) -> Result<(), KernelError> {
         let index = self.host_index(bridge)?;
@@ -280,6 +300,7 @@ impl Kernel for System<'_> {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::vlan::add(name, parent, *vlan, *mtu), &[LinkRef::host(name)])
             }
+            Op::DelUnusedVlan { name } => self.del_unused_vlan(name),
             Op::AddShared { parent, sharing, link } => {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::sharing::add(parent, sharing, &self.newborn(link)), std::slice::from_ref(&link.at))
@@ -306,7 +327,7 @@ impl Kernel for System<'_> {
             Op::SetMtu { link, mtu, .. } => self.change(link, |index| encode::set_mtu(index, *mtu)),
             Op::SetMaster { link, master } => self.change(link, |index| encode::set_master(index, *master)),
             Op::SetUp { link } => self.change(link, |index| encode::set_up(index, true)),
-            Op::SetDown { link } => self.change(link, |index| encode::set_up(index, false)),
+            Op::SetDown { link } => self.set_down(link),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),
             Op::AcceptRouter { name } => sysctl::accept_router(self.namespace, name),
             Op::AddAddr { link, addr } => {

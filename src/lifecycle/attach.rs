@@ -82,7 +82,7 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
     let start = Instant::now();
     let warnings = check_privileges()?;
     match attach_once(request, options, warnings.clone(), start, watch) {
-        // Another run took back the bridge that it had made, or made it, between our look at it and our use: look again.
+        // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use: look again.
         Err(AttachError::Execute(error)) if error.bridge_came_or_went() => attach_once(request, options, warnings, start, watch),
         ended => ended,
     }

@@ -57,6 +57,7 @@ impl Database {
     pub fn look(&mut self, request: &AttachRequest, facts: &mut Facts) -> Result<(), OvsError> {
         let reason = reason(request, &facts.host);
         if reason == Reason::None {
+            facts.host.ovs = self.holder(request, &facts.host);
             return Ok(());
         }
         let bridge = facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |link| link.name.clone());
@@ -70,6 +71,13 @@ impl Database {
             answered => Some(answered?),
         };
         Ok(())
+    }
+
+    /// What the database has of a NIC that is a port of its: for the message that it cannot be shared, nothing hangs on it.
+    fn holder(&mut self, request: &AttachRequest, host: &HostFacts) -> Option<OvsFacts> {
+        host.master.as_ref().filter(|master| master.kind == LinkKind::OpenVswitch)?;
+        let nic = if request.tag.is_some() { host.vlan_link.as_ref() } else { host.link.as_ref() }?;
+        self.ask(&nic.name, &nic.name).ok()
     }
 
     fn ask(&mut self, bridge: &str, port: &str) -> Result<OvsFacts, OvsError> {
@@ -95,5 +103,6 @@ fn reason(request: &AttachRequest, host: &HostFacts) -> Reason {
 
 /// There is no Open vSwitch here, as far as we can see.
 fn is_absence(error: &OvsError) -> bool {
-    matches!(error, OvsError::Gone { .. } | OvsError::Permission { .. } | OvsError::WrongSchema { .. })
+    // `OVS_DB` may hold an address that is ovs-vsctl's only, such as one with SSL.
+    matches!(error, OvsError::Gone { .. } | OvsError::Permission { .. } | OvsError::WrongSchema { .. } | OvsError::Address { .. })
 }

@@ -233,7 +233,7 @@ impl<'a> Commands<'a> {
             Op::DelRoute { side, route } => format!("{} {}route del {}", self.ip(*side), family(route), route.text),
             Op::RestoreRoute { side, route, .. } => format!("{} {}route add {}", self.ip(*side), family(route), route.text),
             Op::AddShim { shim } => add_shim(shim),
-            Op::DelUnusedShim { name, .. } => format!("ip link del {}", quoted(name.as_str())),
+            Op::DelUnusedShim { name, .. } | Op::DelUnusedVlan { name } => format!("ip link del {}", quoted(name.as_str())),
             Op::AddNeigh { neigh } if neigh.link.side == Side::Host && neigh.ip.is_ipv6() => {
                 let on = format!("sysctl -qw net/ipv6/conf/{}/disable_ipv6=0", name(&neigh.link));
                 format!("{on} && {}", self.neigh("replace", neigh))

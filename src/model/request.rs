@@ -83,6 +83,27 @@ pub enum AddrWord {
     Dynamic(Dynamic),
 }
 
+impl AddrWord {
+    /// The family of the address that is told, or comes, if any.
+    fn family(&self) -> Option<Family> {
+        match self {
+            Self::Static(spec) => spec.family(),
+            Self::Dynamic(dynamic) => Some(dynamic.family()),
+        }
+    }
+
+    /// Refuses a `-a` that contradicts the address.
+    ///
+    /// # Errors
+    /// [`InputError::FamilyMismatch`]
+    pub fn check_family(&self, asked: Option<Family>) -> Result<(), InputError> {
+        match (asked, self.family()) {
+            (Some(asked), Some(is)) if asked != is => Err(InputError::FamilyMismatch { asked, is }),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl FromStr for AddrWord {
     type Err = InputError;
 
@@ -151,14 +172,6 @@ impl AddrSpec {
     /// The family that the words imply, if any.
     pub fn family(&self) -> Option<Family> {
         self.addr.map(|a| a.family()).or(self.gateway.map(Family::of))
-    }
-
-    /// Refuses a `-a` that contradicts the address.
-    pub fn check_family(&self, asked: Option<Family>) -> Result<(), InputError> {
-        match (asked, self.family()) {
-            (Some(asked), Some(is)) if asked != is => Err(InputError::FamilyMismatch { asked, is }),
-            _ => Ok(()),
-        }
     }
 }
 

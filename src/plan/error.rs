@@ -202,6 +202,12 @@ impl PlanError {
             Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
             Self::HostLinkInUse { name, .. } => format!("choose another name with -l; `ip -d link show {name}` tells what has this one"),
             Self::ForeignVlanLink { name, .. } => format!("rename or remove {name}, or choose another VLAN"),
+            // The kernel's datapath under its own name (dpif-netlink.c): the database did not tell the bridge.
+            Self::NicIsPort { nic, master, .. } if master == "ovs-system" => {
+                format!(
+                    "attach to its bridge, which `ovs-vsctl iface-to-br {nic}` names; with --direct-phys, --force takes {nic} all the same"
+                )
+            }
             Self::NicIsPort { nic, master, .. } => {
                 format!("attach to {master} itself if it is a bridge; with --direct-phys, --force takes {nic} all the same")
             }

@@ -62,11 +62,12 @@ pub struct Undone {
 }
 
 impl ExecuteError {
-    /// Whether a bridge that was there is not there any more, or another run made one meanwhile that may filter no VLANs.
+    /// Whether a bridge or parent that was there is not there any more, or another run made a VLAN child meanwhile, or a bridge
+    /// that may filter no VLANs.
     pub fn bridge_came_or_went(&self) -> bool {
         match (&self.op, self.cause.errno()) {
-            (Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. }, errno) => errno == Some(Errno::ENODEV),
-            (Op::AddBridge { .. }, errno) => errno == Some(Errno::EEXIST),
+            (Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. } | Op::AddShared { .. }, errno) => errno == Some(Errno::ENODEV),
+            (Op::AddBridge { .. } | Op::AddVlan { .. }, errno) => errno == Some(Errno::EEXIST),
             _ => false,
         }
     }

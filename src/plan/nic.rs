@@ -86,9 +86,16 @@ fn master_in_the_way(job: &Job<'_>, parent: &Parent<'_>) -> Option<String> {
     parent.link?.master?;
     match &job.facts.host.master {
         Some(master) if master.kind == LinkKind::Other("vrf".into()) => None,
+        // All ports of Open vSwitch have one master, which is no bridge.
+        Some(master) if master.kind == LinkKind::OpenVswitch => Some(ovs_bridge(job).unwrap_or_else(|| master.name.clone())),
         Some(master) => Some(master.name.clone()),
         None => Some("another interface".into()),
     }
+}
+
+/// The bridge that the parent is a port of, when the database tells.
+fn ovs_bridge(job: &Job<'_>) -> Option<String> {
+    job.facts.host.ovs.as_ref()?.port.as_ref()?.bridge.clone()
 }
 
 fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {

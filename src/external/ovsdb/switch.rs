@@ -267,7 +267,7 @@ impl Switch {
         match self.send(change, &change.params(DATABASE)) {
             Err(OvsError::Refused { details, .. }) if change.inserts() && details.contains("Member 'uuid'") => {
                 // From here on UUIDs are the server's to choose, and not known beforehand.
-                self.made.clear();
+                self.made.retain(|_, rows| rows.iter().all(|id| change.position_of(id).is_none()));
                 self.send(change, &change.params_by_name(DATABASE))
             }
             sent => sent,

@@ -171,9 +171,11 @@ fn weight(min: u32, burst: u32, avpkt: u32) -> Option<u8> {
     if wanted < 1.0 {
         return None;
     }
+    // By a whole number: any other power would need a library of its own, which every start of the program then loads.
+    let times = i32::try_from(burst).unwrap_or(i32::MAX);
     (1..32u8).find(|log| {
         let part = 0.5f64.powi(i32::from(*log));
-        wanted <= (1.0 - (1.0 - part).powf(f64::from(burst))) / part
+        wanted <= (1.0 - (1.0 - part).powi(times)) / part
     })
 }
 

@@ -107,6 +107,11 @@ pub enum Op {
         /// MTU in bytes.
         mtu: u32,
     },
+    /// Removes a VLAN child of a NIC unless a link lies on it.
+    DelUnusedVlan {
+        /// Its name.
+        name: IfName,
+    },
     /// Makes a macvlan, macvtap or ipvlan.
     AddShared {
         /// The NIC, on the host.
@@ -211,7 +216,7 @@ pub enum Op {
         /// Which link.
         link: LinkRef,
     },
-    /// Sets a link down.
+    /// Sets a link down; one of the host's stays up while another that is up, or a guest's, lies on it.
     SetDown {
         /// Which link.
         link: LinkRef,
@@ -344,6 +349,7 @@ impl Op {
     pub fn side(&self) -> Side {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
+            Self::DelUnusedVlan { .. } => Side::Host,
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,

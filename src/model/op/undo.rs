@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::{Moved, NicBefore, Op};
-use crate::model::types::LinkRef;
+use crate::model::types::{LinkRef, Side};
 
 impl Op {
     /// What takes this step back, in order. Empty when there is nothing to take back.
@@ -13,7 +13,7 @@ impl Op {
             Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
             Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
-            Self::AddVlan { name, .. } => vec![Self::DelLink { link: LinkRef::host(name) }],
+            Self::AddVlan { name, .. } => vec![Self::DelUnusedVlan { name: name.clone() }],
             Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
             Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
             Self::DelPortVlan { port, vlan } => vec![Self::AddPortVlan { port: port.clone(), vlan: *vlan }],
@@ -44,6 +44,7 @@ impl Op {
             // A sysctl of a link that goes with the link, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
             | Self::DelUnusedShim { .. }
+            | Self::DelUnusedVlan { .. }
             | Self::AcceptRouter { .. }
             | Self::DelUnusedBridge { .. }
             | Self::DelUnusedOvsBridge { .. }
@@ -84,7 +85,9 @@ impl Op {
             Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
                 errno == Errno::ENODEV
             }
-            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } => errno == Errno::ENODEV,
+            Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } | Self::DelUnusedVlan { .. } => errno == Errno::ENODEV,
+            // A link of the host's that was to make room has gone by itself, or is deleted for good: the name is free.
+            Self::RenameLink { link, .. } => link.side == Side::Host && errno == Errno::ENODEV,
             Self::DelAddr { .. } => matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV),
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),

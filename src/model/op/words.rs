@@ -21,6 +21,7 @@ impl Op {
             Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
             Self::DelPortVlan { port, vlan } => format!("take VLAN {vlan} from {port}"),
             Self::AddVlan { name, parent, vlan, .. } => format!("make {name}, {vlan} of {parent}"),
+            Self::DelUnusedVlan { name } => format!("remove {name}"),
             Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
             Self::AddDummy { link } => format!("make dummy {}", link.at),

@@ -6,6 +6,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::{NicState, Sibling};
 use crate::model::sharing::{IpvlanMode, MacvlanMode};
 use crate::model::vlan::{PortVlan, VlanProtocol};
+use crate::plan::execute::{ExecuteError, Undone};
 use nix::errno::Errno;
 
 fn macvlan(mode: &str) -> Sharing {
@@ -241,4 +242,37 @@ fn on_wifi_a_macvlan_is_warned_of_and_an_ipvlan_is_not() {
     assert!(warned(&request("wlan0 0/0")) && warned(&sharing("wlan0 0/0", macvlan("private"))));
     assert!(!warned(&sharing("wlan0 0/0", ipvlan("l2"))));
     assert!(!warned(&AttachRequest { direct_phys: true, ..request("wlan0 0/0") }));
+}
+
+#[test]
+fn a_nic_on_open_vswitch_is_refused_with_the_bridge_that_the_database_names() {
+    let mut facts = with_host(LinkFacts { master: Some(9), ..link(2, "eth0", LinkKind::Device) });
+    facts.host.master = Some(link(9, "ovs-system", LinkKind::OpenVswitch));
+    let error = plan(&request("eth0 0/0"), &facts, Birth::Guest).unwrap_err();
+    assert!(error.hint().unwrap().contains("ovs-vsctl iface-to-br eth0"), "{error}");
+    let port = OvsPort {
+        name: "eth0".into(),
+        bridge: Some("br-lan".into()),
+        vlans: OvsVlans::default(),
+        ids: std::collections::BTreeMap::new(),
+        uuid: String::new(),
+        raw: String::new(),
+    };
+    facts.host.ovs = Some(OvsFacts { bridge: None, port: Some(port) });
+    let error = plan(&request("eth0 0/0"), &facts, Birth::Guest).unwrap_err();
+    assert!(error.to_string().contains("eth0 is a port of br-lan"), "{error}");
+    assert!(error.hint().unwrap().contains("attach to br-lan"), "{error}");
+}
+
+#[test]
+fn a_vlan_child_that_another_run_makes_or_takes_back_meanwhile_is_looked_at_again() {
+    let facts = with_host(link(2, "eth0", LinkKind::Device));
+    let failed =
+        |op: &Op, errno| ExecuteError { op: op.clone(), cause: KernelError::Refused { errno, text: None }, undone: Undone::default() };
+    let planned = plan(&request("eth0 10.1.1.2/24 @10"), &facts, Birth::Guest).unwrap();
+    let find = |wanted: fn(&Op) -> bool| planned.ops().iter().find(|op| wanted(op)).unwrap();
+    let (child, shared) = (find(|op| matches!(op, Op::AddVlan { .. })), find(|op| matches!(op, Op::AddShared { .. })));
+    assert!(failed(child, Errno::EEXIST).bridge_came_or_went());
+    assert!(failed(shared, Errno::ENODEV).bridge_came_or_went());
+    assert!(!failed(shared, Errno::EEXIST).bridge_came_or_went() && !failed(child, Errno::EINVAL).bridge_came_or_went());
 }
