@@ -163,6 +163,21 @@ fn a_nic_that_the_host_needs_is_not_taken_without_force() {
 }
 
 #[test]
+fn a_nic_that_another_guest_shares_is_not_taken_without_force() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let _switch = lab.nic("nic0");
+    let (sharing, taking) = (lab.guest(), lab.guest());
+    lab.ok(&format!("nic0 pid:{} 10.3.3.2/24", sharing.pid()));
+    let before = lab.host.state();
+    lab.fails(&format!("--direct-phys nic0 pid:{} 0/0", taking.pid()), "nic0 carries eth1 of a guest: they would go down");
+    assert_same(&before, &lab.host.state(), "the host");
+    lab.ok(&format!("--direct-phys --force nic0 pid:{} 0/0", taking.pid()));
+}
+
+#[test]
 fn what_cannot_be_is_said_before_anything_changes() {
     if no_root() {
         return;

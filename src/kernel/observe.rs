@@ -147,6 +147,9 @@ fn nic_facts(
     }
     if let (true, Some(parent)) = (request.direct_phys, parent) {
         facts.phy = phy_facts(host, parent)?;
+        // Those on the host are known by now.
+        let in_guests = siblings::on(host, home, parent.index)?.into_iter().filter(|above| !above.here);
+        facts.nic.children.extend(in_guests.map(|above| format!("{} of a guest", above.link.name)));
     }
     if let (Some(sharing), Some(parent)) = (sharing, parent) {
         facts.siblings = siblings::of(host, home, parent.base_for(sharing))?;

@@ -1,7 +1,7 @@
 //! Who shares a NIC. The links are in guests, and the host's own dump shows none of them: every namespace that has a process
 //! or a name is looked into. So much is done only when it is asked how a NIC is to be shared: ipvlan's mode is the NIC's, and a
-//! new link would change its siblings' without a word (ipvlan_link_new, drivers/net/ipvlan/ipvlan_main.c); and before what an
-//! attach made of a NIC is taken back.
+//! new link would change its siblings' without a word (ipvlan_link_new, drivers/net/ipvlan/ipvlan_main.c); when a NIC is to
+//! leave the host whole; and before what an attach made of a NIC is taken back.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ const NAMED: [&str; 3] = ["/run/netns", "/run/docker/netns", "/run/podman/netns"
 pub(super) struct Above {
     pub(super) link: LinkFacts,
     /// Whether it is in the same namespace.
-    here: bool,
+    pub(super) here: bool,
 }
 
 /// The links that share the link of that index in the namespace `home`, wherever they are.

@@ -73,7 +73,7 @@ pub struct NicState {
     pub addrs: Vec<AddrFacts>,
     /// Routes through it, in the order in which they can be added again.
     pub routes: Vec<RouteFacts>,
-    /// Names of the host's links that are made on it (VLANs, macvlans): they go down with it.
+    /// Names of the links that are made on it (VLANs, macvlans), on the host and in guests: they go down with it.
     pub children: Vec<String>,
 }
 
