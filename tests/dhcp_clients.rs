@@ -261,12 +261,10 @@ fn a_server_that_refuses_once_is_asked_again_and_one_that_goes_on_is_given_up() 
 
 /// A program of that name, first in PATH.
 fn imposter(lab: &Lab, name: &str, script: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = lab.dir.path().join("bin");
+    let (directory, text) = (lab.dir.path().join("bin"), lab.dir.path().join("script"));
     std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+    lab::executable(&text, &directory.join(name));
     format!("{}:{}", directory.display(), std::env::var("PATH").unwrap())
 }
 

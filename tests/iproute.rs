@@ -171,7 +171,7 @@ impl Jail {
         for name in ["bin", "etc/iproute2"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        lab::executable(std::path::Path::new("/bin/busybox"), &root.join("bin/busybox"));
         let script = "ip link set lo up && echo ready && exec chroot \"$0\" /bin/busybox sleep 100000";
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--", "sh", "-c", script]).arg(&root).stdout(Stdio::piped()).stdin(Stdio::null());

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod inside;
 pub mod ovs;
 
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -272,6 +273,13 @@ pub fn settled(spaces: &[&Space], state: impl Fn() -> Vec<String>) -> Vec<String
         }
         before = now;
     }
+}
+
+/// A file that can be run, copied from another by a process of its own: one that this process has open for writing, another
+/// test's child may hold open for a moment longer, and nobody can run it then (ETXTBSY, execve(2)).
+pub fn executable(from: &Path, to: &Path) {
+    let made = Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap();
+    assert!(made.success(), "{}", to.display());
 }
 
 /// Waits until something is so, for at most 45 seconds: the machine may be busy.
