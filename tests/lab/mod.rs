@@ -47,11 +47,19 @@ impl Space {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
         assert_eq!(line, "ready\n");
-        Self { child }
+        let space = Self { child };
+        // A run that was killed, for a process of this number that is long dead.
+        space.remove_netns_link();
+        space
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The link of its own process in the netns directory, which runs that are killed leave.
+    fn remove_netns_link(&self) {
+        let _ = std::fs::remove_file(format!("/var/run/netns/{}", self.pid()));
     }
 
     /// Runs a command inside; its environment is the test's.
@@ -163,6 +171,7 @@ impl Default for Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
+        self.remove_netns_link();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
