@@ -10,6 +10,7 @@ pub mod error;
 pub mod facts;
 pub mod guest_name;
 pub mod lease;
+pub mod mark;
 pub mod op;
 pub mod ovs;
 pub mod phy;
