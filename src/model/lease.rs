@@ -82,7 +82,7 @@ impl Lease {
 }
 
 /// A lease in the report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseReport {
     /// The server.
     pub server: IpAddr,

@@ -14,6 +14,7 @@ pub mod mark;
 pub mod op;
 pub mod ovs;
 pub mod phy;
+pub mod record;
 pub mod report;
 pub mod request;
 pub mod sharing;
