@@ -21,4 +21,5 @@ pub mod tc;
 pub mod wait;
 pub mod wire;
 
+pub use observe::random_id;
 pub use system::System;
