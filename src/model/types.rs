@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use md5::{Digest, Md5};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::error::InputError;
 use super::vlan::PortVlans;
@@ -435,14 +435,22 @@ impl fmt::Display for IfAddr {
     }
 }
 
-/// Types that serialize as the text they print.
-macro_rules! serialize_as_text {
+/// Types that are in JSON the text that they print, and are parsed as on the command line.
+macro_rules! text_serde {
     ($($name:ty),+) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
     )+};
 }
-serialize_as_text!(IfName, MacAddr, IfAddr, Pkey, Tag);
+pub(super) use text_serde;
+text_serde!(IfName, MacAddr, IfAddr, Pkey, Tag);
