@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::error::InputError;
-use super::types::{Family, IfAddr, check_unicast, text_serde};
+use super::types::{Family, IfAddr, check_unicast, serde_as_text};
 
 /// The address word: `<ip>/<prefix>[,...][@<gateway>[,...]]`, or `0/0[@<gateway>[,...]]` for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl fmt::Display for AddrSpec {
     }
 }
 
-text_serde!(AddrSpec);
+serde_as_text!(AddrSpec);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use super::dynamic::Dynamic;
 use super::error::InputError;
 use super::settings::Settings;
 use super::sharing::Sharing;
-use super::types::{Family, IfName, MacAddr, Tag, text_serde};
+use super::types::{Family, IfName, MacAddr, Tag, serde_as_text};
 
 /// A request to give a guest an interface: the original's
 /// `<hostif> [-i <guestif>] [-l <localif>] <guest> <addr> [<mac>][@<vlan>]`. As JSON its words are those of the command line,
@@ -42,27 +42,23 @@ pub struct AttachRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// `--direct-phys`: the NIC itself, not a macvlan on it.
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct_phys: bool,
     /// `--macvlan`, `--macvtap`, `--ipvlan`: how a NIC is shared; when absent by a macvlan in bridge mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
     /// `--vlan-filtering`: a bridge that was there before may be made to filter VLANs.
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vlan_filtering: bool,
     /// `--force`: take a NIC that this host itself needs.
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
     /// `--host-access`: host and guest can reach each other across a macvlan.
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_access: bool,
     /// `--mtu`, `--route`, `--rate` and the like: what the interface is given beyond its addresses.
     #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub settings: Settings,
-}
-
-fn is_off(flag: &bool) -> bool {
-    !flag
 }
 
 impl AttachRequest {
@@ -277,4 +273,4 @@ impl fmt::Display for GuestRef {
     }
 }
 
-text_serde!(HostIf, GuestRef);
+serde_as_text!(HostIf, GuestRef);

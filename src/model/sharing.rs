@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::InputError;
-use super::types::{MacAddr, text_serde};
+use super::types::{MacAddr, serde_as_text};
 
 /// A link on top of a NIC, with what it does with its siblings' frames.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,7 +207,7 @@ impl fmt::Display for IpvlanMode {
     }
 }
 
-text_serde!(MacvlanMode, IpvlanMode);
+serde_as_text!(MacvlanMode, IpvlanMode);
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::InputError;
-use super::types::{MacAddr, text_serde};
+use super::types::{MacAddr, serde_as_text};
 
 /// All of them. What was not said is left as the kernel has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,7 +153,7 @@ impl fmt::Display for TableChoice {
     }
 }
 
-text_serde!(TableChoice);
+serde_as_text!(TableChoice);
 
 /// A number in plain digits.
 fn decimal(text: &str) -> Option<u32> {

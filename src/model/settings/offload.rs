@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::model::error::InputError;
-use crate::model::types::text_serde;
+use crate::model::types::serde_as_text;
 
 /// A feature: one of ethtool's words for several of the kernel's, or one of the kernel's own names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +123,7 @@ impl fmt::Display for Offloads {
     }
 }
 
-text_serde!(Offloads);
+serde_as_text!(Offloads);
 
 #[cfg(test)]
 mod tests {

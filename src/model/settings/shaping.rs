@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::quantity::{Bandwidth, Bytes, Micros, Percent};
 use crate::model::error::InputError;
-use crate::model::types::text_serde;
+use crate::model::types::serde_as_text;
 
 /// `IN/OUT[:BURST]`: the most that passes into the guest and out of it; one of the two may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl fmt::Display for Netem {
     }
 }
 
-text_serde!(Rate, Netem);
+serde_as_text!(Rate, Netem);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::model::error::InputError;
-use crate::model::types::{IfName, text_serde};
+use crate::model::types::{IfName, serde_as_text};
 
 /// Where the settings of an interface are, under /proc/sys/net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl fmt::Display for Sysctl {
     }
 }
 
-text_serde!(Sysctl);
+serde_as_text!(Sysctl);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::model::error::InputError;
-use crate::model::types::text_serde;
+use crate::model::types::serde_as_text;
 
 /// The words behind `ip route add` or `ip rule add`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl fmt::Display for ToolWords {
     }
 }
 
-text_serde!(ToolWords);
+serde_as_text!(ToolWords);
 
 #[cfg(test)]
 mod tests {
