@@ -19,6 +19,7 @@ mod ovs;
 mod port;
 mod recording;
 mod routing;
+mod settings;
 mod stay;
 mod takeback;
 
