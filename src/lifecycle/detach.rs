@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::error::chain;
 use super::journal::{Recovered, recover, recover_guest};
 use super::takeback::{Taken, take_back};
-use super::{access, foreign, keeper};
+use super::{foreign, keeper};
 use crate::guest::{self, GuestError, Held};
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege;
@@ -258,9 +258,6 @@ impl Job<'_> {
             return Ok(());
         };
         self.hand_over(&mut record)?;
-        if record.request.host_access {
-            self.warnings.extend(access::forget(&self.options.run_dir, &record, watch));
-        }
         self.records.begin_detach(netns, &record.interface)?;
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
         self.warnings.extend(taken.warnings.iter().cloned());
