@@ -21,13 +21,14 @@ use crate::kernel::signal::Signals;
 use crate::kernel::{System, privilege};
 use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
+use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
-use crate::plan::execute::{Done, Event, ExecuteError, execute};
+use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
 use crate::state::{Change, NetnsLink, Records, SharedLock, Unreadable};
 
@@ -304,6 +305,10 @@ impl Run<'_> {
         match recorded {
             Ok((planned, mut configured, record)) => {
                 warnings.append(&mut configured.warnings);
+                if configured.stay.is_none() {
+                    // One that comes from here on finds all done: that is told, rather than nothing.
+                    let _ = signals.pending();
+                }
                 if let Some(stay) = &mut configured.stay {
                     stay.inherit(Recorded { record, run_dir: self.options.run_dir.clone() }, signals);
                 }
@@ -382,6 +387,10 @@ impl Run<'_> {
         let done = execute(planned, &mut machine, watch)?;
         // A guest that has just died has none any more.
         let link = recording::identity(machine.system(), &self.subject(), planned).ok();
+        if let (Some(signal), Some(op)) = (machine.interrupted(), planned.ops().last()) {
+            let undone = done.undo(&mut machine, watch);
+            return Err(Box::new(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone }));
+        }
         Ok((done, link))
     }
 
