@@ -3,10 +3,13 @@
 
 pub mod access;
 pub mod announce;
+mod arp;
 mod bridge_vlans;
+pub mod conflict;
 mod decode;
 mod encode;
 pub(crate) mod fork;
+mod ndisc;
 pub mod netns;
 mod nl80211;
 pub mod observe;

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::conflict::Conflict;
 use super::types::Family;
 
 /// A word of the request that cannot be taken; nothing has been looked at or changed.
@@ -47,6 +48,12 @@ pub enum InputError {
     /// Not an ipvlan mode.
     #[error("ipvlan mode {text:?}: give l2, l3 or l3s, with :private or :vepa behind it where siblings are to be kept apart")]
     IpvlanMode {
+        /// What was given.
+        text: String,
+    },
+    /// Not a mode of duplicate address detection.
+    #[error("--dad {text:?}: give off, warn or fail")]
+    DadMode {
         /// What was given.
         text: String,
     },
@@ -121,6 +128,15 @@ pub enum KernelError {
     /// The first half of a step was done, and the second failed.
     #[error(transparent)]
     HalfDone(Box<Self>),
+    /// Somebody else has an address that was to be given.
+    #[error(transparent)]
+    Taken(Box<Conflict>),
+    /// Whether somebody has an address could not be asked.
+    #[error("nobody could be asked for the address: {0}")]
+    Unasked(String),
+    /// The guest is no more.
+    #[error("the guest has ended")]
+    GuestEnded,
     /// A signal asked to stop.
     #[error("interrupted by {0}")]
     Interrupted(&'static str),

@@ -4,6 +4,7 @@ pub mod access;
 pub mod bridge;
 pub mod client;
 pub mod command;
+pub mod conflict;
 pub mod dhcp;
 pub mod dynamic;
 pub mod error;
