@@ -15,6 +15,7 @@ mod nl80211;
 pub mod observe;
 pub mod port;
 pub mod privilege;
+mod question;
 pub mod routing;
 mod siblings;
 pub mod signal;
@@ -24,4 +25,5 @@ pub mod tc;
 pub mod wait;
 pub mod wire;
 
+pub use question::Findings;
 pub use system::System;

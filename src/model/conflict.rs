@@ -56,6 +56,11 @@ pub struct Dad {
 }
 
 impl Dad {
+    /// Whether it is as when nothing is said.
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether anybody is asked.
     pub fn asks(self) -> bool {
         self.mode != DadMode::Off

@@ -57,6 +57,9 @@ pub enum InputError {
         /// What was given.
         text: String,
     },
+    /// A time to wait, but nobody is asked.
+    #[error("--dad-wait waits for answers, but nobody is asked: give --dad warn or --dad fail with it")]
+    DadWait,
     /// Not an address family.
     #[error("address family {text:?}: give 4, 6, inet or inet6")]
     Family {

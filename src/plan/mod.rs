@@ -3,6 +3,7 @@
 mod access;
 mod addressing;
 mod bridge;
+mod conflict;
 mod error;
 pub mod execute;
 mod hints;
@@ -140,7 +141,7 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     };
     let access = access::grant(&job)?;
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
-    ops.extend(addressing::ops(&job));
+    ops.extend(addressing::ops(&job, conflict::asked(&job, kind)));
     ops.extend(access::ops(&job, access.as_ref())?);
     ops.extend(last);
     if kind == Kind::Ipoib {
@@ -257,6 +258,7 @@ impl Job<'_> {
         if kind != Kind::Nic && self.request.direct_phys {
             warnings.push(format!("--direct-phys has no effect: {host_if} is not a NIC"));
         }
+        warnings.extend(conflict::warning(self, kind));
         if self.request.vlan_filtering && (kind != Kind::Bridge || self.request.tag.is_none()) {
             warnings.push(format!("--vlan-filtering has no effect: it is for a VLAN on a bridge, like {host_if} ... @10"));
         }
