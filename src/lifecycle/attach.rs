@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
 use super::stay::Stay;
-use super::{AttachError, Database, Machine, NoAddress};
+use super::{AttachError, Database, Machine, NoAddress, conflict};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
@@ -222,12 +222,12 @@ impl Run<'_> {
         if let Some(Err(error)) = &link {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
-        let (planned, done) = match self.execute(&planned, ends, &mut signals, watch) {
+        let (planned, done) = match self.execute(&planned, ends, &mut signals, warnings, watch) {
             Ok(done) => (planned, done),
             Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
                 // The kernel would not make the link where it belongs; the original's way is left.
                 let fallback = plan(self.request, self.facts, Birth::Host)?;
-                let done = self.execute(&fallback, ends, &mut signals, watch)?;
+                let done = self.execute(&fallback, ends, &mut signals, warnings, watch)?;
                 (fallback, done)
             }
             Err(error) => return Err(error.into()),
@@ -248,16 +248,20 @@ impl Run<'_> {
         planned: &Plan,
         ends: &mut Ends<'_>,
         signals: &mut Signals,
+        warnings: &mut Vec<String>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Done, Box<ExecuteError>> {
         let unused = |_: &_| self.is_unused();
         let system = self.system(&mut ends.sides).with_signals(signals);
-        execute(planned, &mut Machine::new(system, &mut ends.database).with_bridge_check(unused), watch)
+        let mut machine = Machine::new(system, &mut ends.database).with_bridge_check(unused);
+        let done = execute(planned, &mut machine, watch)?;
+        warnings.extend(conflict::warnings(machine.system().findings(), |_| None));
+        Ok(done)
     }
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
         let unused = |_: &_| self.is_unused();
-        System::new(sides).knowing(self.facts).with_bridge_check(unused)
+        System::new(sides).knowing(self.facts).with_process(self.held.process.as_ref()).with_bridge_check(unused)
     }
 
     /// Whether no other run is about to use the bridge.
