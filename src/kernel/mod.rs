@@ -25,5 +25,6 @@ pub mod tc;
 pub mod wait;
 pub mod wire;
 
+pub use observe::random_id;
 pub use question::Findings;
 pub use system::System;

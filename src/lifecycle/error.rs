@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{AccessError, DynamicError};
 use crate::guest::GuestError;
 use crate::kernel::privilege;
+use crate::model::conflict::Conflict;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
 use crate::model::ovs::OvsError;
@@ -12,6 +13,7 @@ use crate::model::report;
 use crate::model::types::IfName;
 use crate::plan::execute::{ExecuteError, Undone};
 use crate::plan::{PlanError, hint};
+use crate::state::Unreadable;
 
 /// Why an attach failed.
 #[derive(Debug, Error)]
@@ -24,6 +26,15 @@ pub enum AttachError {
         /// What it does.
         what_for: &'static str,
     },
+    /// The attachment cannot be recorded, and so is not made.
+    #[error("the attachment cannot be recorded, so nothing is left of it")]
+    Unrecorded(#[source] std::io::Error),
+    /// What is recorded of the guest cannot be used.
+    #[error("{0}")]
+    Unreadable(Unreadable),
+    /// Another attachment of this host has the address, and nothing was done.
+    #[error(transparent)]
+    Taken(Box<Conflict>),
     /// No guest to work on.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -75,6 +86,13 @@ impl AttachError {
         match self {
             Self::Privilege { .. } => Some("run it with sudo".into()),
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
+            Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
+            Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Some("another pipework is at work on this guest: wait for it, or end it".into())
+            }
+            Self::Unrecorded(_) => Some("PIPEWORK_RUN_DIR names another directory; /run is the usual place, in memory".into()),
+            Self::Unreadable(_) => None,
+            Self::Taken(_) => Some("give another address, or take it from there first: pipework detach; --force gives it twice".into()),
             Self::Observe(_) => None,
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),

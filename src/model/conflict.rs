@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::error::InputError;
+use super::record::Record;
+use super::request::AttachRequest;
 use super::types::MacAddr;
 
 /// What an attach does about an address that another host on the network has (duplicate address detection).
@@ -161,6 +163,31 @@ impl fmt::Display for Conflict {
             (None, Some(mac)) => write!(f, ": {mac} has it"),
             (None, None) => f.write_str(" by another host on the network"),
         }
+    }
+}
+
+/// The network that an attachment through a host interface is in, as a word that can be a file's name: an address that is given
+/// twice in one is given to two hosts. Different ones may be joined somewhere; that only the network itself can tell.
+pub fn network(request: &AttachRequest, host_interface: &str) -> String {
+    match &request.tag {
+        None => host_interface.to_owned(),
+        // What else passes a switch port tagged is no address of the guest's interface.
+        Some(tag) => match tag.port().ok().and_then(|port| port.untagged) {
+            Some(vlan) => format!("{host_interface}@{}", vlan.get()),
+            None => format!("{host_interface}@{tag}"),
+        },
+    }
+}
+
+impl Record {
+    /// The addresses that the attachment has by right: those asked for, and those that somebody gave it.
+    pub fn addrs(&self) -> impl Iterator<Item = IpAddr> {
+        self.request.addr.addr.iter().chain(&self.given).map(|addr| addr.ip())
+    }
+
+    /// The network that it is in ([`network`]).
+    pub fn network(&self) -> String {
+        network(&self.request, &self.host_interface)
     }
 }
 

@@ -6,6 +6,7 @@ mod words;
 
 pub use route::NewRoute;
 pub(super) use route::destination;
+pub use undo::put_back;
 
 use serde::{Deserialize, Serialize};
 
