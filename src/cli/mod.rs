@@ -6,6 +6,7 @@ mod detach;
 mod documents;
 mod inside;
 mod output;
+mod settings;
 mod words;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
 use super::journal::{recover, recover_guest};
 use super::recording::{self, Recording, Subject};
+use super::settings;
 use super::stay::{Recorded, Stay};
 use super::takeback::take_back;
 use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
@@ -121,6 +122,7 @@ fn attach_once(
         let recovered = recover_guest(&records, held.id.netns, &options.run_dir, watch).map_err(AttachError::Unrecorded)?;
         warnings.extend(recovered.warnings);
     }
+    let request = &*settings::resolved(request, &held)?;
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
@@ -140,7 +142,7 @@ fn attach_once(
     };
     if options.dry_run && conflict::is_on_a_network(&planned) {
         let own = Claimant { netns: held.id.netns, interface: planned.guest_if().clone() };
-        let ips = request.addr.addr.iter().map(IfAddr::ip);
+        let ips = request.addr.addrs.iter().map(IfAddr::ip);
         let found = conflict::look(&records, &network(request, planned.host_if()), &own, ips).map_err(AttachError::Unrecorded)?;
         warnings.extend(conflict::refuse(found, request.force)?);
     }
@@ -151,7 +153,7 @@ fn attach_once(
         report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
             dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
         }));
-        report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
+        report.address_is(report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged)));
         return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
@@ -172,9 +174,12 @@ fn attach_once(
     let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
     let Configured { addr, lease, stay, .. } = configured;
-    (report.address, report.lease) = (addr, lease);
+    report.address_is(addr);
+    report.lease = lease;
     drop(ends);
-    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held), stay })
+    let guest = held.id.clone();
+    let announcement = announcement(report.addresses.clone(), &done, held);
+    Ok(Attached { report, guest, announcement, stay })
 }
 
 /// The interface is to be made, so what is recorded of one of that name is about a link that is gone: by hand, or with a guest
@@ -361,7 +366,7 @@ impl Run<'_> {
             Err(error) => return Err(conflict::named(error, self.records).into()),
         };
         let mut configured = match &self.request.dynamic {
-            None => Configured { addr: self.request.addr.addr, ..Configured::default() },
+            None => Configured { addr: self.request.addr.first(), ..Configured::default() },
             Some(dynamic) => self.configure(dynamic, planned.guest_if(), done.clone(), ends, signals, watch)?,
         };
         configured.warnings.extend(conflict::warnings(findings, self.records));
@@ -442,9 +447,9 @@ impl Run<'_> {
     }
 }
 
-fn announcement(addr: Option<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
-    let what = planned.announce()?.clone();
-    Some(Announcement::new(held.namespace, what, addr?, held.process))
+fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
+    let what = planned.announce().filter(|_| !addrs.is_empty())?.clone();
+    Some(Announcement::new(held.namespace, what, addrs, held.process))
 }
 
 /// What every report of one attach has in common.
@@ -465,9 +470,11 @@ impl Account<'_> {
             result,
             guest: self.guest.into(),
             interface: planned.guest_if().clone(),
-            address: self.request.addr.addr,
+            address: self.request.addr.first(),
+            addresses: self.request.addr.addrs.clone(),
             lease: None,
-            gateway: self.request.addr.gateway,
+            gateway: self.request.addr.gateway(),
+            gateways: self.request.addr.gateways.clone(),
             host_interface: planned.host_if().to_owned(),
             steps: planned.ops().iter().filter(|_| self.options.steps).map(step).collect(),
             warnings,

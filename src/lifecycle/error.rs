@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::{AccessError, DynamicError};
 use crate::guest::GuestError;
+use crate::iproute::WordsError;
 use crate::kernel::privilege;
 use crate::model::conflict::Conflict;
 use crate::model::dynamic::Dynamic;
@@ -44,6 +45,17 @@ pub enum AttachError {
     /// Open vSwitch could not be looked at.
     #[error("looking at Open vSwitch")]
     Ovs(#[source] OvsError),
+    /// The words of a route or a rule are none, and nothing was done.
+    #[error("{option} {words:?}")]
+    Words {
+        /// The option.
+        option: &'static str,
+        /// The words.
+        words: String,
+        /// What is wrong with them.
+        #[source]
+        source: WordsError,
+    },
     /// It cannot be done, and nothing was.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -94,6 +106,11 @@ impl AttachError {
             Self::Unreadable(_) => None,
             Self::Taken(_) => Some("give another address, or take it from there first: pipework detach; --force gives it twice".into()),
             Self::Observe(_) => None,
+            Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(
+                "is the word misspelt? What is not known here is not for {option}: `pipework {} GUEST add ...` hands it to the installed ip",
+                option.trim_start_matches('-')
+            )),
+            Self::Words { .. } => None,
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Access(error) => error.hint(),

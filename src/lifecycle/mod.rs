@@ -20,6 +20,7 @@ mod ovs;
 mod port;
 mod recording;
 mod routing;
+mod settings;
 mod stay;
 mod takeback;
 

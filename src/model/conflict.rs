@@ -182,7 +182,7 @@ pub fn network(request: &AttachRequest, host_interface: &str) -> String {
 impl Record {
     /// The addresses that the attachment has by right: those asked for, and those that somebody gave it.
     pub fn addrs(&self) -> impl Iterator<Item = IpAddr> {
-        self.request.addr.addr.iter().chain(&self.given).map(|addr| addr.ip())
+        self.request.addr.addrs.iter().chain(&self.given).map(|addr| addr.ip())
     }
 
     /// The network that it is in ([`network`]).

@@ -15,7 +15,7 @@ pub(super) struct Asked {
 
 /// The question about the request's addresses, when one is asked for and there is somebody to ask.
 pub(super) fn asked(job: &Job<'_>, kind: Kind) -> Option<Asked> {
-    let addrs: Vec<IfAddr> = job.request.addr.addr.into_iter().collect();
+    let addrs = job.request.addr.addrs.clone();
     if !job.request.dad.asks() || addrs.is_empty() || why_not(job, kind).is_some() {
         return None;
     }
@@ -43,7 +43,7 @@ pub(super) fn warning(job: &Job<'_>, kind: Kind) -> Option<String> {
     }
     let why = match &job.request.dynamic {
         Some(dynamic) => format!("{dynamic} gives the address"),
-        None if job.request.addr.addr.is_none() => "there is no address".to_owned(),
+        None if job.request.addr.addrs.is_empty() => "there is no address".to_owned(),
         None => why_not(job, kind)?.to_owned(),
     };
     Some(format!("--dad asks nobody: {why}"))
