@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
+use super::gc::lock_name;
 use super::journal::{recover, recover_guest};
 use super::recording::{self, Recording, Subject};
 use super::settings;
@@ -90,7 +91,7 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
     let mut warnings = warnings;
     if !options.dry_run {
         let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings.into_iter().chain(recovered.done));
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
     }
     let mut tries = 0;
     loop {
@@ -120,7 +121,7 @@ fn attach_once(
     let guest_lock = if options.dry_run { None } else { Some(records.lock(held.id.netns).map_err(AttachError::Unrecorded)?) };
     if guest_lock.is_some() {
         let recovered = recover_guest(&records, held.id.netns, &options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings);
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
     }
     let request = &*settings::resolved(request, &held)?;
     let accesses = begin_access(request, options, &mut warnings, watch)?;
@@ -263,8 +264,8 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
-    let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
-    SharedLock::take(&options.run_dir, &name).ok()
+    let bridge: IfName = uses.then(|| planned.host_if().parse().ok())??;
+    SharedLock::take(&options.run_dir, &lock_name(&bridge, home.inode())).ok()
 }
 
 /// What the steps are carried out on.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::gc::lock_name;
 use super::{Database, Machine};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
@@ -45,7 +46,7 @@ pub(super) fn take_back(record: &Record, done: &[Op], run_dir: &Path, watch: Wat
         }
         None => Namespace::current()?,
     };
-    let lock = bridge_of(&ops).and_then(|bridge| SharedLock::take(run_dir, &format!("{bridge}-{}.lock", home.inode())).ok());
+    let lock = bridge_of(&ops).and_then(|bridge| SharedLock::take(run_dir, &lock_name(bridge, home.inode())).ok());
     let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
     let mut database = Database::at(record.ovsdb.as_deref()).map_err(KernelError::Ovs)?;
     let mut sides = observe::open(&guest)?;
@@ -118,6 +119,14 @@ pub(super) fn find(record: &Record) -> Result<Option<(Namespace, Vec<Op>)>, Kern
     }
     let alive = record.guest.pid.is_some_and(|pid| trace::is_in(pid, record.guest.netns));
     Ok(alive.then_some((namespace, Vec::new())))
+}
+
+/// Whether the guest of a record is gone for good. A namespace without a process stays one for as long as it is there.
+pub(super) fn is_dead(record: &Record) -> Result<bool, KernelError> {
+    if trace::namespace(&record.guest.path, record.guest.netns).is_none() {
+        return Ok(true);
+    }
+    Ok(record.guest.pid.is_some() && find(record)?.is_none())
 }
 
 /// The NIC, or IPoIB child, of the record that came back to the host when its guest died.
