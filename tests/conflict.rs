@@ -5,7 +5,7 @@ mod lab;
 
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::{Lab, Space, both, eventually, no_root, settled};
@@ -447,4 +447,44 @@ fn of_many_runs_that_give_one_address_at_the_same_time_one_does() {
     assert_eq!(well, 1, "{runs:?}");
     assert!(runs.iter().all(|ran| ran.code == Some(0) || ran.err.contains("10.1.1.7 is in use by guest pid:")), "{runs:?}");
     assert_eq!(guests.iter().filter(|guest| !guest.link("eth1").is_null()).count(), 1);
+}
+
+#[test]
+fn a_note_of_an_address_that_an_attachment_has_no_more_is_in_nobody_s_way_and_goes_with_gc() {
+    if no_root() {
+        return;
+    }
+    let lan = Lan::new();
+    let second = lan.lab.guest();
+    lan.lab.ok(&lan.words("br0 GUEST 10.1.1.7/24"));
+    let notes = || {
+        let all = Command::new("find").args([lan.lab.dir.path().join("addresses").as_os_str(), "-type".as_ref(), "l".as_ref()]).output();
+        String::from_utf8(all.unwrap().stdout).unwrap()
+    };
+    assert!(notes().trim_end().ends_with("/br0/10.1.1.7"), "{}", notes());
+    // One of a record that was lost.
+    let note = std::path::PathBuf::from(notes().trim_end());
+    std::os::unix::fs::symlink("4711/eth1", note.with_file_name("10.1.1.8")).unwrap();
+    let ran = lan.lab.run("gc");
+    assert!(ran.code == Some(0) && ran.out.contains("10.1.1.8 on br0"), "{ran:?}");
+    assert!(notes().trim_end().ends_with("/br0/10.1.1.7"), "{}", notes());
+    std::os::unix::fs::symlink("4711/eth1", note.with_file_name("10.1.1.8")).unwrap();
+    lan.lab.ok(&format!("br0 pid:{} 10.1.1.8/24", second.pid()));
+}
+
+#[test]
+fn of_several_addresses_each_is_asked_for_and_each_is_noted() {
+    if no_root() {
+        return;
+    }
+    let lan = Lan::new();
+    let ran = lan.lab.run(&lan.words("--dad warn br0 GUEST 10.1.1.4/24,10.1.1.5/24,fd00::4/64,fd00::5/64"));
+    let said = |ip: &str| format!("pipework: warning: {ip} is in use: {OTHER} has it; taken all the same (--dad warn)\n");
+    assert_eq!((ran.code, ran.err), (Some(0), said("10.1.1.5") + &said("fd00::5")));
+    let second = lan.lab.guest();
+    for addr in ["10.1.1.4/24", "fd00::5/64"] {
+        lan.lab.fails(&format!("br0 pid:{} {addr}", second.pid()), &format!("in use by guest pid:{}", lan.guest.pid()));
+    }
+    lan.lab.ok(&lan.words("detach GUEST"));
+    lan.is_refused("--dad fail br0 GUEST 10.1.1.4/24,fd00::5/64", &format!("fd00::5 is in use: {OTHER} has it"));
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::AttachError;
-use super::takeback::find;
+use super::takeback::{find, is_dead};
 use crate::guest::trace;
 use crate::kernel::{Findings, observe};
 use crate::model::conflict::Conflict;
@@ -13,7 +13,7 @@ use crate::model::record::Record;
 use crate::model::types::MacAddr;
 use crate::plan::Plan;
 use crate::plan::execute::ExecuteError;
-use crate::state::{Change, Claimant, Records};
+use crate::state::{Change, Claimant, Note, Records};
 
 /// Notes the addresses of an attachment that is about to be made, or was changed, so that no other attachment of this host in the
 /// same network gets one. Returns those that another guest has: of these, nothing is noted.
@@ -63,19 +63,39 @@ pub(super) fn refuse(conflicts: Vec<Conflict>, force: bool) -> Result<Vec<String
 /// The attachment that is noted for an address, if it still is, still has it, and its guest lives.
 fn holds(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result<Option<Record>> {
     let has = |record: &Record| record.addrs().any(|addr| addr == ip);
-    if let Some(record) = records.get(holder.netns, &holder.interface)?.ok().flatten().filter(has) {
-        // One that cannot be looked into is not known to be dead.
-        return Ok(Some(record).filter(|record| find(record).map_or(true, |found| found.is_some())));
+    let recorded = || std::io::Result::Ok(records.get(holder.netns, &holder.interface)?.ok().flatten().filter(has));
+    // One that cannot be looked into is not known to be dead.
+    let lives = |record: &Record| !is_dead(record).unwrap_or(false);
+    if let Some(record) = recorded()? {
+        return Ok(Some(record).filter(lives));
     }
     // Another run is about to make it: there need not be a link yet.
-    let begun = records.begun(Change::Attaching, holder.netns, &holder.interface)?.filter(has);
-    Ok(begun.filter(|record| trace::namespace(&record.guest.path, record.guest.netns).is_some()))
+    if let Some(begun) = records.begun(Change::Attaching, holder.netns, &holder.interface)?.filter(has) {
+        return Ok(Some(begun).filter(|record| trace::namespace(&record.guest.path, record.guest.netns).is_some()));
+    }
+    // It may have ended between the two looks.
+    Ok(recorded()?.filter(lives))
 }
 
 fn conflict(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result<Conflict> {
     let record = holds(records, holder, ip)?;
     let guest = record.as_ref().map(|record| record.guest.word.to_string());
     Ok(Conflict { addr: ip, mac: record.as_ref().and_then(mac_of), guest })
+}
+
+/// Notes that are about nothing any more: of records that were lost, or have other addresses now. Strikes them out unless it is
+/// only asked. Returns them in words.
+pub(super) fn clear(records: &Records, dry_run: bool) -> std::io::Result<Vec<String>> {
+    let mut old = Vec::new();
+    for Note { network, ip, claimant } in records.claimed()? {
+        if holds(records, &claimant, ip)?.is_none() {
+            if !dry_run {
+                records.claims(&network).release(ip, &claimant);
+            }
+            old.push(format!("note that {} of a guest has {ip} on {network}, which it has not", claimant.interface));
+        }
+    }
+    Ok(old)
 }
 
 /// The MAC address of an attachment's interface, if it is there.

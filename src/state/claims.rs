@@ -24,6 +24,42 @@ pub struct Claimant {
     pub interface: IfName,
 }
 
+/// A note: who has which address where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The network.
+    pub network: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// Who is noted for it.
+    pub claimant: Claimant,
+}
+
+impl Note {
+    /// All notes of the host whose network namespace has that inode number.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub(super) fn all(run_dir: &Path, home: u64) -> Result<Vec<Self>> {
+        let mut notes = Vec::new();
+        for network in names(&run_dir.join("addresses").join(home.to_string()))? {
+            let claims = Claims::of(run_dir, home, &network);
+            for ip in names(&claims.directory)?.iter().filter_map(|name| name.parse().ok()) {
+                notes.extend(claims.holder(ip)?.map(|claimant| Self { network: network.clone(), ip, claimant }));
+            }
+        }
+        Ok(notes)
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>> {
+    match std::fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(with_path(directory, &error)),
+        Ok(all) => Ok(all.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
+    }
+}
+
 impl Claimant {
     fn text(&self) -> String {
         format!("{}/{}", self.netns, self.interface)

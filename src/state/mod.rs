@@ -7,7 +7,7 @@ mod netns_link;
 mod records;
 
 pub use access::Users;
-pub use claims::{Claimant, Claims};
+pub use claims::{Claimant, Claims, Note};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};

@@ -16,7 +16,7 @@ use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::claims::{Claimant, Claims};
+use super::claims::{Claimant, Claims, Note};
 use super::lock::ExclusiveLock;
 use crate::model::record::{Record, VERSION};
 use crate::model::types::IfName;
@@ -121,6 +121,14 @@ impl Records {
     /// Who has which address on a network ([`crate::model::conflict::network`]).
     pub fn claims(&self, network: &str) -> Claims {
         Claims::of(&self.run_dir, self.home, network)
+    }
+
+    /// All that is noted of addresses.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn claimed(&self) -> Result<Vec<Note>> {
+        Note::all(&self.run_dir, self.home)
     }
 
     /// Keeps every other run from changing the guest until the lock is dropped.
