@@ -22,13 +22,14 @@ use crate::kernel::{Findings, System, privilege};
 use crate::model::command::Commands;
 use crate::model::conflict::network;
 use crate::model::dynamic::Dynamic;
+use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
-use crate::plan::execute::{Done, Event, ExecuteError, execute};
+use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
 use crate::state::{Change, Claimant, NetnsLink, Records, SharedLock, Unreadable};
 
@@ -124,6 +125,7 @@ fn attach_once(
         warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
     }
     let request = &*settings::resolved(request, &held)?;
+    let told = warnings.clone();
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
@@ -135,6 +137,15 @@ fn attach_once(
     let wanted = request.dynamic.as_ref().filter(|_| !planned.ops().is_empty());
     if let Some(dynamic) = wanted {
         dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
+    }
+    if !options.dry_run && planned.makes_link() {
+        if let Some(old) = old_record(&records, held.id.netns, &planned, &mut warnings)? {
+            // What is left of an older attachment goes first, and the access of its own; then look again.
+            drop((ends, accesses));
+            let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
+            drop(guest_lock);
+            return attach_once(request, options, told, start, watch);
+        }
     }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
@@ -158,12 +169,6 @@ fn attach_once(
         return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
-    if clear_old_record(&records, held.id.netns, &planned, &options.run_dir, &mut warnings, watch)? {
-        // What is left of an older attachment was just taken away: look again.
-        drop(claim);
-        drop((ends, accesses, guest_lock));
-        return attach_once(request, options, warnings, start, watch);
-    }
     let ovsdb = ends.database.unusual_address();
     let lock = bridge_lock(&planned, &ends.sides.home, options);
     let run = Run { request, options, facts: &facts, held: &held, lock, records: &records, ovsdb };
@@ -183,36 +188,29 @@ fn attach_once(
     Ok(Attached { report, guest, announcement, stay })
 }
 
-/// The interface is to be made, so what is recorded of one of that name is about a link that is gone: by hand, or with a guest
-/// whose namespace had the same number. Returns whether there was such a record.
-fn clear_old_record(
-    records: &Records,
-    netns: u64,
-    planned: &Plan,
-    run_dir: &Path,
-    warnings: &mut Vec<String>,
-    watch: &mut dyn FnMut(Event<'_>),
-) -> Result<bool, AttachError> {
-    if !planned.makes_link() {
-        return Ok(false);
-    }
-    let old = match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
-        Ok(None) => return Ok(false),
-        Ok(Some(record)) => record,
-        Err(Unreadable::Damaged { path, why }) => {
-            warnings.push(Unreadable::Damaged { path, why }.to_string());
-            return Ok(false);
+/// What is recorded of an interface that is to be made: it is about a link that is gone, by hand, or with a guest whose
+/// namespace had the same number.
+fn old_record(records: &Records, netns: u64, planned: &Plan, warnings: &mut Vec<String>) -> Result<Option<Record>, AttachError> {
+    match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
+        Ok(record) => Ok(record),
+        Err(later @ Unreadable::Later { .. }) => Err(AttachError::Unreadable(later)),
+        Err(damaged) => {
+            warnings.push(damaged.to_string());
+            Ok(None)
         }
-        Err(later) => return Err(AttachError::Unreadable(later)),
-    };
-    records.begin_detach(netns, &old.interface).map_err(AttachError::Unrecorded)?;
-    let taken = take_back(&old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
-    warnings.extend(taken.warnings);
-    warnings.extend(taken.left.iter().map(|left| format!("of the old {}: could not {left}", old.interface)));
-    if taken.left.is_empty() {
-        records.abandon(Change::Detaching, netns, &old.interface).map_err(AttachError::Unrecorded)?;
     }
-    Ok(true)
+}
+
+/// Takes back what is left of an attachment whose link is gone. Returns what the user should know.
+fn clear(records: &Records, old: &Record, run_dir: &Path, watch: &mut dyn FnMut(Event<'_>)) -> Result<Vec<String>, AttachError> {
+    let (netns, interface) = (old.guest.netns, &old.interface);
+    records.begin_detach(netns, interface).map_err(AttachError::Unrecorded)?;
+    let taken = take_back(old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
+    if taken.left.is_empty() {
+        records.abandon(Change::Detaching, netns, interface).map_err(AttachError::Unrecorded)?;
+    }
+    let left = taken.left.iter().map(|left| format!("of the old {interface}: could not {left}"));
+    Ok(taken.warnings.iter().cloned().chain(left).collect())
 }
 
 /// What is asked and cannot be had, although the rest can.
@@ -322,6 +320,10 @@ impl Run<'_> {
         match recorded {
             Ok((planned, mut configured, record)) => {
                 warnings.append(&mut configured.warnings);
+                if configured.stay.is_none() {
+                    // One that comes from here on finds all done: that is told, rather than nothing.
+                    let _ = signals.pending();
+                }
                 if let Some(stay) = &mut configured.stay {
                     stay.inherit(Recorded { record, run_dir: self.options.run_dir.clone() }, signals);
                 }
@@ -416,6 +418,10 @@ impl Run<'_> {
         let done = execute(planned, &mut machine, watch)?;
         // A guest that has just died has none any more.
         let link = recording::identity(machine.system(), &self.subject(), planned).ok();
+        if let (Some(signal), Some(op)) = (machine.interrupted(), planned.ops().last()) {
+            let undone = done.undo(&mut machine, watch);
+            return Err(Box::new(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone }));
+        }
         Ok(Executed { done, link, findings: machine.system().findings() })
     }
 

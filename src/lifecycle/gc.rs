@@ -108,9 +108,6 @@ impl Sweep<'_> {
         let Some(_lock) = self.records.try_lock(netns)? else { return Ok(false) };
         let now = self.records.get(netns, &record.interface)?.ok().flatten();
         let Some(record) = now.filter(|now| now.id == record.id) else { return Ok(false) };
-        if record.request.host_access {
-            self.warnings.extend(access::forget(&self.options.run_dir, &record, watch));
-        }
         self.records.begin_detach(netns, &record.interface)?;
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
         self.warnings.extend(taken.warnings);
