@@ -207,11 +207,12 @@ fn bucket(dev: &IfName, rate: Bandwidth, asked: &Rate) -> String {
 /// second; and packets come in together, as large as the kernel makes them (GRO), which the bucket has to take.
 fn police(dev: &IfName, rate: Bandwidth, asked: &Rate) -> [ToolStep; 2] {
     let burst = asked.burst.unwrap_or_else(|| burst(rate, 10, 128));
-    let filter = format!("filter add dev {dev} parent ffff: protocol all prio 1 matchall");
+    // u32, as every kernel that can classify has it.
+    let filter = format!("filter add dev {dev} parent ffff: protocol all prio 1");
     [
         tc(&format!("qdisc add dev {dev} ingress"), &format!("qdisc del dev {dev} ingress")),
         tc(
-            &format!("{filter} action police rate {rate} burst {burst} mtu 128kb conform-exceed drop/ok"),
+            &format!("{filter} u32 match u32 0 0 action police rate {rate} burst {burst} mtu 128kb conform-exceed drop/ok"),
             &format!("filter del dev {dev} parent ffff: protocol all prio 1"),
         ),
     ]

@@ -1,6 +1,6 @@
 //! A step in words.
 
-use super::Op;
+use super::{Op, Tool};
 use crate::model::types::Side;
 
 impl Op {
@@ -46,7 +46,12 @@ impl Op {
             Self::SetSysctl { name, sysctl, .. } => format!("set {} in the guest", sysctl.of(name)),
             Self::Tool { step } => {
                 let (options, words) = step.parts();
-                format!("{}{options} {words} {}", step.tool, on(step.side))
+                let program = match step.tool {
+                    Tool::Route => format!("ip{options} route"),
+                    Tool::Rule => format!("ip{options} rule"),
+                    Tool::Tc => "tc".to_owned(),
+                };
+                format!("{program} {words} {}", on(step.side))
             }
             Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
             Self::SetUp { link } => format!("set {link} up"),
