@@ -228,6 +228,14 @@ fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest
     Ok(guest)
 }
 
+/// The host's end of a veth of the guest's.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn peer_of(host: &mut Netlink, link: &LinkFacts) -> Result<Option<LinkFacts>, KernelError> {
+    peer(host, Some(link))
+}
+
 /// The host's end of the guest's veth: each says that the other is its peer.
 fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
     let Some(link) = link.filter(|l| l.kind == LinkKind::Veth) else { return Ok(None) };
@@ -336,6 +344,12 @@ pub(super) fn address_family(family: Family) -> AddressFamily {
     }
 }
 
+/// A random identifier, 16 hexadecimal digits.
+pub fn random_id() -> String {
+    let (one, two) = (fresh_mac().octets(), fresh_mac().octets());
+    one.iter().skip(1).chain(two.iter().skip(3)).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A random address for a link. Should the kernel have no random bytes, the clock must do.
 pub(super) fn fresh_mac() -> MacAddr {
     let mut bytes = [0u8; 6];
@@ -344,6 +358,14 @@ pub(super) fn fresh_mac() -> MacAddr {
         bytes.copy_from_slice(&now.as_nanos().to_ne_bytes()[..6]);
     }
     MacAddr::local_from(bytes)
+}
+
+/// All links of the host.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn links_of_host() -> Result<Vec<LinkFacts>, KernelError> {
+    links(&mut Netlink::open()?)
 }
 
 /// The link of a name, on the socket's side.

@@ -108,6 +108,23 @@ impl<'a> System<'a> {
         Ok(index)
     }
 
+    /// The index of a link; not looked up where the kernel has told it already.
+    ///
+    /// # Errors
+    /// When it is not there, or the kernel refuses to tell.
+    pub fn index_of(&mut self, link: &LinkRef) -> Result<u32, KernelError> {
+        self.index(link)
+    }
+
+    /// The Ethernet address of a link.
+    ///
+    /// # Errors
+    /// When it is not there, or the kernel refuses to tell.
+    pub fn mac_of(&mut self, link: &LinkRef) -> Result<Option<MacAddr>, KernelError> {
+        let found = find_link(self.socket(link.side), link.name.as_str())?;
+        Ok(found.ok_or_else(|| KernelError::NoLink(link.to_string()))?.mac)
+    }
+
     fn host_index(&mut self, name: &IfName) -> Result<u32, KernelError> {
         self.index(&LinkRef::host(name))
     }

@@ -314,9 +314,12 @@ impl Names {
         self.made(&format!("{prefix}{}{guest_if}", self.number))
     }
 
+    /// How the names begin under which old links are set aside.
+    pub const ASIDE: &str = "old-";
+
     /// A name to set an old link of the name `name` aside under.
     pub fn aside(&self, name: &IfName) -> IfName {
-        self.made(&format!("old-{name}-{}", self.number))
+        self.made(&format!("{}{name}-{}", Self::ASIDE, self.number))
     }
 
     /// See [`short_name`].

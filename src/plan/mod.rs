@@ -3,6 +3,7 @@
 mod access;
 mod addressing;
 mod bridge;
+mod detach;
 mod error;
 pub mod execute;
 mod hints;
@@ -19,6 +20,7 @@ mod vlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
+pub use detach::{GuestNow, detach, inherit, settled};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
@@ -75,6 +77,22 @@ impl Plan {
     /// What the user should know although it can be done.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether the interface is made, or moved to where it belongs.
+    pub fn makes_link(&self) -> bool {
+        let makes = |op: &Op| {
+            matches!(
+                op,
+                Op::AddVeth { .. }
+                    | Op::AddShared { .. }
+                    | Op::AddIpoib { .. }
+                    | Op::AddDummy { .. }
+                    | Op::MoveLink { .. }
+                    | Op::MovePhy { .. }
+            )
+        };
+        self.ops.iter().any(makes)
     }
 
     /// The interface in the guest.

@@ -119,6 +119,8 @@ fn new_links() -> Vec<Case> {
             &[('H', "ip link add br0 type bridge")],
             |_| Op::AddVeth {
                 host: "veth1pl7".parse().unwrap(),
+                host_mtu: None,
+                host_mac: None,
                 bridge: Some("br0".parse().unwrap()),
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
             },
@@ -133,7 +135,13 @@ fn new_links() -> Vec<Case> {
         case(
             "veth without a bridge",
             &[],
-            |_| Op::AddVeth { host: "veth1pl7".parse().unwrap(), bridge: None, guest: newborn(Some(1400), Some("02:00:00:00:00:07")) },
+            |_| Op::AddVeth {
+                host: "veth1pl7".parse().unwrap(),
+                host_mtu: Some(1500),
+                host_mac: Some("02:00:00:00:00:08".parse().unwrap()),
+                bridge: None,
+                guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
+            },
             vec![Differs {
                 ours: "RTM_NEWLINK flags 0x60d",
                 theirs: "RTM_NEWLINK flags 0x605",
@@ -214,6 +222,7 @@ fn old_links() -> Vec<Case> {
         ),
         case("mac", &[GUEST_LINK], |_| Op::SetMac { link: guest("eth1"), mac: "02:00:00:00:00:07".parse().unwrap(), before: None }, vec![]),
         case("mtu", &[GUEST_LINK], |_| Op::SetMtu { link: guest("eth1"), mtu: 1400, before: None }, vec![]),
+        case("queue length", &[GUEST_LINK], |_| Op::SetQueueLen { link: guest("eth1"), packets: 500, before: None }, vec![]),
         case("leased address v4", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", 60), vec![]),
         case("leased address v4 for ever", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", u32::MAX), vec![]),
         case("leased address v6", &[GUEST_LINK], |_| lease_addr("fd00::2/128", 60), vec![]),
@@ -248,6 +257,12 @@ fn new_routes() -> Vec<Case> {
         case("host route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("172.16.0.1"), None), vec![]),
         case("host route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("fd00:9::1"), None), vec![]),
         case("default route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("10.1.1.1")), vec![]),
+        case(
+            "default route v4 with a metric",
+            &[GUEST_LINK, GUEST_UP],
+            |_| Op::AddRoute { route: NewRoute { metric: Some(50), ..route(None, Some("10.1.1.1")) } },
+            vec![],
+        ),
         case("default route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("fd00::1")), vec![V6_ANY]),
         case(
             "new default route v4 away",
