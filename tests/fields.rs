@@ -201,7 +201,7 @@ fn with_fields(words: &str, fields: &str, guest: &Space) -> AttachRequest {
 }
 
 const ALL: &str = r#"{"mtu":1400,"metric":50,"routes":["10.9.0.0/16 via 10.1.1.1 dev IF","unreachable fd99::/16"],"rules":["from 10.9.0.0/16 lookup auto","-6 iif IF lookup 78"],"table":"auto","rate":"10mbit/20mbit","offloads":"tx=off","txqueuelen":77,"sysctls":["net.ipv4.conf.IF.forwarding=1"],"link_mac":"02:00:00:00:00:99"}"#;
-const ON_A_NIC: &str = r#"{"mtu":1400,"routes":["10.9.0.0/16 via 10.1.1.1 dev IF"],"rules":["from 10.9.0.0/16 lookup auto"],"table":"auto","rate":"/20mbit","offloads":"gro=on,tx=off","txqueuelen":77,"sysctls":["net.ipv4.conf.IF.forwarding=1"]}"#;
+const ON_A_NIC: &str = r#"{"mtu":1400,"routes":["10.9.0.0/16 via 10.1.1.1 dev IF"],"rules":["from 10.9.0.0/16 lookup auto"],"table":"auto","rate":"10mbit/20mbit","offloads":"gro=on,tx=off","txqueuelen":77,"sysctls":["net.ipv4.conf.IF.forwarding=1"]}"#;
 const GUEST: &str =
     "ip link add eth0 type bridge; ip link set eth0 up; ip addr add 172.17.0.2/16 dev eth0; ip route add default via 172.17.0.1 metric 5";
 
@@ -266,12 +266,10 @@ fn printed_commands_do_what_the_attach_does() {
         ),
         (NIC, "--direct-phys nic0 pid:PID 10.1.1.2/24,fd00::2/64@10.1.1.1,fd00::1"),
     ] {
-        // There is no police in this machine's kernel.
-        let fields = if line.contains("direct") { FIELDS.replace("10mbit/20mbit", "/20mbit") } else { FIELDS.to_owned() };
         let worlds = [(Lab::new(), Space::new()), (Lab::new(), Space::new())];
         worlds.iter().for_each(|(lab, _)| _ = lab.host.sh(setup));
         let [(printed, by_shell), (done, by_us)] = &worlds;
-        let filled = |guest: &Space| format!("{line} {fields}").replace("PID", &guest.pid().to_string());
+        let filled = |guest: &Space| format!("{line} {FIELDS}").replace("PID", &guest.pid().to_string());
         let dry = attach(printed, &format!("--dry-run {}", filled(by_shell)), &more);
         assert_eq!(dry.code, Some(0), "{}", dry.err);
         let mut shell = printed.host.command("sh").arg("-e").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -418,7 +416,7 @@ fn a_rate_is_kept_in_both_directions() {
 
 #[test]
 fn a_rate_is_kept_where_there_is_no_host_end() {
-    if no_root() || (!has_tc("police") && skip("this kernel has no police; scripts/uml-run gives one that has")) {
+    if no_root() || (!lab::has_kind("ifb") && skip("this kernel has no ifb; scripts/uml-run gives one that has")) {
         return;
     }
     let lab = Lab::new();
@@ -463,13 +461,4 @@ fn netem_delays_and_loses_as_asked_also_behind_a_rate() {
         &other,
     );
     request_rolls_back_on(&lab, &other, None, &ask, Birth::Guest, &FAULTS, &|| both(&lab, &other));
-}
-
-/// Whether this machine's kernel can police.
-fn has_tc(what: &str) -> bool {
-    let lab = Space::new();
-    lab.try_sh(&format!(
-        "ip link add v0 type veth peer name v1 && tc qdisc add dev v0 ingress && \
-         tc filter add dev v0 parent ffff: protocol all prio 1 u32 match u32 0 0 action {what} rate 1mbit burst 10k"
-    ))
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::error::chain;
 use super::journal::{Recovered, recover, recover_guest};
 use super::takeback::{Taken, take_back};
-use super::{access, foreign, keeper};
+use super::{foreign, keeper};
 use crate::guest::{self, GuestError, Held};
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege;
@@ -146,8 +146,8 @@ pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Re
     let records = Records::of(&options.run_dir, Namespace::current()?.inode());
     // Once begun it is ended: half of it would be worse than none or all.
     let _signals = Signals::hold()?;
-    let Recovered { mut warnings, done } = if options.dry_run { Recovered::default() } else { recover(&options.run_dir, watch)? };
-    warnings.extend(done);
+    let recovered = if options.dry_run { Recovered::default() } else { recover(&options.run_dir, watch)? };
+    let mut warnings: Vec<String> = recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left).collect();
     let (held, meant) = meant(guest, &records, &mut warnings)?;
     let chosen = choose(guest, &options.which, meant)?;
     let mut job = Job { records: &records, options, warnings, interfaces: Vec::new(), left: Vec::new() };
@@ -252,15 +252,12 @@ impl Job<'_> {
         let netns = record.guest.netns;
         let _lock = self.records.lock(netns)?;
         let recovered = recover_guest(self.records, netns, &self.options.run_dir, watch)?;
-        self.warnings.extend(recovered.warnings);
+        self.warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
         let Some(mut record) = self.records.get(netns, &record.interface)?.ok().flatten() else {
             self.interfaces.push(self.account(&record, Taken::default()));
             return Ok(());
         };
         self.hand_over(&mut record)?;
-        if record.request.host_access {
-            self.warnings.extend(access::forget(&self.options.run_dir, &record, watch));
-        }
         self.records.begin_detach(netns, &record.interface)?;
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
         self.warnings.extend(taken.warnings.iter().cloned());

@@ -82,7 +82,7 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
 fn tool_hint(step: &ToolStep, errno: Errno) -> Option<String> {
     let has = |word: &&(&str, &str, &str)| step.words.iter().any(|other| other == word.0);
     let parts = [
-        ("police", "CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_POLICE", "act_police"),
+        ("mirred", "CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_MIRRED", "act_mirred"),
         ("netem", "CONFIG_NET_SCH_NETEM", "sch_netem"),
         ("tbf", "CONFIG_NET_SCH_TBF", "sch_tbf"),
         ("ingress", "CONFIG_NET_SCH_INGRESS", "sch_ingress"),
@@ -127,6 +127,7 @@ fn kind_of_link(op: &Op) -> Option<(&'static str, &'static str, &'static str)> {
         Op::AddShared { sharing: Sharing::Macvtap(_), .. } => Some(("macvtap", "CONFIG_MACVTAP", "macvtap")),
         Op::AddShared { sharing: Sharing::Ipvlan(_), .. } => Some(("ipvlan", "CONFIG_IPVLAN", "ipvlan")),
         Op::AddIpoib { .. } => Some(("IP over InfiniBand", "CONFIG_INFINIBAND_IPOIB", "ib_ipoib")),
+        Op::AddIfb { .. } => Some(("ifb interfaces", "CONFIG_IFB", "ifb")),
         Op::AddDummy { .. } => Some(("dummy interfaces", "CONFIG_DUMMY", "dummy")),
         _ => None,
     }

@@ -24,6 +24,7 @@ impl Op {
             Self::DelUnusedVlan { name } => format!("remove {name}"),
             Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
+            Self::AddIfb { name } => format!("make ifb {name} in the guest"),
             Self::AddDummy { link } => format!("make dummy {}", link.at),
             Self::DelOwnLink { link } | Self::DelLink { link } => format!("delete {link}"),
             Self::MoveLink { from, to, .. } => match to.side {
