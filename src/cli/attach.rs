@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::{complain, say};
+use crate::external::hooks::HookSettings;
 use crate::lifecycle::{self, AttachError, End, Kept, Options, Stay};
 use crate::model::command::Commands;
 use crate::model::error::InputError;
@@ -162,6 +163,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             complain(&match event {
                 Event::Doing(op) => format!("pipework: {}", op.describe()),
                 Event::Undoing(op) => format!("pipework: undo: {}", op.describe()),
+                Event::Running(hook) => format!("pipework: run hook {}", hook.display()),
             });
         }
     };
@@ -193,6 +195,7 @@ fn options(args: &AttachArgs) -> Options {
         run_dir: state::run_dir(),
         pid_dir: state::pid_dir(),
         dhcp_image: args.dhcp_image.clone(),
+        hooks: HookSettings::from_environment(),
     }
 }
 

@@ -48,6 +48,8 @@ const EXAMPLES: &str = "Examples:
 Guests: a name, an ID or its beginning (Docker, Podman, LXC, systemd-nspawn), docker:NAME,
 podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path.
 
+Hooks: /etc/pipework/hooks.d/{pre,post}-{attach,detach}/*, with JSON on standard input.
+
 Exit status: 0 done, or already so; 1 not done, and nothing changed. For route, rule and tc also
 2: the kernel refuses; or that of the installed ip or tc, where one had to do it.";
 

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
+use super::hooks::{Around, Told};
 use super::stay::Stay;
 use super::{AttachError, Database, Machine, NoAddress};
+use crate::external::hooks::HookSettings;
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
@@ -17,6 +19,7 @@ use crate::kernel::{System, privilege};
 use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
+use crate::model::hook::HookEvent;
 use crate::model::op::Op;
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
@@ -48,6 +51,8 @@ pub struct Options {
     pub pid_dir: PathBuf,
     /// The image of `dhcp-container`; busybox when absent.
     pub dhcp_image: Option<String>,
+    /// The administrator's own programs; none when empty.
+    pub hooks: HookSettings,
 }
 
 impl Options {
@@ -68,7 +73,7 @@ pub struct Attached {
     pub report: Report,
     /// The guest.
     pub guest: GuestId,
-    /// What is still to be told to the neighbours. It takes its time and cannot fail.
+    /// What is still to be told to the neighbours. It takes its time and cannot fail. Before hooks ran it was told already.
     pub announcement: Option<Announcement>,
     /// What keeps a lease, when the command is to stay.
     pub stay: Option<Box<Stay>>,
@@ -81,20 +86,28 @@ pub struct Attached {
 pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(Event<'_>)) -> Result<Attached, AttachError> {
     let start = Instant::now();
     let warnings = check_privileges()?;
-    match attach_once(request, options, warnings.clone(), start, watch) {
-        // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use: look again.
-        Err(AttachError::Execute(error)) if error.bridge_came_or_went() => attach_once(request, options, warnings, start, watch),
-        ended => ended,
+    let mut around = Around::find(&options.hooks)?;
+    let mut again = true;
+    loop {
+        match attach_once(request, options, &mut around, warnings.clone(), start, watch) {
+            Ok(Some(attached)) => return Ok(attached),
+            Ok(None) => {}
+            // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use: look again.
+            Err(AttachError::Execute(error)) if again && error.bridge_came_or_went() => again = false,
+            Err(error) => return Err(error),
+        }
     }
 }
 
+/// `None`: hooks have run, and may have changed what was looked at.
 fn attach_once(
     request: &AttachRequest,
     options: &Options,
+    around: &mut Around,
     mut warnings: Vec<String>,
     start: Instant,
     watch: &mut dyn FnMut(Event<'_>),
-) -> Result<Attached, AttachError> {
+) -> Result<Option<Attached>, AttachError> {
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
     let accesses = begin_access(request, options, &mut warnings, watch)?;
@@ -109,12 +122,24 @@ fn attach_once(
     if let Some(dynamic) = wanted {
         dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
     }
+    let is_idle = options.dry_run || planned.ops().is_empty();
+    let (guest, words) = (held.id.clone(), words(request));
+    let mut told = Told {
+        guest: &guest,
+        interface: planned.guest_if().clone(),
+        addresses: request.addr.addr.into_iter().collect(),
+        gateways: request.addr.gateway.into_iter().collect(),
+        request: &words,
+    };
+    if !is_idle && around.before(HookEvent::PreAttach, &told, watch)? {
+        return Ok(None);
+    }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
         (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
         _ => None,
     };
-    if options.dry_run || planned.ops().is_empty() {
+    if is_idle {
         claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
@@ -122,7 +147,7 @@ fn attach_once(
             dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
         }));
         report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
-        return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
+        return Ok(Some(Attached { report, guest: held.id, announcement: None, stay: None }));
     }
 
     let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &ends.sides.home, options) };
@@ -132,10 +157,25 @@ fn attach_once(
     claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
     let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
-    let Configured { addr, lease, stay, .. } = configured;
+    let Configured { addr, lease, mut stay, .. } = configured;
     (report.address, report.lease) = (addr, lease);
     drop(ends);
-    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held), stay })
+    let mut announcement = announcement(addr, &done, held);
+    if around.has(HookEvent::PostAttach) {
+        // A hook may take its time, and may want to be reached.
+        announcement.take().into_iter().for_each(Announcement::in_background);
+        told.addresses = addr.into_iter().collect();
+        let signals = stay.as_mut().and_then(|stay| stay.signals());
+        let failed = around.after(HookEvent::PostAttach, &told, &report, signals, watch);
+        report.warnings.extend(failed);
+    }
+    Ok(Some(Attached { report, guest, announcement, stay }))
+}
+
+/// What was asked, as it can be typed.
+fn words(request: &AttachRequest) -> serde_json::Value {
+    let addr = request.dynamic.as_ref().map_or_else(|| request.addr.to_string(), ToString::to_string);
+    serde_json::json!({ "host_interface": request.host_if.to_string(), "guest": request.guest.to_string(), "address": addr })
 }
 
 /// What is asked and cannot be had, although the rest can.

@@ -6,6 +6,7 @@ mod client;
 mod container;
 mod dynamic;
 mod error;
+mod hooks;
 mod identity;
 mod inside;
 mod ipv6;

@@ -9,6 +9,7 @@ pub mod dynamic;
 pub mod error;
 pub mod facts;
 pub mod guest_name;
+pub mod hook;
 pub mod lease;
 pub mod op;
 pub mod ovs;
