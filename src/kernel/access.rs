@@ -188,7 +188,9 @@ pub fn shims() -> Result<Vec<LinkFacts>, KernelError> {
 pub(super) fn shim(parent: u32, shim: &NewShim) -> RouteNetlinkMessage {
     let mac = shim.mac.octets().to_vec();
     let builder: LinkMessageBuilder<LinkMacVlan> = LinkMacVlan::new(shim.name.as_str(), parent, MacVlanMode::Bridge);
-    RouteNetlinkMessage::NewLink(builder.mtu(shim.mtu).address(mac.clone()).broadcast(mac).arp(false).build())
+    RouteNetlinkMessage::NewLink(
+        builder.mtu(shim.mtu).address(mac.clone()).broadcast(mac).arp(false).append_extra_attribute(encode::MARK).build(),
+    )
 }
 
 /// `ip neigh replace IP lladdr MAC dev DEV nud permanent`

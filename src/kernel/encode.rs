@@ -6,7 +6,7 @@ pub(super) mod vlan;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -14,11 +14,15 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkIpoib, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use crate::model::lease::Lifetime;
+use crate::model::mark;
 use crate::model::op::NewRoute;
 use crate::model::types::{IfAddr, IfName, MacAddr, Pkey};
 
 /// Flags of a request that makes something new.
 pub(super) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// The mark of a link that we make.
+pub(super) const MARK: LinkAttribute = LinkAttribute::Group(mark::GROUP);
 
 /// What a new link starts with, and the namespace it is born in.
 pub(super) struct Newborn<'a> {
@@ -37,6 +41,7 @@ impl Newborn<'_> {
         if let Some(mac) = self.mac {
             builder = builder.address(mac.octets().to_vec());
         }
+        builder = builder.append_extra_attribute(MARK);
         match self.netns {
             Some(fd) => builder.setns_by_fd(fd),
             None => builder,
@@ -46,7 +51,7 @@ impl Newborn<'_> {
 
 /// `ip link add name NAME up address MAC type bridge [vlan_filtering 1]`
 pub(super) fn add_bridge(name: &IfName, mac: MacAddr, vlan_filtering: bool) -> RouteNetlinkMessage {
-    let builder = LinkBridge::new(name.as_str()).address(mac.octets().to_vec()).up();
+    let builder = LinkBridge::new(name.as_str()).address(mac.octets().to_vec()).up().append_extra_attribute(MARK);
     new_link(if vlan_filtering { builder.vlan_filtering(true) } else { builder }.build())
 }
 
@@ -54,7 +59,7 @@ pub(super) fn add_bridge(name: &IfName, mac: MacAddr, vlan_filtering: bool) -> R
 /// The peer cannot be up in it: veth_open wants both ends tied (ENOTCONN).
 pub(super) fn add_veth(host: &IfName, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
     let peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
-    let mut builder = LinkVeth::new(host.as_str(), guest.name.as_str()).up();
+    let mut builder = LinkVeth::new(host.as_str(), guest.name.as_str()).up().append_extra_attribute(MARK);
     if let Some(bridge) = bridge {
         builder = builder.controller(bridge);
     }
@@ -132,9 +137,16 @@ pub(super) fn addr(index: u32, addr: &IfAddr) -> AddressMessage {
     message
 }
 
+/// As [`addr`], with our mark: `... proto 112`.
+pub(super) fn new_addr(index: u32, ip: &IfAddr) -> AddressMessage {
+    let mut message = addr(index, ip);
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(mark::PROTO)));
+    message
+}
+
 /// `ip addr replace ADDR brd + dev NAME valid_lft SECONDS preferred_lft SECONDS`
 pub(super) fn leased_addr(index: u32, ip: &IfAddr, lifetime: Lifetime) -> AddressMessage {
-    let mut message = addr(index, ip);
+    let mut message = new_addr(index, ip);
     let mut times = CacheInfo::default();
     times.ifa_preferred = lifetime.preferred;
     times.ifa_valid = lifetime.valid;

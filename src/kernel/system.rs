@@ -1,6 +1,6 @@
 //! Carrying steps out: one message after another on the host's socket and the guest's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -16,7 +16,7 @@ use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, siblings, sysctl};
 use crate::model::access::NewShim;
 use crate::model::error::KernelError;
-use crate::model::facts::{Facts, LinkFacts};
+use crate::model::facts::{AddrFacts, Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::phy::PhyMember;
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
@@ -33,13 +33,15 @@ pub struct System<'a> {
     unused: Box<dyn FnMut(&IfName) -> bool + 'a>,
     /// Indexes looked up so far. Names change only by our own steps, which forget them.
     indexes: BTreeMap<LinkRef, u32>,
+    /// Where this run has moved links to.
+    moved: BTreeSet<LinkRef>,
 }
 
 impl<'a> System<'a> {
     /// A host and a guest.
     pub fn new(sides: &'a mut Sides<'_>) -> Self {
         let Sides { host, home, guest, namespace } = sides;
-        Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: BTreeMap::new() }
+        Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: BTreeMap::new(), moved: BTreeSet::new() }
     }
 
     /// Stops between steps when one of the signals comes.
@@ -119,9 +121,20 @@ impl<'a> System<'a> {
             Side::Host => self.home.raw_fd(),
             Side::Guest => self.namespace.raw_fd(),
         };
+        if to.side == Side::Host {
+            self.check_own(from)?;
+        }
         self.change(from, |index| encode::move_link(index, target, &to.name))?;
         self.indexes.remove(from);
+        self.moved.insert(to.clone());
         Ok(())
+    }
+
+    /// Only what we moved into the guest is moved out of it again. Without alternative names (Linux before 5.5), only what this
+    /// very run moved is known to be.
+    fn check_own(&mut self, link: &LinkRef) -> Result<(), KernelError> {
+        let found = find_link(self.socket(link.side), link.name.as_str())?.ok_or_else(|| KernelError::NoLink(link.to_string()))?;
+        if found.is_ours() || found.is_marked() || self.moved.contains(link) { Ok(()) } else { Err(KernelError::NotOurs(link.to_string())) }
     }
 
     /// Moves a phy and gives its interfaces their names. The kernel knows no message that does both.
@@ -163,10 +176,21 @@ impl<'a> System<'a> {
         done
     }
 
-    /// Removes a bridge unless it has ports or is wanted by another run. Leaving it is no failure.
+    /// Deletes a link that we made. One that has taken its name since is somebody else's.
+    fn del_own_link(&mut self, link: &LinkRef) -> Result<(), KernelError> {
+        let found = find_link(self.socket(link.side), link.name.as_str())?;
+        let found = found.ok_or_else(|| KernelError::NoLink(link.to_string()))?;
+        if !found.is_ours() {
+            return Err(KernelError::NotOurs(link.to_string()));
+        }
+        self.indexes.remove(link);
+        self.send(link.side, &encode::del_link(found.index), 0)
+    }
+
+    /// Removes a bridge that we made, unless it has ports or an address, or is wanted by another run. Leaving it is no failure.
     fn del_unused_bridge(&mut self, name: &IfName) -> Result<(), KernelError> {
-        let index = self.host_index(name)?;
-        if !(self.unused)(name) || !ports(self.host, index)?.is_empty() {
+        let link = find_link(self.host, name.as_str())?.ok_or_else(|| KernelError::NoLink(name.to_string()))?;
+        if !link.is_ours() || !(self.unused)(name) || !ports(self.host, link.index)?.is_empty() || has_address(self.host, link.index)? {
             return Ok(());
         }
         self.del_link(&LinkRef::host(name))
@@ -205,7 +229,11 @@ impl<'a> System<'a> {
     /// Removes a NIC's VLAN child unless other guests' links came to lie on it, or it became a port. Leaving it is no failure.
     fn del_unused_vlan(&mut self, name: &IfName) -> Result<(), KernelError> {
         let Some(link) = find_link(self.host, name.as_str())? else { return Ok(()) };
-        if link.master.is_some() || !siblings::on(self.host, self.home, link.index)?.is_empty() {
+        if !link.is_ours()
+            || link.master.is_some()
+            || !siblings::on(self.host, self.home, link.index)?.is_empty()
+            || has_address(self.host, link.index)?
+        {
             return Ok(());
         }
         self.del_link(&LinkRef::host(name))
@@ -310,12 +338,16 @@ impl Kernel for System<'_> {
                 self.add(&encode::add_ipoib(parent, *pkey, &self.newborn(link)), std::slice::from_ref(&link.at))
             }
             Op::AddDummy { link } => self.add(&encode::add_dummy(&self.newborn(link)), std::slice::from_ref(&link.at)),
+            Op::DelOwnLink { link } => self.del_own_link(link),
             Op::DelLink { link } => self.del_link(link),
             Op::MoveLink { from, to, .. } => self.move_link(from, to),
             Op::MovePhy { phy, wdev, from, to, others, .. } => self.move_phy(phy.index, *wdev, from, to, others),
             Op::RenameLink { link, name } => {
                 self.change(link, |index| encode::rename(index, name))?;
                 self.indexes.remove(link);
+                if self.moved.remove(link) {
+                    self.moved.insert(LinkRef { name: name.clone(), ..link.clone() });
+                }
                 Ok(())
             }
             Op::AddAltName { link, name } => {
@@ -332,7 +364,7 @@ impl Kernel for System<'_> {
             Op::AcceptRouter { name } => sysctl::accept_router(self.namespace, name),
             Op::AddAddr { link, addr } => {
                 let index = self.index(link)?;
-                self.send(link.side, &RouteNetlinkMessage::NewAddress(encode::addr(index, addr)), NEW)
+                self.send(link.side, &RouteNetlinkMessage::NewAddress(encode::new_addr(index, addr)), NEW)
             }
             Op::LeaseAddr { link, addr, lifetime } => {
                 let index = self.index(link)?;
@@ -400,6 +432,13 @@ fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<Lin
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether somebody gave a link an address: a link-local one of IPv6 it has by itself.
+fn has_address(socket: &mut Netlink, index: u32) -> Result<bool, KernelError> {
+    let is_given =
+        |addr: &AddrFacts| addr.index == index && !matches!(addr.addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+    Ok(addrs(socket, Family::Inet)?.iter().any(is_given) || addrs(socket, Family::Inet6)?.iter().any(is_given))
 }
 
 /// A bridge's ports.

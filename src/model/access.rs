@@ -7,9 +7,8 @@
 
 use std::fmt::{self, Display};
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::error::InputError;
 use super::facts::{GuestId, LinkFacts};
@@ -19,7 +18,7 @@ use super::types::{IfAddr, IfName, LinkRef, MacAddr};
 pub const SHIM_MARK: &str = "pipework.shim.";
 
 /// A shim that is to be made on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewShim {
     /// Its name.
     pub name: IfName,
@@ -39,7 +38,7 @@ impl NewShim {
 }
 
 /// A permanent neighbour: whoever wants to reach `ip` through `link` sends to `mac` and asks nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neigh {
     /// Through which link.
     pub link: LinkRef,
@@ -50,7 +49,7 @@ pub struct Neigh {
 }
 
 /// The host's route to one guest, through a shim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShimRoute {
     /// The shim.
     pub dev: IfName,
@@ -108,7 +107,7 @@ pub struct AccessFacts {
 }
 
 /// An access as planned: what is recorded of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The parent, on the host.
     pub parent: IfName,
@@ -144,10 +143,8 @@ pub struct User {
     /// Inode number of the namespace.
     pub netns: u64,
     /// The guest's interface.
-    #[serde(deserialize_with = "parsed")]
     pub interface: IfName,
     /// Its MAC address.
-    #[serde(deserialize_with = "parsed")]
     pub mac: MacAddr,
     /// Its address.
     pub address: IpAddr,
@@ -156,15 +153,12 @@ pub struct User {
     /// Whether it got a route to that.
     pub on_link: bool,
     /// The parent.
-    #[serde(deserialize_with = "parsed")]
     pub parent: IfName,
     /// Index of the link that macvlans on it come to lie on.
     pub parent_index: u32,
     /// The shim.
-    #[serde(deserialize_with = "parsed")]
     pub shim: IfName,
     /// Its MAC address.
-    #[serde(deserialize_with = "parsed")]
     pub shim_mac: MacAddr,
 }
 
@@ -193,14 +187,6 @@ impl User {
     pub fn is(&self, other: &Self) -> bool {
         (self.netns, &self.interface) == (other.netns, &other.interface)
     }
-}
-
-fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
-{
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// The name of a parent's shim: `pws-<parent>`, or a short name that is as unique.

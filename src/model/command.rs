@@ -94,6 +94,7 @@ impl<'a> Commands<'a> {
         if let Some(mac) = link.mac {
             text += &format!(" address {mac}");
         }
+        text += &group();
         if link.at.side == Side::Guest {
             text += &format!(" netns {}", self.netns());
         }
@@ -156,13 +157,13 @@ impl<'a> Commands<'a> {
         match op {
             Op::AddBridge { name, mac, vlan_filtering } => {
                 let filtering = if *vlan_filtering { " vlan_filtering 1" } else { "" };
-                format!("ip link add name {} up address {mac} type bridge{filtering}", quoted(name.as_str()))
+                format!("ip link add name {} up address {mac}{} type bridge{filtering}", quoted(name.as_str()), group())
             }
             Op::DelUnusedBridge { name } => format!("ip link del {}", quoted(name.as_str())),
             Op::AddVeth { host, bridge, guest } => {
                 let mtu = guest.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
                 let master = bridge.as_ref().map(|bridge| format!(" master {}", quoted(bridge.as_str()))).unwrap_or_default();
-                format!("ip link add name {}{mtu}{master} up type veth peer {}", quoted(host.as_str()), self.new_link(guest))
+                format!("ip link add name {}{mtu}{master} up{} type veth peer {}", quoted(host.as_str()), group(), self.new_link(guest))
             }
             Op::AddOvsBridge { name } => format!("{} add-br {}", self.vsctl(), quoted(name.as_str())),
             Op::DelUnusedOvsBridge { name } => format!("{} --if-exists del-br {}", self.vsctl(), quoted(name.as_str())),
@@ -177,7 +178,8 @@ impl<'a> Commands<'a> {
             Op::DelPortVlan { port, vlan } => port_vlan("del", port, &PortVlan { pvid: false, untagged: false, ..*vlan }),
             Op::AddVlan { name, parent, vlan: NicVlan { protocol, id }, mtu } => {
                 let protocol = if *protocol == VlanProtocol::Dot1ad { "protocol 802.1ad " } else { "" };
-                format!("ip link add link {} name {} mtu {mtu} type vlan {protocol}id {id}", quoted(parent.as_str()), quoted(name.as_str()))
+                let (parent, name) = (quoted(parent.as_str()), quoted(name.as_str()));
+                format!("ip link add link {parent} name {name} mtu {mtu}{} type vlan {protocol}id {id}", group())
             }
             Op::AddShared { parent, sharing, link } => {
                 format!("ip link add link {} {} type {}", quoted(parent.as_str()), self.new_link(link), shared(sharing))
@@ -187,7 +189,7 @@ impl<'a> Commands<'a> {
                 format!("ip link add link {} {} type ipoib{pkey}", quoted(parent.as_str()), self.new_link(link))
             }
             Op::AddDummy { link } => format!("ip link add {} type dummy", self.new_link(link)),
-            Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
+            Op::DelOwnLink { link } | Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
             Op::MoveLink { from, to, .. } => {
                 let netns = match to.side {
                     Side::Guest => self.netns(),
@@ -251,10 +253,11 @@ fn add_shim(shim: &NewShim) -> String {
     let (name, parent, mac) = (quoted(shim.name.as_str()), quoted(shim.parent.as_str()), shim.mac);
     let conf = format!("net/ipv6/conf/{name}");
     format!(
-        "ip link add link {parent} name {name} mtu {} address {mac} broadcast {mac} arp off type macvlan mode bridge && \
+        "ip link add link {parent} name {name} mtu {} address {mac} broadcast {mac} arp off{} type macvlan mode bridge && \
          ip link property add dev {name} altname {} && \
          sysctl -qw {conf}/accept_ra=0 {conf}/autoconf=0 {conf}/addr_gen_mode=1 && ip link set dev {name} up",
         shim.mtu,
+        group(),
         quoted(&shim.mark()),
     )
 }
@@ -311,4 +314,9 @@ pub fn quoted(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The mark of what we make.
+fn group() -> String {
+    format!(" group {}", super::mark::GROUP)
 }

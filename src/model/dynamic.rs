@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::client::{asks_for_ipv6, forbidden_option};
 use super::dhcp::ClientWords;
 use super::error::InputError;
-use super::types::Family;
+use super::types::{Family, serde_as_text};
 
 /// How the guest's interface comes to its address, when it is not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,3 +150,5 @@ impl fmt::Display for Dynamic {
         if options.is_empty() { Ok(()) } else { write!(f, ":{options}") }
     }
 }
+
+serde_as_text!(Dynamic);

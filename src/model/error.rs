@@ -115,6 +115,9 @@ pub enum KernelError {
     /// A link is not there.
     #[error("there is no interface {0}")]
     NoLink(String),
+    /// A link has the name of one that we made, and not our mark.
+    #[error("{0} does not bear our mark: somebody else made it, or took the mark away; delete it yourself if it is to go")]
+    NotOurs(String),
     /// The answer made no sense.
     #[error("the kernel's answer cannot be read: {0}")]
     Garbled(String),

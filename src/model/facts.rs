@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::access::AccessFacts;
 use super::bridge::BridgeVlans;
 use super::ovs::OvsFacts;
@@ -67,7 +69,7 @@ pub struct Sibling {
 }
 
 /// What a NIC loses when it leaves the host: recorded to be put back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicState {
     /// Its addresses.
     pub addrs: Vec<AddrFacts>,
@@ -154,6 +156,8 @@ pub struct LinkFacts {
     pub link: Option<u32>,
     /// Whether a port of a Linux bridge forwards; `None` when it is no such port.
     pub forwarding: Option<bool>,
+    /// IFLA_GROUP: ours is [`super::mark::GROUP`].
+    pub group: u32,
 }
 
 /// What kind of link it is (IFLA_INFO_KIND).
@@ -216,7 +220,7 @@ pub enum Layer {
 }
 
 /// An address as observed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddrFacts {
     /// Index of its link.
     pub index: u32,
@@ -227,11 +231,12 @@ pub struct AddrFacts {
     /// Whether the kernel makes it by itself (link-local, or from a router advertisement).
     pub automatic: bool,
     /// The kernel's own message, from which it is made again.
+    #[serde(with = "hex")]
     pub raw: Vec<u8>,
 }
 
 /// A route as observed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteFacts {
     /// As `ip route` prints it.
     pub text: String,
@@ -248,6 +253,7 @@ pub struct RouteFacts {
     /// Priority; 0 is the first for IPv4.
     pub metric: u32,
     /// The kernel's own message, from which it is deleted or made again.
+    #[serde(with = "hex")]
     pub raw: Vec<u8>,
 }
 
@@ -318,6 +324,11 @@ pub fn child_name(parent: &str, guest: &GuestId, guest_if: &IfName) -> String {
 const CHILD: &str = "pipework.ipoib.";
 
 impl LinkFacts {
+    /// Whether we made it.
+    pub fn is_ours(&self) -> bool {
+        self.group == super::mark::GROUP
+    }
+
     /// Whether we made it as an InfiniBand interface's child for a guest.
     pub fn is_child_of(&self, parent: &Self) -> bool {
         let ours = self.alt_names.iter().any(|name| name.starts_with(CHILD));

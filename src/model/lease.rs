@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::types::IfAddr;
 
@@ -11,7 +11,7 @@ use super::types::IfAddr;
 pub const FOREVER: u32 = u32::MAX;
 
 /// How long an address may be used, in seconds from now (IFA_CACHEINFO, linux/if_addr.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime {
     /// New connections may use it.
     pub preferred: u32,
@@ -82,7 +82,7 @@ impl Lease {
 }
 
 /// A lease in the report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseReport {
     /// The server.
     pub server: IpAddr,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::types::{IfName, VlanId};
@@ -34,7 +35,7 @@ pub enum OvsBridge {
 }
 
 /// A port in the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OvsPort {
     /// Its name.
     pub name: String,
@@ -61,7 +62,7 @@ impl OvsPort {
 }
 
 /// How a port is to the VLANs: the columns `vlan_mode`, `tag` and `trunks`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OvsVlans {
     /// `vlan_mode`; when absent it is `access` with a tag, else `trunk`.
     pub mode: Option<String>,
@@ -125,7 +126,7 @@ impl fmt::Display for OvsVlans {
 }
 
 /// A port that is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewOvsPort {
     /// The bridge, a real one.
     pub bridge: IfName,

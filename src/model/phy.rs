@@ -1,11 +1,13 @@
 //! Wi-Fi hardware, a "phy". Its interfaces leave a network namespace only with it, and then all of them
 //! (`cfg80211_switch_netns` in the kernel's net/wireless/core.c).
 
+use serde::{Deserialize, Serialize};
+
 use super::op::NicBefore;
 use super::types::IfName;
 
 /// A phy, as the kernel and `iw` name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phy {
     /// NL80211_ATTR_WIPHY, linux/nl80211.h: the same in every namespace.
     pub index: u32,
@@ -27,7 +29,7 @@ pub struct PhyFacts {
 }
 
 /// An interface that goes wherever its phy goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhyMember {
     /// NL80211_ATTR_WDEV.
     pub wdev: u64,

@@ -5,40 +5,52 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::dynamic::Dynamic;
 use super::error::InputError;
 use super::sharing::Sharing;
-use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast};
+use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast, serde_as_text};
 
 /// A request to give a guest an interface: the original's
 /// `<hostif> [-i <guestif>] [-l <localif>] <guest> <addr> [<mac>][@<vlan>]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachRequest {
     /// Bridge, NIC, InfiniBand parent or `dummy`.
     pub host_if: HostIf,
     /// Whose interface it becomes.
     pub guest: GuestRef,
     /// `-i`; when absent `eth1`, or `ib0` on InfiniBand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_if: Option<IfName>,
     /// `-l`: the name of the veth's host end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_if: Option<IfName>,
     /// The address, or none.
     pub addr: AddrSpec,
     /// Who gives the address, when it is not told; `addr` is then empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic: Option<Dynamic>,
     /// The MAC address of the guest's interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
     /// VLAN or partition key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// `--direct-phys`: the NIC itself, not a macvlan on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct_phys: bool,
     /// `--macvlan`, `--macvtap`, `--ipvlan`: how a NIC is shared; when absent by a macvlan in bridge mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
     /// `--vlan-filtering`: a bridge that was there before may be made to filter VLANs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vlan_filtering: bool,
     /// `--force`: take a NIC that this host itself needs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
     /// `--host-access`: host and guest can reach each other across a macvlan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_access: bool,
 }
 
@@ -319,3 +331,5 @@ impl fmt::Display for GuestRef {
         }
     }
 }
+
+serde_as_text!(HostIf, GuestRef, AddrSpec);

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::InputError;
-use super::types::MacAddr;
+use super::types::{MacAddr, serde_as_text};
 
 /// A link on top of a NIC, with what it does with its siblings' frames.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Sharing {
     /// A MAC address of its own (ip-link(8), MACVLAN).
     Macvlan(MacvlanMode),
@@ -203,6 +206,8 @@ impl fmt::Display for IpvlanMode {
         if self.siblings == IpvlanSiblings::Bridge { Ok(()) } else { write!(f, ":{}", self.siblings_name()) }
     }
 }
+
+serde_as_text!(MacvlanMode, IpvlanMode);
 
 #[cfg(test)]
 mod tests {

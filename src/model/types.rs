@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use md5::{Digest, Md5};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::error::InputError;
 use super::vlan::PortVlans;
@@ -117,13 +117,22 @@ impl FromStr for MacAddr {
 }
 
 /// An 802.1Q VLAN identifier, 1 to 4094 (IEEE 802.1Q-2018, 9.6: 0 and 4095 are reserved).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16")]
 pub struct VlanId(u16);
 
 impl VlanId {
     /// The identifier as a number.
     pub fn get(self) -> u16 {
         self.0
+    }
+}
+
+impl TryFrom<u16> for VlanId {
+    type Error = InputError;
+
+    fn try_from(id: u16) -> Result<Self, InputError> {
+        id.to_string().parse()
     }
 }
 
@@ -215,7 +224,7 @@ impl FromStr for Tag {
 }
 
 /// An address family, as `-a` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -350,7 +359,7 @@ pub(crate) fn check_unicast(ip: IpAddr) -> Result<(), &'static str> {
 }
 
 /// One of the two sides of an attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The network namespace pipework runs in.
@@ -360,7 +369,7 @@ pub enum Side {
 }
 
 /// A link, by side and name: its index may not be known yet when a plan is made.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LinkRef {
     /// Where it is.
     pub side: Side,
@@ -435,14 +444,22 @@ impl fmt::Display for IfAddr {
     }
 }
 
-/// Types that serialize as the text they print.
-macro_rules! serialize_as_text {
-    ($($name:ty),+) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+/// Types that are written to a file or a report as the text they print, and read back as it is typed.
+macro_rules! serde_as_text {
+    ($($name:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
     )+};
 }
-serialize_as_text!(IfName, MacAddr, IfAddr, Pkey, Tag);
+pub(crate) use serde_as_text;
+
+serde_as_text!(IfName, MacAddr, IfAddr, Pkey, Tag);

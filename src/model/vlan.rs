@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::InputError;
 use super::types::{IfName, Tag, VlanId};
 
@@ -85,7 +87,7 @@ impl fmt::Display for PortVlans {
 }
 
 /// Which tags (EtherType, linux/if_ether.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VlanProtocol {
     /// 802.1Q, 0x8100: a customer's.
     Dot1q,
@@ -103,7 +105,7 @@ impl fmt::Display for VlanProtocol {
 }
 
 /// The VLAN of a NIC's child: `10`, or `ad:100`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NicVlan {
     /// Which tags.
     pub protocol: VlanProtocol,
@@ -158,7 +160,7 @@ impl fmt::Display for NicVlan {
 }
 
 /// VLANs of a bridge's port as observed: some with the same flags (`struct bridge_vlan_info`, linux/if_bridge.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PortVlan {
     /// The first.
     pub first: u16,

@@ -120,6 +120,11 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     let place = LinkRef::guest(&job.guest_if);
     let from = LinkRef::host(&parent.name);
     let mut ops = Vec::new();
+    // Before it leaves, so that a run that is killed leaves none whose home is not known. One that came back from a guest
+    // which died bears the mark already, with the name that it had at first.
+    if !parent.link.is_some_and(LinkFacts::is_marked) {
+        ops.push(Op::AddAltName { link: from.clone(), name: origin_name(parent.name.as_str()) });
+    }
     if let Some(phy) = &job.facts.host.phy {
         ops.push(wifi::move_phy(phy, from, place.clone(), before));
     } else if job.birth == Birth::Guest || parent.name == job.guest_if {
@@ -127,10 +132,6 @@ fn direct(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     } else {
         ops.push(Op::MoveLink { from, to: LinkRef::guest(&parent.name), before: Some(before) });
         ops.push(Op::RenameLink { link: LinkRef::guest(&parent.name), name: job.guest_if.clone() });
-    }
-    // One that came back from a guest which died bears the mark already, with the name that it had at first.
-    if !parent.link.is_some_and(LinkFacts::is_marked) {
-        ops.push(Op::AddAltName { link: place.clone(), name: origin_name(parent.name.as_str()) });
     }
     let old = parent.link.and_then(|l| l.mac);
     if let Some(mac) = job.request.mac.filter(|mac| old != Some(*mac)) {

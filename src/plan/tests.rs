@@ -27,6 +27,7 @@ fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
         master: None,
         link: None,
         forwarding: None,
+        group: 0,
     }
 }
 
@@ -57,9 +58,16 @@ fn request(words: &str) -> AttachRequest {
     AttachRequest { mac: last.mac, tag: last.tag, ..all }
 }
 
+/// The steps as commands, without the mark that each new link has.
 fn commands(request: &AttachRequest, facts: &Facts, birth: Birth) -> Vec<String> {
     let commands = Commands::new(&facts.guest.id);
-    plan(request, facts, birth).unwrap().ops().iter().map(|op| commands.print(op)).collect()
+    let mark = format!(" group {}", crate::model::mark::GROUP);
+    let unmarked = |op: &Op| {
+        let text = commands.print(op);
+        assert!(!text.contains("link add ") || text.contains(&mark), "{text}");
+        text.replace(&mark, "")
+    };
+    plan(request, facts, birth).unwrap().ops().iter().map(unmarked).collect()
 }
 
 fn with_host(host: LinkFacts) -> Facts {

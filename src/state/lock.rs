@@ -105,6 +105,27 @@ impl ExclusiveLock {
     }
 }
 
+impl ExclusiveLock {
+    /// Takes the lock unless another run holds it.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn try_take(path: &Path) -> std::io::Result<Option<Self>> {
+        if let Some(directory) = path.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        }
+        loop {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path)?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) if is_still_at(&file, path) => return Ok(Some(Self { path: path.to_owned(), _file: file })),
+                Ok(_) | Err((_, Errno::EINTR)) => {}
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
 impl Drop for ExclusiveLock {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);

@@ -3,10 +3,12 @@
 mod access;
 mod lock;
 mod netns_link;
+mod records;
 
 pub use access::Users;
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::NetnsLink;
+pub use records::{Change, Found, Records, Unreadable};
 
 use std::path::PathBuf;
 

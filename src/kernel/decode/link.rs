@@ -22,6 +22,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_GROUP: u16 = 27;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_PROP_LIST: u16 = 52;
@@ -58,6 +59,7 @@ pub(in super::super) fn link(answer: &Answer) -> Option<LinkFacts> {
         master: None,
         link: None,
         forwarding: None,
+        group: 0,
     };
     for (kind, value) in attributes(raw.get(HEADER..)?) {
         match kind {
@@ -65,6 +67,7 @@ pub(in super::super) fn link(answer: &Answer) -> Option<LinkFacts> {
             IFLA_IFNAME => facts.name = text(value),
             IFLA_MTU => facts.mtu = word(value).unwrap_or(0),
             IFLA_LINK => facts.link = word(value).filter(|i| *i != 0),
+            IFLA_GROUP => facts.group = word(value).unwrap_or(0),
             IFLA_MASTER => facts.master = word(value).filter(|i| *i != 0),
             IFLA_CARRIER => facts.carrier = value.first() == Some(&1),
             IFLA_PROP_LIST => facts.alt_names = attributes(value).filter(|(k, _)| *k == IFLA_ALT_IFNAME).map(|(_, v)| text(v)).collect(),

@@ -4,13 +4,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{BridgeVlanInfoFlags, InfoKind, VlanProtocol as Protocol};
 use rtnetlink::{LinkBridge, LinkBridgeVlan, LinkMessageBuilder, LinkVlan};
 
-use super::new_link;
+use super::{MARK, new_link};
 use crate::model::types::IfName;
 use crate::model::vlan::{NicVlan, PortVlan, VlanProtocol};
 
 /// `ip link add link PARENT name NAME mtu M type vlan [protocol 802.1ad] id ID`
 pub(in super::super) fn add(name: &IfName, parent: u32, vlan: NicVlan, mtu: u32) -> RouteNetlinkMessage {
-    let builder = LinkMessageBuilder::<LinkVlan>::new(name.as_str()).link(parent).mtu(mtu);
+    let builder = LinkMessageBuilder::<LinkVlan>::new(name.as_str()).link(parent).mtu(mtu).append_extra_attribute(MARK);
     let builder = match vlan.protocol {
         VlanProtocol::Dot1q => builder,
         VlanProtocol::Dot1ad => builder.protocol(Protocol::Ieee8021Ad),

@@ -7,6 +7,8 @@ mod words;
 pub use route::NewRoute;
 pub(super) use route::destination;
 
+use serde::{Deserialize, Serialize};
+
 use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
@@ -17,7 +19,7 @@ use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side};
 use super::vlan::{NicVlan, PortVlan};
 
 /// A link that is to be made: where, how it is called, and what it starts with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLink {
     /// Side and name.
     pub at: LinkRef,
@@ -28,7 +30,8 @@ pub struct NewLink {
 }
 
 /// A change of the system. At most one thing of one object, so that it can be undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Op {
     /// Makes a bridge, up, with a pinned MAC address.
     AddBridge {
@@ -135,7 +138,12 @@ pub enum Op {
         /// The new link.
         link: NewLink,
     },
-    /// Deletes a link that we made.
+    /// Deletes a link that bears our mark ([`super::mark::GROUP`]); another of its name is left.
+    DelOwnLink {
+        /// Which.
+        link: LinkRef,
+    },
+    /// Deletes a link, whoever made it.
     DelLink {
         /// Which.
         link: LinkRef,
@@ -323,7 +331,7 @@ pub enum Op {
 }
 
 /// A link that may have another index than it had.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// The link.
     pub link: LinkRef,
@@ -332,7 +340,7 @@ pub struct Moved {
 }
 
 /// What a NIC had before it was moved into a guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicBefore {
     /// Its index.
     pub index: u32,
@@ -358,6 +366,7 @@ impl Op {
             Self::AddDummy { link } => link.at.side,
             Self::MoveLink { from: link, .. }
             | Self::MovePhy { from: link, .. }
+            | Self::DelOwnLink { link }
             | Self::DelLink { link }
             | Self::RenameLink { link, .. }
             | Self::AddAltName { link, .. }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::types::IfName;
 
 /// A route that is to be made, through a link of the guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewRoute {
     /// A network without host bits, or a single host; everything when absent.
     pub to: Option<IpNetwork>,

@@ -12,13 +12,13 @@ impl Op {
             Self::AddBridge { name, .. } => vec![Self::DelUnusedBridge { name: name.clone() }],
             Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
             Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
-            Self::AddVeth { host, .. } => vec![Self::DelLink { link: LinkRef::host(host) }],
+            Self::AddVeth { host, .. } => vec![Self::DelOwnLink { link: LinkRef::host(host) }],
             Self::AddVlan { name, .. } => vec![Self::DelUnusedVlan { name: name.clone() }],
             Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
             Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
             Self::DelPortVlan { port, vlan } => vec![Self::AddPortVlan { port: port.clone(), vlan: *vlan }],
             Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
-                vec![Self::DelLink { link: link.at.clone() }]
+                vec![Self::DelOwnLink { link: link.at.clone() }]
             }
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
             Self::MovePhy { .. } => self.undo_phy_move(),
@@ -49,6 +49,7 @@ impl Op {
             | Self::DelUnusedBridge { .. }
             | Self::DelUnusedOvsBridge { .. }
             | Self::DelOvsPort { .. }
+            | Self::DelOwnLink { .. }
             | Self::DelLink { .. }
             | Self::DelAltName { .. }
             | Self::SetMaster { .. }
@@ -82,9 +83,11 @@ impl Op {
             Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
                 matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
             }
-            Self::DelLink { .. } | Self::DelUnusedBridge { .. } | Self::DelUnusedShim { .. } | Self::SetDown { .. } => {
-                errno == Errno::ENODEV
-            }
+            Self::DelOwnLink { .. }
+            | Self::DelLink { .. }
+            | Self::DelUnusedBridge { .. }
+            | Self::DelUnusedShim { .. }
+            | Self::SetDown { .. } => errno == Errno::ENODEV,
             Self::DelPortVlan { .. } | Self::SetVlanFiltering { on: false, .. } | Self::DelUnusedVlan { .. } => errno == Errno::ENODEV,
             // A link of the host's that was to make room has gone by itself, or is deleted for good: the name is free.
             Self::RenameLink { link, .. } => link.side == Side::Host && errno == Errno::ENODEV,

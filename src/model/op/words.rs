@@ -25,7 +25,7 @@ impl Op {
             Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
             Self::AddDummy { link } => format!("make dummy {}", link.at),
-            Self::DelLink { link } => format!("delete {link}"),
+            Self::DelOwnLink { link } | Self::DelLink { link } => format!("delete {link}"),
             Self::MoveLink { from, to, .. } => match to.side {
                 Side::Guest => format!("move {from} into the guest as {}", to.name),
                 Side::Host => format!("move {from} back to the host as {}", to.name),

@@ -39,8 +39,8 @@ fn a_wifi_interface_moves_with_its_phy_in_both_births() {
         assert_eq!(
             commands(&request, &radio(&[]), birth),
             [
+                "ip link property add dev wlan0 altname pipework.from.wlan0",
                 "iw phy phy0 set netns 4711 && ip -n 4711 link set dev wlan0 name eth1",
-                "ip -n 4711 link property add dev eth1 altname pipework.from.wlan0",
                 "ip -n 4711 link set dev eth1 address 02:00:00:00:00:05",
                 "ip -n 4711 addr add 10.1.1.2/24 brd 10.1.1.255 dev eth1",
                 "ip -n 4711 link set dev eth1 up",
@@ -50,7 +50,7 @@ fn a_wifi_interface_moves_with_its_phy_in_both_births() {
     let mut facts = radio(&[]);
     facts.guest.id.pid = None;
     let same_name = AttachRequest { guest_if: Some("wlan0".parse().unwrap()), ..direct("wlan0 0/0") };
-    assert_eq!(commands(&same_name, &facts, Birth::Guest)[0], "iw phy phy0 set netns name /proc/4711/ns/net");
+    assert_eq!(commands(&same_name, &facts, Birth::Guest)[1], "iw phy phy0 set netns name /proc/4711/ns/net");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_phy_that_stays_or_is_shared_is_refused() {
         Err(PlanError::PhyShared { nic: "wlan0".into(), phy: "phy0".into(), others })
     );
     let planned = plan(&forced, &shared, Birth::Guest).unwrap();
-    let undo: Vec<String> = planned.ops()[0].undo().iter().map(Op::describe).collect();
+    let undo: Vec<String> = planned.ops()[1].undo().iter().map(Op::describe).collect();
     assert_eq!(undo, ["move eth1 in the guest with its phy phy0 back to the host as wlan0", "set wlan0 up", "set mon0 up", "set sta2 up"]);
 }
 

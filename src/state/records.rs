@@ -1,0 +1,339 @@
+//! The records of attachments, and the journal of changes that are under way: small files under the run directory.
+//!
+//! ```text
+//! guests/4026532008.lock                   held by the one run that changes the guest of that network namespace
+//! guests/4026532008/eth1.json              an attachment, as it stands
+//! journal/4026532008.eth1.attaching.json   written before the first step, gone after the last
+//! journal/4026532008.eth1.replacing.json   likewise
+//! journal/4026532008.eth1.detaching.json   the record itself, moved here: that needs no room on a full disk
+//! ```
+//!
+//! A file is written under a passing name, synced and renamed: there is never half a one. A change is done when the record has
+//! its revision; a journal whose record has it needs nothing but to go.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Error, ErrorKind, Result, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::lock::ExclusiveLock;
+use crate::model::record::{Record, VERSION};
+use crate::model::types::IfName;
+
+/// What is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The interface is made.
+    Attaching,
+    /// It is made to be otherwise.
+    Replacing,
+    /// It is taken away.
+    Detaching,
+}
+
+impl Change {
+    const ALL: [Self; 3] = [Self::Attaching, Self::Replacing, Self::Detaching];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Attaching => ".attaching.json",
+            Self::Replacing => ".replacing.json",
+            Self::Detaching => ".detaching.json",
+        }
+    }
+}
+
+/// A file that cannot be made sense of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no record. It is set aside, under this name now.
+    Damaged {
+        /// Where it is now.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A later version of this program made it. It is left alone.
+    Later {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damaged { path, why } => write!(f, "a damaged record is set aside as {}: {why}", path.display()),
+            Self::Later { path, version } => write!(
+                f,
+                "{} has version {version}, and this pipework knows {VERSION}: use the one that made it, nothing of it is touched",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// What can be read.
+    pub all: Vec<T>,
+    /// What cannot.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), unreadable: Vec::new() }
+    }
+}
+
+/// The records of one machine.
+#[derive(Clone, Debug)]
+pub struct Records {
+    run_dir: PathBuf,
+    home: u64,
+}
+
+impl Records {
+    /// The records in a run directory, of the host whose network namespace has that inode number.
+    pub fn of(run_dir: &Path, home: u64) -> Self {
+        Self { run_dir: run_dir.to_owned(), home }
+    }
+
+    /// The inode number of the host's network namespace.
+    pub fn home(&self) -> u64 {
+        self.home
+    }
+
+    /// Keeps every other run from changing the guest until the lock is dropped.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be made, or another run has held it for too long (`TimedOut`).
+    pub fn lock(&self, netns: u64) -> Result<ExclusiveLock> {
+        ExclusiveLock::take(&self.lock_path(netns))
+    }
+
+    /// As [`Records::lock`]; `None` when another run has it.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be made.
+    pub fn try_lock(&self, netns: u64) -> Result<Option<ExclusiveLock>> {
+        ExclusiveLock::try_take(&self.lock_path(netns))
+    }
+
+    /// Writes down what is about to be done.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing may be done.
+    pub fn begin(&self, change: Change, record: &Record) -> Result<()> {
+        write(&self.journal_path(change, record.guest.netns, &record.interface), record)
+    }
+
+    /// Writes down that it was done, and how it stands now.
+    ///
+    /// # Errors
+    /// When it cannot be written: then it has to be taken back.
+    pub fn commit(&self, change: Change, record: &Record) -> Result<()> {
+        write(&self.path(record.guest.netns, &record.interface), record)?;
+        remove(&self.journal_path(change, record.guest.netns, &record.interface))
+    }
+
+    /// Writes a record anew where it stands.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put(&self, record: &Record) -> Result<()> {
+        write(&self.path(record.guest.netns, &record.interface), record)
+    }
+
+    /// Strikes out what was about to be done: it was taken back, or did not begin.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be removed.
+    pub fn abandon(&self, change: Change, netns: u64, interface: &IfName) -> Result<()> {
+        remove(&self.journal_path(change, netns, interface))?;
+        self.tidy(netns);
+        Ok(())
+    }
+
+    /// Moves a record into the journal: it is about to be taken away.
+    ///
+    /// # Errors
+    /// When it cannot be moved, `NotFound` when it is not there any more.
+    pub fn begin_detach(&self, netns: u64, interface: &IfName) -> Result<()> {
+        let to = self.journal_path(Change::Detaching, netns, interface);
+        make_parent(&to)?;
+        std::fs::rename(self.path(netns, interface), &to).map_err(|error| with_path(&to, &error))
+    }
+
+    /// Forgets an attachment that is gone.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be removed.
+    pub fn forget(&self, netns: u64, interface: &IfName) -> Result<()> {
+        remove(&self.path(netns, interface))?;
+        self.tidy(netns);
+        Ok(())
+    }
+
+    /// The attachment of an interface.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn get(&self, netns: u64, interface: &IfName) -> Result<std::result::Result<Option<Record>, Unreadable>> {
+        read(&self.path(netns, interface))
+    }
+
+    /// All attachments of a guest.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn of_guest(&self, netns: u64) -> Result<Found<Record>> {
+        let mut found = self.read_all(entries(&self.guests().join(netns.to_string()))?)?;
+        found.all.sort_by(|a, b| a.interface.cmp(&b.interface));
+        Ok(found)
+    }
+
+    /// All attachments of this host.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn all(&self) -> Result<Found<Record>> {
+        let mut found = Found::default();
+        for directory in entries(&self.guests())?.into_iter().filter(|path| path.is_dir()) {
+            let more = self.read_all(entries(&directory)?)?;
+            found.all.extend(more.all);
+            found.unreadable.extend(more.unreadable);
+        }
+        found.all.sort_by(|a, b| (a.guest.word.to_string(), &a.interface).cmp(&(b.guest.word.to_string(), &b.interface)));
+        Ok(found)
+    }
+
+    /// What was begun: by runs that are at it, or that ended half way.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn unfinished(&self) -> Result<Found<(Change, Record)>> {
+        let mut found = Found::default();
+        for path in entries(&self.run_dir.join("journal"))? {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let Some(change) = Change::ALL.into_iter().find(|change| name.ends_with(change.suffix())) else { continue };
+            match read(&path)? {
+                Ok(record) => found.all.extend(record.filter(|r| r.home == self.home).map(|record| (change, record))),
+                Err(unreadable) => found.unreadable.push(unreadable),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What was begun on an interface and not ended, if it is still so.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn begun(&self, change: Change, netns: u64, interface: &IfName) -> Result<Option<Record>> {
+        Ok(read(&self.journal_path(change, netns, interface))?.ok().flatten())
+    }
+
+    fn read_all(&self, paths: Vec<PathBuf>) -> Result<Found<Record>> {
+        let mut found = Found::default();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
+            match read(path)? {
+                Ok(record) => found.all.extend(record.filter(|r| r.home == self.home)),
+                Err(unreadable) => found.unreadable.push(unreadable),
+            }
+        }
+        Ok(found)
+    }
+
+    fn guests(&self) -> PathBuf {
+        self.run_dir.join("guests")
+    }
+
+    fn lock_path(&self, netns: u64) -> PathBuf {
+        self.guests().join(format!("{netns}.lock"))
+    }
+
+    fn path(&self, netns: u64, interface: &IfName) -> PathBuf {
+        self.guests().join(netns.to_string()).join(format!("{interface}.json"))
+    }
+
+    fn journal_path(&self, change: Change, netns: u64, interface: &IfName) -> PathBuf {
+        self.run_dir.join("journal").join(format!("{netns}.{interface}{}", change.suffix()))
+    }
+
+    /// Removes the guest's directory with its last record. Fails while there are others.
+    fn tidy(&self, netns: u64) {
+        let _ = std::fs::remove_dir(self.guests().join(netns.to_string()));
+    }
+}
+
+fn with_path(path: &Path, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(|error| with_path(directory, &error))
+}
+
+/// Under a passing name, synced, renamed. Whoever fails leaves the old file.
+fn write(path: &Path, record: &Record) -> Result<()> {
+    let text = serde_json::to_string_pretty(record)?;
+    let passing = path.with_extension("json.new");
+    let written = match write_new(&passing, &text) {
+        Err(error) if error.kind() == ErrorKind::NotFound => make_parent(path).and_then(|()| write_new(&passing, &text)),
+        written => written,
+    };
+    let renamed = written.and_then(|()| std::fs::rename(&passing, path));
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(&passing);
+    }
+    renamed.map_err(|error| with_path(path, &error))
+}
+
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    // Names of containers and addresses are nobody else's business.
+    let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(with_path(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    match std::fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(with_path(directory, &error)),
+        Ok(all) => Ok(all.flatten().map(|entry| entry.path()).collect()),
+    }
+}
+
+/// `None` when there is no such file any more. One that is no record is set aside, so that it is told once.
+fn read(path: &Path) -> Result<std::result::Result<Option<Record>, Unreadable>> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
+        Err(error) => return Err(with_path(path, &error)),
+        Ok(bytes) => bytes,
+    };
+    let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|value| value.get("version")?.as_u64());
+    if let Some(version) = version.filter(|version| *version != u64::from(VERSION)) {
+        return Ok(Err(Unreadable::Later { path: path.to_owned(), version }));
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(record) => Ok(Ok(Some(record))),
+        Err(error) => {
+            let aside = path.with_extension("json.damaged");
+            let moved = std::fs::rename(path, &aside);
+            let path = if moved.is_ok() { aside } else { path.to_owned() };
+            Ok(Err(Unreadable::Damaged { path, why: error.to_string() }))
+        }
+    }
+}
