@@ -123,13 +123,13 @@ fn attach_once(
         dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
     }
     let is_idle = options.dry_run || planned.ops().is_empty();
-    let (guest, words) = (held.id.clone(), words(request));
+    let guest = held.id.clone();
     let mut told = Told {
         guest: &guest,
         interface: planned.guest_if().clone(),
         addresses: request.addr.addr.into_iter().collect(),
         gateways: request.addr.gateway.into_iter().collect(),
-        request: &words,
+        request,
     };
     if !is_idle && around.before(HookEvent::PreAttach, &told, watch)? {
         return Ok(None);
@@ -170,12 +170,6 @@ fn attach_once(
         report.warnings.extend(failed);
     }
     Ok(Some(Attached { report, guest, announcement, stay }))
-}
-
-/// What was asked, as it can be typed.
-fn words(request: &AttachRequest) -> serde_json::Value {
-    let addr = request.dynamic.as_ref().map_or_else(|| request.addr.to_string(), ToString::to_string);
-    serde_json::json!({ "host_interface": request.host_if.to_string(), "guest": request.guest.to_string(), "address": addr })
 }
 
 /// What is asked and cannot be had, although the rest can.
