@@ -127,8 +127,8 @@ fn attach_once(
     let mut told = Told {
         guest: &guest,
         interface: planned.guest_if().clone(),
-        addresses: request.addr.addr.into_iter().collect(),
-        gateways: request.addr.gateway.into_iter().collect(),
+        addresses: request.addr.addrs.clone(),
+        gateways: request.addr.gateways.clone(),
         request,
     };
     if !is_idle && around.before(HookEvent::PreAttach, &told, watch)? {
@@ -146,7 +146,7 @@ fn attach_once(
         report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
             dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
         }));
-        report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
+        report.address_is(report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged)));
         return Ok(Some(Attached { report, guest: held.id, announcement: None, stay: None }));
     }
 
@@ -158,13 +158,14 @@ fn attach_once(
     let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
     let Configured { addr, lease, mut stay, .. } = configured;
-    (report.address, report.lease) = (addr, lease);
+    report.address_is(addr);
+    report.lease = lease;
     drop(ends);
-    let mut announcement = announcement(addr, &done, held);
+    let mut announcement = announcement(report.addresses.clone(), &done, held);
     if around.has(HookEvent::PostAttach) {
         // A hook may take its time, and may want to be reached.
         announcement.take().into_iter().for_each(Announcement::in_background);
-        told.addresses = addr.into_iter().collect();
+        told.addresses.clone_from(&report.addresses);
         let signals = stay.as_mut().and_then(|stay| stay.signals());
         let failed = around.after(HookEvent::PostAttach, &told, &report, signals, watch);
         report.warnings.extend(failed);
@@ -267,7 +268,7 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         };
         let Some(dynamic) = &self.request.dynamic else {
-            return Ok((planned, Configured { addr: self.request.addr.addr, ..Configured::default() }));
+            return Ok((planned, Configured { addr: self.request.addr.first(), ..Configured::default() }));
         };
         let mut configured = self.configure(dynamic, planned.guest_if(), done.clone(), ends, &mut signals, watch)?;
         warnings.append(&mut configured.warnings);
@@ -318,9 +319,9 @@ impl Run<'_> {
     }
 }
 
-fn announcement(addr: Option<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
-    let what = planned.announce()?.clone();
-    Some(Announcement::new(held.namespace, what, addr?, held.process))
+fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
+    let what = planned.announce().filter(|_| !addrs.is_empty())?.clone();
+    Some(Announcement::new(held.namespace, what, addrs, held.process))
 }
 
 /// What every report of one attach has in common.
@@ -341,9 +342,11 @@ impl Account<'_> {
             result,
             guest: self.guest.into(),
             interface: planned.guest_if().clone(),
-            address: self.request.addr.addr,
+            address: self.request.addr.first(),
+            addresses: self.request.addr.addrs.clone(),
             lease: None,
-            gateway: self.request.addr.gateway,
+            gateway: self.request.addr.gateway(),
+            gateways: self.request.addr.gateways.clone(),
             host_interface: planned.host_if().to_owned(),
             steps: planned.ops().iter().filter(|_| self.options.steps).map(step).collect(),
             warnings,
