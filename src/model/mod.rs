@@ -15,6 +15,7 @@ pub mod lease;
 pub mod mark;
 pub mod op;
 pub mod ovs;
+pub mod pair;
 pub mod phy;
 pub mod record;
 pub mod report;

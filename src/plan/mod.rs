@@ -167,8 +167,11 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
             _ => Ok(Kind::Nic),
         };
     }
-    let HostIf::Name(name) = &request.host_if else {
-        return Err(PlanError::NoSuchMac { text: request.host_if.to_string() });
+    let name = match &request.host_if {
+        HostIf::Name(name) => name,
+        HostIf::Mac(_) => return Err(PlanError::NoSuchMac { text: request.host_if.to_string() }),
+        // It is asked for by `pipework link`, and planned by [`pair`].
+        HostIf::Guest(_) => return Err(unknown()),
     };
     let begins = |prefix| name.as_str().starts_with(prefix);
     if begins("br") {
