@@ -2,9 +2,11 @@
 
 mod access;
 mod attach;
+mod detach;
 mod documents;
 mod inside;
 mod output;
+mod settings;
 mod words;
 
 use std::ffi::OsString;
@@ -69,6 +71,8 @@ struct Cli {
 enum Command {
     /// Give a guest an interface (also without the word: pipework br0 web 10.0.0.2/24)
     Attach(Box<AttachArgs>),
+    /// Take an interface away again, with all that was made for it; also from a guest that is gone
+    Detach(detach::DetachArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// `ip route WORDS` in a guest
@@ -110,6 +114,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Some(Command::Attach(words)) => attach::run(&words),
+        Some(Command::Detach(words)) => detach::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{AccessError, DynamicError};
 use crate::external::hooks::HookError;
 use crate::guest::GuestError;
+use crate::iproute::WordsError;
 use crate::kernel::privilege;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
@@ -13,6 +14,7 @@ use crate::model::report;
 use crate::model::types::IfName;
 use crate::plan::execute::{ExecuteError, Undone};
 use crate::plan::{PlanError, hint};
+use crate::state::Unreadable;
 
 /// Why an attach failed.
 #[derive(Debug, Error)]
@@ -25,6 +27,12 @@ pub enum AttachError {
         /// What it does.
         what_for: &'static str,
     },
+    /// The attachment cannot be recorded, and so is not made.
+    #[error("the attachment cannot be recorded, so nothing is left of it")]
+    Unrecorded(#[source] std::io::Error),
+    /// What is recorded of the guest cannot be used.
+    #[error("{0}")]
+    Unreadable(Unreadable),
     /// No guest to work on.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -34,6 +42,17 @@ pub enum AttachError {
     /// Open vSwitch could not be looked at.
     #[error("looking at Open vSwitch")]
     Ovs(#[source] OvsError),
+    /// The words of a route or a rule are none, and nothing was done.
+    #[error("{option} {words:?}")]
+    Words {
+        /// The option.
+        option: &'static str,
+        /// The words.
+        words: String,
+        /// What is wrong with them.
+        #[source]
+        source: WordsError,
+    },
     /// It cannot be done, and nothing was.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -79,7 +98,18 @@ impl AttachError {
         match self {
             Self::Privilege { .. } => Some("run it with sudo".into()),
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
+            Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
+            Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Some("another pipework is at work on this guest: wait for it, or end it".into())
+            }
+            Self::Unrecorded(_) => Some("PIPEWORK_RUN_DIR names another directory; /run is the usual place, in memory".into()),
+            Self::Unreadable(_) => None,
             Self::Observe(_) => None,
+            Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(
+                "is the word misspelt? What is not known here is not for {option}: `pipework {} GUEST add ...` hands it to the installed ip",
+                option.trim_start_matches('-')
+            )),
+            Self::Words { .. } => None,
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Access(error) => error.hint(),

@@ -49,22 +49,26 @@ impl Around {
         Ok(Self { hooks: Hooks::find(settings)?, before_is_done: false })
     }
 
-    /// Runs those of `event`, once. Whether any was run: it may have changed what was looked at.
+    /// Whether there are any to be run first. Once they have been, there are none.
+    pub(super) fn is_due(&self, event: HookEvent) -> Result<bool, HookError> {
+        self.hooks.as_ref().filter(|_| !self.before_is_done).map_or(Ok(false), |hooks| hooks.has(event))
+    }
+
+    /// Runs those of `event`, for one guest after the other. They may change what was looked at.
     pub(super) fn before<Q: Serialize>(
         &mut self,
         event: HookEvent,
-        told: &Told<'_, Q>,
+        all: &[Told<'_, Q>],
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<bool, HookError> {
-        let Some(hooks) = self.hooks.as_ref().filter(|_| !self.before_is_done) else { return Ok(false) };
-        self.before_is_done = true;
-        if !hooks.has(event)? {
-            return Ok(false);
-        }
-        let document = told.document::<()>(event, None);
+    ) -> Result<(), HookError> {
+        let Some(hooks) = &self.hooks else { return Ok(()) };
         let mut signals = Signals::hold().map_err(HookError::Signals)?;
-        hooks.before(&told.occasion(event, &document), &mut signals, &mut |path: &Path| watch(Event::Running(path)))?;
-        Ok(true)
+        for told in all {
+            let document = told.document::<()>(event, None);
+            hooks.before(&told.occasion(event, &document), &mut signals, &mut |path: &Path| watch(Event::Running(path)))?;
+        }
+        self.before_is_done = true;
+        Ok(())
     }
 
     /// Whether there are any for what comes after.

@@ -19,7 +19,9 @@ use crate::model::dhcp::ClientWords;
 use crate::model::error::{InputError, KernelError};
 use crate::model::facts::{GuestId, LinkFacts};
 use crate::model::lease::{Lease, LeaseReport};
+use crate::model::op::Op;
 use crate::model::request::GuestRef;
+use crate::model::settings::Settings;
 use crate::model::types::IfName;
 use crate::plan::execute::{Done, Event, ExecuteError, execute};
 use crate::plan::{self, LeaseTarget};
@@ -96,6 +98,11 @@ impl Applied {
         let _ = self.done.undo(system, watch);
     }
 
+    /// The steps that took effect.
+    pub(super) fn ops(&self) -> Vec<Op> {
+        self.done.ops().to_vec()
+    }
+
     /// Takes back what outlives the guest: a file of the host that is for it.
     pub(super) fn undo_files(self) {
         if let Some(written) = self.resolver {
@@ -112,6 +119,8 @@ pub(super) struct Place {
     pub(super) guest_if: IfName,
     /// The link's MTU before any lease.
     pub(super) mtu: u32,
+    /// What the interface was given beyond its address.
+    pub(super) settings: Settings,
     pub(super) stays: bool,
     pub(super) dns: bool,
     /// Address of Open vSwitch's database, when it is an unusual one.
@@ -120,7 +129,7 @@ pub(super) struct Place {
 
 impl Place {
     fn target<'a>(&'a self, default_routes: &'a [crate::model::facts::RouteFacts]) -> LeaseTarget<'a> {
-        LeaseTarget { guest_if: &self.guest_if, mtu: self.mtu, default_routes, renewed: self.stays }
+        LeaseTarget { guest_if: &self.guest_if, mtu: self.mtu, default_routes, settings: &self.settings, renewed: self.stays }
     }
 
     /// Makes a lease so: all or nothing. Returns what the user should know, too.
@@ -198,8 +207,9 @@ pub(super) fn dhcp(
     }
     let report = LeaseReport::new(&lease, place.stays);
     let addr = Some(lease.addr);
+    let done = applied.ops();
     let stay = held.map(|held| Box::new(Stay::new(held, place, client.who().clone(), lease, applied)));
-    Ok(Configured { addr, lease: Some(report), warnings, stay })
+    Ok(Configured { addr, lease: Some(report), warnings, done, stay, ..Configured::default() })
 }
 
 /// The guest, held once more: for as long as the command stays.
@@ -224,6 +234,7 @@ impl Asking<'_> {
             id: self.held.id.clone(),
             guest_if: self.guest_if.clone(),
             mtu: link.mtu,
+            settings: self.request.settings.clone(),
             stays,
             dns: self.options.dhcp_dns,
             ovsdb: self.options.ovsdb.clone(),

@@ -80,6 +80,11 @@ impl Database {
         self.ask(&nic.name, &nic.name).ok()
     }
 
+    /// What the database has of a port; `None` also when there is no database.
+    pub(super) fn port(&mut self, name: &str) -> Option<crate::model::ovs::OvsPort> {
+        self.ask(name, name).ok()?.port
+    }
+
     fn ask(&mut self, bridge: &str, port: &str) -> Result<OvsFacts, OvsError> {
         self.switch()?.look(bridge, port)
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{SharingError, VlanError};
+use super::{SettingError, SharingError, VlanError};
 use crate::model::error::InputError;
 
 /// A reason known before anything is changed.
@@ -14,6 +14,9 @@ pub enum PlanError {
     /// VLANs.
     #[error(transparent)]
     Vlan(#[from] VlanError),
+    /// What the interface is to be given beyond its addresses.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// How a NIC is to be shared.
     #[error(transparent)]
     Sharing(#[from] SharingError),
@@ -232,6 +235,7 @@ impl PlanError {
             Self::Access(error) => return error.hint(),
             Self::Vlan(error) => error.hint(),
             Self::Sharing(error) => error.hint(),
+            Self::Setting(error) => return error.hint(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,
         })
     }

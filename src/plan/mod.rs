@@ -3,6 +3,7 @@
 mod access;
 mod addressing;
 mod bridge;
+mod detach;
 mod error;
 pub mod execute;
 mod hints;
@@ -11,6 +12,7 @@ mod link;
 mod nic;
 mod ovs;
 mod same;
+mod settings;
 mod sharing;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,11 @@ mod vlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
+pub use detach::{GuestNow, detach, inherit, settled};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
+pub use settings::SettingError;
 pub use sharing::SharingError;
 pub use vlan::VlanError;
 
@@ -28,7 +32,7 @@ use std::net::IpAddr;
 
 use crate::model::access::Grant;
 use crate::model::dynamic::Dynamic;
-use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
+use crate::model::facts::{self, Facts, Layer, LinkFacts, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::sharing::Sharing;
@@ -73,6 +77,22 @@ impl Plan {
     /// What the user should know although it can be done.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether the interface is made, or moved to where it belongs.
+    pub fn makes_link(&self) -> bool {
+        let makes = |op: &Op| {
+            matches!(
+                op,
+                Op::AddVeth { .. }
+                    | Op::AddShared { .. }
+                    | Op::AddIpoib { .. }
+                    | Op::AddDummy { .. }
+                    | Op::MoveLink { .. }
+                    | Op::MovePhy { .. }
+            )
+        };
+        self.ops.iter().any(makes)
     }
 
     /// The interface in the guest.
@@ -142,7 +162,7 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     };
     let access = access::grant(&job)?;
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
-    ops.extend(addressing::ops(&job));
+    ops.extend(addressing::ops(&job, kind));
     ops.extend(access::ops(&job, access.as_ref())?);
     ops.extend(last);
     if kind == Kind::Ipoib {
@@ -222,6 +242,12 @@ impl Job<'_> {
         Ok(self.host_name().parse::<IfName>()?)
     }
 
+    /// The NIC, or its VLAN child, that the guest's link lies on or is; none when it is to be made.
+    fn base(&self) -> Option<&LinkFacts> {
+        let host = &self.facts.host;
+        if self.request.tag.is_some() { host.vlan_link.as_ref().or(host.link.as_ref()) } else { host.link.as_ref() }
+    }
+
     /// The guest's new link where it is born, with the steps that then bring it to its place.
     fn newborn(&self, prefix: &str, mtu: Option<u32>, mac: Option<MacAddr>) -> (NewLink, Vec<Op>) {
         let place = LinkRef::guest(&self.guest_if);
@@ -239,6 +265,7 @@ impl Job<'_> {
     /// Options that contradict the kind.
     fn check_options(&self, kind: Kind) -> Result<(), PlanError> {
         sharing::check_options(self, kind)?;
+        settings::check(self)?;
         access::check(self, kind)?;
         match kind {
             Kind::Bridge => vlan::wanted(self).map(|_| ()),
@@ -265,6 +292,7 @@ impl Job<'_> {
         if self.request.vlan_filtering && (kind != Kind::Bridge || self.request.tag.is_none()) {
             warnings.push(format!("--vlan-filtering has no effect: it is for a VLAN on a bridge, like {host_if} ... @10"));
         }
+        warnings.extend(settings::warnings(self, kind));
         match kind {
             Kind::Bridge => warnings.extend(self.bridge_warning(&host_if).into_iter().chain(vlan::warnings(self))),
             Kind::Nic => warnings.extend(sharing::warnings(self).into_iter().chain(access::warning(self))),

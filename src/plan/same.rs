@@ -1,11 +1,13 @@
 //! The guest has an interface of that name: is it already what was asked?
 
+use super::addressing::default_metric;
 use super::nic::{is_vlan_of, nic_vlan};
 use super::ovs::wanted_vlans;
 use super::{Difference, Kind, Plan, PlanError, guest_if, sharing, vlan};
 use crate::model::facts::{Facts, LinkFacts, LinkKind};
 use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
+use crate::model::settings::Mtu;
 use crate::model::types::{Family, IfAddr};
 
 /// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
@@ -24,7 +26,10 @@ pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts
         Kind::Nic if request.direct_phys => direct(request, facts, link, &mut differences),
         Kind::Nic => shared(request, facts, link, &mut differences)?,
         Kind::Ipoib => ipoib(request, facts, link, &mut differences)?,
-        Kind::Dummy => differences.kind(link, link.kind == LinkKind::Dummy, "dummy"),
+        Kind::Dummy => {
+            differences.kind(link, link.kind == LinkKind::Dummy, "dummy");
+            own_mtu(request, link, &mut differences);
+        }
     }
     common(request, facts, link, &mut differences);
     if differences.0.is_empty() {
@@ -87,7 +92,11 @@ fn veth_peer<'a>(request: &AttachRequest, facts: &'a Facts, link: &LinkFacts, di
         differences.check("the host end's name", wanted.as_str() == peer.name, &peer.name, wanted);
     }
     if let Some(bridge) = &facts.host.link {
-        differences.check("MTU", fits(request, link, bridge.mtu), link.mtu, bridge.mtu);
+        let wanted = request.settings.mtu.map_or(bridge.mtu, Mtu::get);
+        differences.check("MTU", fits(request, link, wanted), link.mtu, wanted);
+    }
+    if let Some(mac) = request.settings.link_mac {
+        differences.check("the host end's MAC address", peer.mac == Some(mac), peer.mac.map_or("unknown".into(), |m| m.to_string()), mac);
     }
     Some(peer)
 }
@@ -113,6 +122,7 @@ fn ovs(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &m
 fn direct(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
     let is = moved_before(request, facts).is_some();
     differences.check("the link", is, link.describe(), format!("the NIC {}", request.host_if));
+    own_mtu(request, link, differences);
 }
 
 fn shared(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) -> Result<(), PlanError> {
@@ -134,7 +144,8 @@ fn shared(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
     let on_parent = parent.is_some_and(|p| link.link == Some(p.base_for(&how)));
     differences.check("the parent", on_parent, link.link.map_or("unknown".into(), |i| format!("interface {i}")), wanted);
     if let Some(parent) = parent {
-        differences.check("MTU", fits(request, link, parent.mtu), link.mtu, parent.mtu);
+        let wanted = request.settings.mtu.map_or(parent.mtu, Mtu::get);
+        differences.check("MTU", fits(request, link, wanted), link.mtu, wanted);
     }
     Ok(())
 }
@@ -145,6 +156,7 @@ fn ipoib(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: 
         return Ok(());
     };
     let parent = facts.host.link.as_ref();
+    own_mtu(request, link, differences);
     // The kernel leaves the parent's index out when it is the child's own, in another namespace (rtnl_fill_ifinfo).
     let on = link.link.unwrap_or(link.index);
     differences.check("the parent", parent.is_some_and(|p| on == p.index), format!("interface {on}"), &request.host_if);
@@ -157,12 +169,27 @@ fn ipoib(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: 
     Ok(())
 }
 
+/// The MTU of a link that has its own, when one was asked for.
+fn own_mtu(request: &AttachRequest, link: &LinkFacts, differences: &mut Differences) {
+    if let Some(mtu) = request.settings.mtu.map(Mtu::get) {
+        differences.check("MTU", fits(request, link, mtu), link.mtu, mtu);
+    }
+}
+
 fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences: &mut Differences) {
     differences.check("state", link.up, "down", "up");
     if let Some(mac) = request.mac {
         differences.check("MAC address", link.mac == Some(mac), link.mac.map_or("unknown".into(), |m| m.to_string()), mac);
     }
+    if let Some(packets) = request.settings.txqueuelen {
+        differences.check("the queue's length", link.queue_len == packets, link.queue_len, packets);
+    }
     let guest = &facts.guest;
+    if request.settings.table.is_some() {
+        for addr in request.addr.addrs.iter().filter(|addr| guest.tables.of(addr.ip()).is_none()) {
+            differences.check("a table of its own", false, "none", format!("one by a rule from {}", addr.ip()));
+        }
+    }
     let mine: Vec<String> = guest.addrs.iter().filter(|a| a.index == link.index && !a.automatic).map(|a| a.addr.to_string()).collect();
     for addr in &request.addr.addrs {
         let has = guest.addrs.iter().any(|a| a.index == link.index && a.addr == *addr);
@@ -176,7 +203,13 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         differences.check("address", any, "none", format!("one of {family} by {dynamic}"));
     }
     for gateway in &request.addr.gateways {
-        let first = guest.default_routes.iter().find(|route| route.family == Family::of(*gateway));
+        let own = guest.default_routes.iter().filter(|route| route.family == Family::of(*gateway));
+        if request.settings.table.is_some() {
+            // It is in the interface's own table.
+            continue;
+        }
+        let metric = default_metric(Some(*gateway), request.settings.metric);
+        let first = own.into_iter().find(|route| request.settings.metric.is_none() || route.metric == metric);
         let same = first.is_some_and(|r| r.gateway == Some(*gateway) && r.index == Some(link.index));
         differences.check(
             "default route",

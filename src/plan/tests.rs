@@ -7,7 +7,7 @@ mod links;
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};
 use crate::model::command::Commands;
-use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
+use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts, TableFacts};
 use crate::model::ovs::{OvsBridge, OvsFacts, OvsPort, OvsVlans};
 use crate::model::request::{AddrWord, GuestRef, MacAndTag};
 use crate::model::sharing::{MacvlanMode, Sharing};
@@ -23,6 +23,7 @@ fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
         up: true,
         carrier: true,
         mtu: 1500,
+        queue_len: 1000,
         mac: Some("02:00:00:00:00:aa".parse().unwrap()),
         master: None,
         link: None,
@@ -43,7 +44,15 @@ fn facts() -> Facts {
     };
     Facts {
         host: HostFacts::default(),
-        guest: GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false },
+        guest: GuestFacts {
+            id,
+            shares_host: false,
+            link: None,
+            addrs: Vec::new(),
+            default_routes: Vec::new(),
+            tables: TableFacts::default(),
+            ipv6_disabled: false,
+        },
         fresh_mac: "02:00:00:00:00:01".parse().unwrap(),
     }
 }

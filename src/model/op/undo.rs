@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::{Moved, NicBefore, Op};
+use crate::model::settings::{Offload, Sysctl};
 use crate::model::types::{LinkRef, Side};
 
 impl Op {
@@ -34,6 +35,18 @@ impl Op {
             Self::SetMtu { link, before, .. } => {
                 before.iter().map(|mtu| Self::SetMtu { link: link.clone(), mtu: *mtu, before: None }).collect()
             }
+            Self::SetQueueLen { link, before, .. } => {
+                before.iter().map(|packets| Self::SetQueueLen { link: link.clone(), packets: *packets, before: None }).collect()
+            }
+            Self::SetOffload { link, before, .. } => {
+                let back = |offload: &Offload| Self::SetOffload { link: link.clone(), offload: offload.clone(), before: Vec::new() };
+                before.iter().map(back).collect()
+            }
+            Self::SetSysctl { name, sysctl, before } => {
+                let back = |value: &String| Sysctl { value: value.clone(), ..sysctl.clone() };
+                before.iter().map(|value| Self::SetSysctl { name: name.clone(), sysctl: back(value), before: None }).collect()
+            }
+            Self::Tool { step } => step.undo().into_iter().map(|step| Self::Tool { step }).collect(),
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
@@ -82,6 +95,8 @@ impl Op {
             Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
+            // A rule, a route or a qdisc that is gone, with its link or by somebody's hand.
+            Self::Tool { step } => step.is_undo() && matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
             Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
                 matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
             }
@@ -111,7 +126,7 @@ fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op
 }
 
 /// What a NIC had before it was moved away, in the order that the kernel wants.
-fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
+pub fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
     let link = || nic.clone();
     let mut ops: Vec<Op> = before.master.map(|master| Op::SetMaster { link: link(), master }).into_iter().collect();
     let restored = before.state.addrs.iter().filter(|a| !a.automatic);
