@@ -12,6 +12,7 @@ mod genetlink;
 pub mod netns;
 mod nl80211;
 pub mod observe;
+pub mod pair;
 pub mod port;
 pub mod privilege;
 pub mod routing;

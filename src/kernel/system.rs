@@ -12,7 +12,7 @@ use super::netns::Namespace;
 use super::nl80211::Wifi;
 use super::observe::{Sides, addrs};
 use super::signal::Signals;
-use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
+use super::wire::{Answer, Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, ethtool, siblings, sysctl, tool};
 use crate::model::access::NewShim;
 use crate::model::error::KernelError;
@@ -362,7 +362,11 @@ impl<'a> System<'a> {
         Ok(())
     }
 
-    fn second(&mut self) -> Result<&mut System<'a>, KernelError> {
+    /// The second of two guests that are linked.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn second(&mut self) -> Result<&mut System<'a>, KernelError> {
         self.second.as_deref_mut().ok_or_else(|| KernelError::NoLink("the second of two guests".into()))
     }
 
@@ -504,6 +508,14 @@ pub(super) fn link_at(socket: &mut Netlink, index: u32) -> Result<Option<LinkFac
     let mut message = LinkMessage::default();
     message.header.index = index;
     get_link(socket, message)
+}
+
+/// What the kernel tells of the link of an index, undecoded.
+pub(super) fn link_answer(socket: &mut Netlink, index: u32) -> Result<Vec<Answer>, KernelError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    socket.request(&RouteNetlinkMessage::GetLink(message), 0)
 }
 
 fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<LinkFacts>, KernelError> {

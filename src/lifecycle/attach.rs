@@ -209,7 +209,7 @@ fn attach_once(
 
 /// The interface is to be made, so what is recorded of one of that name is about a link that is gone: by hand, or with a guest
 /// whose namespace had the same number. Returns whether there was such a record.
-fn clear_old_record(
+pub(super) fn clear_old_record(
     records: &Records,
     netns: u64,
     planned: &Plan,
@@ -274,7 +274,7 @@ fn begin_access(
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.
-fn check_privileges() -> Result<Vec<String>, AttachError> {
+pub(super) fn check_privileges() -> Result<Vec<String>, AttachError> {
     let missing = privilege::missing();
     if let Some(m) = missing.iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
         return Err(AttachError::Privilege { name: m.name, what_for: m.what_for });

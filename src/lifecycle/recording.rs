@@ -7,7 +7,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::Names;
 use crate::model::lease::LeaseReport;
 use crate::model::op::Op;
-use crate::model::record::{GuestRecord, HostEnd, Keeper, LinkIdentity, Record, VERSION};
+use crate::model::record::{GuestRecord, HostEnd, Keeper, LinkIdentity, Mate, Record, VERSION};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, LinkRef};
 use crate::plan::{Plan, settled};
@@ -38,26 +38,30 @@ pub(super) struct Recording<'a> {
 impl<'a> Recording<'a> {
     /// Writes down what is about to be done.
     pub(super) fn begin(records: &'a Records, subject: &Subject<'_>, planned: &Plan) -> Result<Self, AttachError> {
-        let record = Record {
-            version: VERSION,
-            id: random_id(),
-            revision: 1,
-            since: state::now(),
-            home: records.home(),
-            guest: GuestRecord::new(&subject.request.guest, subject.guest),
-            interface: planned.guest_if().clone(),
-            host_interface: planned.host_if().to_owned(),
-            request: subject.request.clone(),
-            link: None,
-            given: Vec::new(),
-            lease: None,
-            keeper: None,
-            ovsdb: subject.ovsdb.clone(),
-            done: Vec::new(),
-            planned: planned.ops().to_vec(),
-        };
+        let record = new(records, subject, planned);
         records.begin(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
         Ok(Self { records, record })
+    }
+
+    /// Writes down what is about to be done to two guests that are linked.
+    pub(super) fn begin_pair(records: &'a Records, subjects: &[Subject<'_>; 2], planned: &[Plan; 2]) -> Result<[Self; 2], AttachError> {
+        let mates = [1, 0].map(|n: usize| Mate { netns: subjects[n].guest.netns, interface: planned[n].guest_if().clone() });
+        let [second, first] = mates;
+        let id = random_id();
+        let linked = |subject: &Subject<'_>, planned: &Plan, mate: Mate| {
+            let record = Record { id: id.clone(), mate: Some(mate), ..new(records, subject, planned) };
+            records.begin(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
+            Ok(Self { records, record })
+        };
+        let [one, other] = subjects;
+        let near = linked(one, &planned[0], second)?;
+        match linked(other, &planned[1], first) {
+            Ok(far) => Ok([near, far]),
+            Err(error) => {
+                near.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// Another plan takes the place of the first, of which nothing is left.
@@ -78,6 +82,28 @@ impl<'a> Recording<'a> {
         let record = Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() };
         self.records.commit(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
         Ok(record)
+    }
+}
+
+fn new(records: &Records, subject: &Subject<'_>, planned: &Plan) -> Record {
+    Record {
+        version: VERSION,
+        id: random_id(),
+        revision: 1,
+        since: state::now(),
+        home: records.home(),
+        guest: GuestRecord::new(&subject.request.guest, subject.guest),
+        interface: planned.guest_if().clone(),
+        host_interface: planned.host_if().to_owned(),
+        request: subject.request.clone(),
+        link: None,
+        mate: None,
+        given: Vec::new(),
+        lease: None,
+        keeper: None,
+        ovsdb: subject.ovsdb.clone(),
+        done: Vec::new(),
+        planned: planned.ops().to_vec(),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::addr_spec::AddrSpec;
 use super::dynamic::Dynamic;
 use super::error::InputError;
-use super::facts::GuestFacts;
+use super::facts::Facts;
 use super::request::{AddrWord, AttachRequest, GuestRef, HostIf};
 use super::settings::Mtu;
 use super::types::{IfName, serde_as_text};
@@ -125,7 +125,7 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairFacts {
     /// Each of them.
-    pub ends: [GuestFacts; 2],
+    pub ends: [Facts; 2],
     /// Whether both are one network namespace.
     pub one: bool,
     /// Whether their interfaces of these names are the two ends of one veth pair.

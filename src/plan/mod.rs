@@ -11,6 +11,7 @@ mod lease;
 mod link;
 mod nic;
 mod ovs;
+mod pair;
 mod same;
 mod settings;
 mod sharing;
@@ -24,6 +25,7 @@ pub use detach::{GuestNow, detach, inherit, settled};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
+pub use pair::{Differs, PairError, pair, steps_of};
 pub use settings::SettingError;
 pub use sharing::SharingError;
 pub use vlan::VlanError;
@@ -85,6 +87,7 @@ impl Plan {
             matches!(
                 op,
                 Op::AddVeth { .. }
+                    | Op::AddPair { .. }
                     | Op::AddShared { .. }
                     | Op::AddIpoib { .. }
                     | Op::AddDummy { .. }

@@ -116,6 +116,14 @@ impl Records {
         ExclusiveLock::take(&self.lock_path(netns))
     }
 
+    /// As [`Records::lock`], for two guests: in the order of their numbers, so that two runs cannot wait for each other.
+    ///
+    /// # Errors
+    /// As [`Records::lock`].
+    pub fn lock_both(&self, numbers: [u64; 2]) -> Result<Vec<ExclusiveLock>> {
+        std::collections::BTreeSet::from(numbers).into_iter().map(|number| self.lock(number)).collect()
+    }
+
     /// As [`Records::lock`]; `None` when another run has it.
     ///
     /// # Errors

@@ -36,6 +36,15 @@ impl Op {
 }
 
 impl NewPair {
+    /// The same pair with that end first.
+    #[must_use]
+    pub fn seen_from(&self, end: End) -> Self {
+        match end {
+            End::First => self.clone(),
+            End::Second => Self { first: self.second.clone(), second: self.first.clone(), mtu: self.mtu },
+        }
+    }
+
     /// With one end goes the other.
     pub(super) fn undo(&self) -> Op {
         Op::DelOwnLink { link: LinkRef::guest(&self.first.interface) }.at(End::First, &self.first.guest)
