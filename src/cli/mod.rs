@@ -4,6 +4,7 @@ mod access;
 mod attach;
 mod detach;
 mod documents;
+mod gc;
 mod inside;
 mod link;
 mod output;
@@ -75,6 +76,8 @@ enum Command {
     Attach(Box<AttachArgs>),
     /// Take an interface away again, with all that was made for it; also from a guest that is gone
     Detach(detach::DetachArgs),
+    /// Clear up what runs that were killed, and guests that died, left behind
+    Gc(gc::GcArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -119,6 +122,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Some(Command::Attach(words)) => attach::run(&words),
         Some(Command::Detach(words)) => detach::run(&words),
+        Some(Command::Gc(words)) => gc::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),

@@ -8,7 +8,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressM
 
 use super::netns::Namespace;
 use super::nl80211::phy_facts;
-use super::system::{find_link, link_at, ports};
+use super::system::{find_link, has_address, link_at, ports};
 use super::wire::{Answer, Netlink};
 use super::{access, bridge_vlans, decode, ethtool, routing, siblings, sysctl};
 use crate::model::access::AccessFacts;
@@ -367,6 +367,16 @@ pub(super) fn fresh_mac() -> MacAddr {
 /// When the kernel refuses to tell.
 pub fn links_of_host() -> Result<Vec<LinkFacts>, KernelError> {
     links(&mut Netlink::open()?)
+}
+
+/// Whether nobody uses a bridge or VLAN child of the host's: it has no port, no link on it, no master, no address.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn is_unused(link: &LinkFacts) -> Result<bool, KernelError> {
+    let (home, mut host) = (Namespace::current()?, Netlink::open()?);
+    let free = link.master.is_none() && ports(&mut host, link.index)?.is_empty() && !has_address(&mut host, link.index)?;
+    Ok(free && siblings::on(&mut host, &home, link.index)?.is_empty())
 }
 
 /// The link of a name, on the socket's side.

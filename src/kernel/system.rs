@@ -528,7 +528,7 @@ fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<Lin
 }
 
 /// Whether somebody gave a link an address: a link-local one of IPv6 it has by itself.
-fn has_address(socket: &mut Netlink, index: u32) -> Result<bool, KernelError> {
+pub(super) fn has_address(socket: &mut Netlink, index: u32) -> Result<bool, KernelError> {
     let is_given =
         |addr: &AddrFacts| addr.index == index && !matches!(addr.addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
     Ok(addrs(socket, Family::Inet)?.iter().any(is_given) || addrs(socket, Family::Inet6)?.iter().any(is_given))

@@ -173,6 +173,19 @@ pub fn remove_access(run_dir: &Path, guest: &GuestRef, watch: Watch<'_>) -> Resu
     ended(&users, take_all(&users, meant, watch)?)
 }
 
+/// Takes away what is left of guests that are gone, or only says what. Returns that, and what could not be taken away.
+pub(super) fn clear(run_dir: &Path, dry_run: bool, watch: Watch<'_>) -> Result<(Vec<String>, Vec<String>), AccessError> {
+    let users = Users::of(run_dir, Namespace::current()?.inode());
+    let text = |user: &User| format!("the host's access to {}, {} of {}, which is gone", user.address, user.interface, user.guest);
+    let gone: Vec<User> = users.all()?.into_iter().filter(is_gone).collect();
+    if dry_run || gone.is_empty() {
+        return Ok((gone.iter().map(text).collect(), Vec::new()));
+    }
+    let _lock = users.lock()?;
+    let taken = prune_all(&users, watch)?;
+    Ok((taken.users.iter().map(text).collect(), taken.left))
+}
+
 /// Takes the access to an interface away that is about to go. Returns what could not be.
 pub(super) fn forget(run_dir: &Path, record: &Record, watch: Watch<'_>) -> Vec<String> {
     let mut work = || {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
+use super::gc::lock_name;
 use super::hooks::{Around, Told};
 use super::journal::{recover, recover_guest};
 use super::recording::{self, Recording, Subject};
@@ -94,7 +95,7 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
     let mut warnings = warnings;
     if !options.dry_run {
         let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings.into_iter().chain(recovered.done));
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
     }
     let mut around = Around::find(&options.hooks)?;
     let mut tries = 0;
@@ -129,9 +130,10 @@ fn attach_once(
     let guest_lock = if options.dry_run { None } else { Some(records.lock(held.id.netns).map_err(AttachError::Unrecorded)?) };
     if guest_lock.is_some() {
         let recovered = recover_guest(&records, held.id.netns, &options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings);
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
     }
     let request = &*settings::resolved(request, &held)?;
+    let told = warnings.clone();
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
@@ -146,7 +148,7 @@ fn attach_once(
     }
     let is_idle = options.dry_run || planned.ops().is_empty();
     let guest = held.id.clone();
-    let mut told = Told {
+    let mut occasion = Told {
         guest: &guest,
         interface: planned.guest_if().clone(),
         addresses: request.addr.addrs.clone(),
@@ -156,8 +158,17 @@ fn attach_once(
     if !is_idle && around.is_due(HookEvent::PreAttach)? {
         // Others need not wait for them, and what they change is to be looked at again.
         drop((ends, accesses, guest_lock));
-        around.before(HookEvent::PreAttach, &[told], watch)?;
+        around.before(HookEvent::PreAttach, &[occasion], watch)?;
         return Ok(None);
+    }
+    if !options.dry_run && planned.makes_link() {
+        if let Some(old) = old_record(&records, held.id.netns, &planned, &mut warnings)? {
+            // What is left of an older attachment goes first, and the access of its own; then look again.
+            drop((ends, accesses));
+            let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
+            drop(guest_lock);
+            return attach_once(request, options, around, told, start, watch);
+        }
     }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
@@ -175,12 +186,6 @@ fn attach_once(
         return Ok(Some(Attached { report, guest: held.id, announcement: None, stay: None }));
     }
 
-    if clear_old_record(&records, held.id.netns, &planned, &options.run_dir, &mut warnings, watch)? {
-        // What is left of an older attachment was just taken away: look again.
-        drop(claim);
-        drop((ends, accesses, guest_lock));
-        return attach_once(request, options, around, warnings, start, watch);
-    }
     let ovsdb = ends.database.unusual_address();
     let lock = bridge_lock(&planned, &ends.sides.home, options);
     let run = Run { request, options, facts: &facts, held: &held, lock, records: &records, ovsdb };
@@ -199,44 +204,37 @@ fn attach_once(
     if around.has(HookEvent::PostAttach) {
         // A hook may take its time, and may want to be reached.
         announcement.take().into_iter().for_each(Announcement::in_background);
-        told.addresses.clone_from(&report.addresses);
+        occasion.addresses.clone_from(&report.addresses);
         let signals = stay.as_mut().and_then(|stay| stay.signals());
-        let failed = around.after(HookEvent::PostAttach, &told, &report, signals, watch);
+        let failed = around.after(HookEvent::PostAttach, &occasion, &report, signals, watch);
         report.warnings.extend(failed);
     }
     Ok(Some(Attached { report, guest, announcement, stay }))
 }
 
-/// The interface is to be made, so what is recorded of one of that name is about a link that is gone: by hand, or with a guest
-/// whose namespace had the same number. Returns whether there was such a record.
-pub(super) fn clear_old_record(
-    records: &Records,
-    netns: u64,
-    planned: &Plan,
-    run_dir: &Path,
-    warnings: &mut Vec<String>,
-    watch: &mut dyn FnMut(Event<'_>),
-) -> Result<bool, AttachError> {
-    if !planned.makes_link() {
-        return Ok(false);
-    }
-    let old = match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
-        Ok(None) => return Ok(false),
-        Ok(Some(record)) => record,
-        Err(Unreadable::Damaged { path, why }) => {
-            warnings.push(Unreadable::Damaged { path, why }.to_string());
-            return Ok(false);
+/// What is recorded of an interface that is to be made: it is about a link that is gone, by hand, or with a guest whose
+/// namespace had the same number.
+pub(super) fn old_record(records: &Records, netns: u64, planned: &Plan, warnings: &mut Vec<String>) -> Result<Option<Record>, AttachError> {
+    match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
+        Ok(record) => Ok(record),
+        Err(later @ Unreadable::Later { .. }) => Err(AttachError::Unreadable(later)),
+        Err(damaged) => {
+            warnings.push(damaged.to_string());
+            Ok(None)
         }
-        Err(later) => return Err(AttachError::Unreadable(later)),
-    };
-    records.begin_detach(netns, &old.interface).map_err(AttachError::Unrecorded)?;
-    let taken = take_back(&old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
-    warnings.extend(taken.warnings);
-    warnings.extend(taken.left.iter().map(|left| format!("of the old {}: could not {left}", old.interface)));
-    if taken.left.is_empty() {
-        records.abandon(Change::Detaching, netns, &old.interface).map_err(AttachError::Unrecorded)?;
     }
-    Ok(true)
+}
+
+/// Takes back what is left of an attachment whose link is gone. Returns what the user should know.
+pub(super) fn clear(records: &Records, old: &Record, run_dir: &Path, watch: &mut dyn FnMut(Event<'_>)) -> Result<Vec<String>, AttachError> {
+    let (netns, interface) = (old.guest.netns, &old.interface);
+    records.begin_detach(netns, interface).map_err(AttachError::Unrecorded)?;
+    let taken = take_back(old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
+    if taken.left.is_empty() {
+        records.abandon(Change::Detaching, netns, interface).map_err(AttachError::Unrecorded)?;
+    }
+    let left = taken.left.iter().map(|left| format!("of the old {interface}: could not {left}"));
+    Ok(taken.warnings.iter().cloned().chain(left).collect())
 }
 
 /// What is asked and cannot be had, although the rest can.
@@ -288,8 +286,8 @@ pub(super) fn check_privileges() -> Result<Vec<String>, AttachError> {
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
-    let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
-    SharedLock::take(&options.run_dir, &name).ok()
+    let bridge: IfName = uses.then(|| planned.host_if().parse().ok())??;
+    SharedLock::take(&options.run_dir, &lock_name(&bridge, home.inode())).ok()
 }
 
 /// What the steps are carried out on.

@@ -104,6 +104,12 @@ fn ops(name: &IfName, link: &LinkFacts, peer: Option<&LinkFacts>, held: &Held, f
 }
 
 impl Database {
+    /// All ports that pipework, this one or the original, made; none when there is no database.
+    pub(super) fn own_ports(&mut self) -> Vec<NewOvsPort> {
+        let names = self.own_port_names().unwrap_or_default();
+        names.iter().filter_map(|name| self.own_port(&name.parse().ok()?)).collect()
+    }
+
     /// The port of that name that pipework, this one or the original, made.
     fn own_port(&mut self, name: &IfName) -> Option<NewOvsPort> {
         let port = self.port(name.as_str())?;

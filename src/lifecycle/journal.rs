@@ -16,8 +16,21 @@ type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 pub struct Recovered {
     /// Changes that were taken back, or finished, in words.
     pub done: Vec<String>,
-    /// What could not be, and what the user should know.
+    /// What could not be: tried again by the next run.
+    pub left: Vec<String>,
+    /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// What was begun by runs that do not live any more, in words.
+pub(super) fn unfinished(records: &Records) -> Result<Vec<String>, std::io::Error> {
+    let mut all = Vec::new();
+    for (change, record) in records.unfinished()?.all {
+        if records.try_lock(record.guest.netns)?.is_some() {
+            all.push(format!("{} of {}: {}", record.interface, record.guest.word, change.was_cut_off()));
+        }
+    }
+    Ok(all)
 }
 
 /// Takes back, or finishes, all that runs on this host began and did not end. What a living run is at is left to it.
@@ -67,18 +80,15 @@ fn finish(records: &Records, change: Change, record: &Record, run_dir: &Path, re
         Ok(taken) if taken.left.is_empty() => {
             recovered.warnings.extend(taken.warnings);
             if !is_committed {
-                recovered.done.push(match change {
-                    Change::Attaching => format!("{what}: an attach that was cut off is undone"),
-                    Change::Replacing => format!("{what}: a change that was cut off is undone"),
-                    Change::Detaching => format!("{what}: a detach that was cut off is finished"),
-                });
+                let ended = if change == Change::Detaching { "finished" } else { "undone" };
+                recovered.done.push(format!("{what}: {}, {ended}", change.was_cut_off()));
             }
             if let Err(error) = records.abandon(change, record.guest.netns, &record.interface) {
                 recovered.warnings.push(error.to_string());
             }
         }
-        Ok(taken) => recovered.warnings.extend(taken.left.iter().map(|left| format!("{what}: could not {left}"))),
-        Err(error) => recovered.warnings.push(left(&what, &error)),
+        Ok(taken) => recovered.left.extend(taken.left.iter().map(|left| format!("{what}: could not {left}"))),
+        Err(error) => recovered.left.push(left(&what, &error)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::AttachError;
-use super::attach::{check_privileges, clear_old_record};
+use super::attach::{check_privileges, clear, old_record};
 use super::hooks::{Around, Told};
 use super::journal::{recover, recover_guest};
 use super::recording::{self, Outcome as Recorded, Recording, Subject};
@@ -59,7 +59,7 @@ pub fn link(request: &PairRequest, options: &LinkOptions, watch: Watch<'_>) -> R
     let mut warnings = Vec::new();
     if !options.dry_run {
         let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings.into_iter().chain(recovered.done));
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
     }
     let around = Around::find(&options.hooks)?;
     let mut linking = Linking { request, requests: request.requests(), options, around, warnings, start: Instant::now() };
@@ -125,16 +125,20 @@ impl Linking<'_> {
         let locks = records.lock_both(numbers).map_err(AttachError::Unrecorded)?;
         for number in numbers {
             let recovered = recover_guest(records, number, &self.options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-            self.warnings.extend(recovered.warnings);
+            self.warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
         }
         Ok(locks)
     }
 
+    /// What is left of older attachments goes first.
     fn clear_old(&mut self, records: &Records, held: &[Held; 2], planned: &Plan, watch: Watch<'_>) -> Result<bool, AttachError> {
         let mut any = false;
         for (end, (held, request)) in [End::First, End::Second].into_iter().zip(held.iter().zip(&self.requests)) {
             let planned = planned.of_end(end, request);
-            any |= clear_old_record(records, held.id.netns, &planned, &self.options.run_dir, &mut self.warnings, watch)?;
+            if let Some(old) = old_record(records, held.id.netns, &planned, &mut self.warnings)? {
+                self.warnings.extend(clear(records, &old, &self.options.run_dir, watch)?);
+                any = true;
+            }
         }
         Ok(any)
     }

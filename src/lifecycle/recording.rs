@@ -33,14 +33,25 @@ pub(super) struct Outcome {
 pub(super) struct Recording<'a> {
     records: &'a Records,
     record: Record,
+    /// What is recorded of the interface already, when it is not made but added to.
+    old: Option<Record>,
 }
 
 impl<'a> Recording<'a> {
     /// Writes down what is about to be done.
     pub(super) fn begin(records: &'a Records, subject: &Subject<'_>, planned: &Plan) -> Result<Self, AttachError> {
-        let record = new(records, subject, planned);
-        records.begin(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
-        Ok(Self { records, record })
+        let old = match planned.makes_link() {
+            true => None,
+            false => records.get(subject.guest.netns, planned.guest_if()).map_err(AttachError::Unrecorded)?.ok().flatten(),
+        };
+        let new = new(records, subject, planned);
+        let record = match &old {
+            Some(old) => Record { planned: new.planned, request: new.request, ..old.next() },
+            None => new,
+        };
+        let recording = Self { records, record, old };
+        recording.write()?;
+        Ok(recording)
     }
 
     /// Writes down what is about to be done to two guests that are linked.
@@ -50,8 +61,9 @@ impl<'a> Recording<'a> {
         let id = random_id();
         let linked = |subject: &Subject<'_>, planned: &Plan, mate: Mate| {
             let record = Record { id: id.clone(), mate: Some(mate), ..new(records, subject, planned) };
-            records.begin(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
-            Ok(Self { records, record })
+            let recording = Self { records, record, old: None };
+            recording.write()?;
+            Ok(recording)
         };
         let [one, other] = subjects;
         let near = linked(one, &planned[0], second)?;
@@ -67,20 +79,31 @@ impl<'a> Recording<'a> {
     /// Another plan takes the place of the first, of which nothing is left.
     pub(super) fn again(&mut self, planned: &Plan) -> Result<(), AttachError> {
         self.record.planned = planned.ops().to_vec();
-        self.records.begin(Change::Attaching, &self.record).map_err(AttachError::Unrecorded)
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), AttachError> {
+        self.records.begin(self.change(), &self.record).map_err(AttachError::Unrecorded)
+    }
+
+    fn change(&self) -> Change {
+        if self.old.is_some() { Change::Replacing } else { Change::Attaching }
     }
 
     /// Strikes it out: nothing is left of what was begun.
     pub(super) fn abandon(self) {
         // Should the file stay, the next run finds nothing to take back.
-        let _ = self.records.abandon(Change::Attaching, self.record.guest.netns, &self.record.interface);
+        let _ = self.records.abandon(self.change(), self.record.guest.netns, &self.record.interface);
     }
 
     /// Writes down how it stands now.
     pub(super) fn commit(&self, done: &[Op], outcome: Outcome) -> Result<Record, AttachError> {
         let Outcome { link, given, lease, keeper } = outcome;
-        let record = Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() };
-        self.records.commit(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
+        let record = match &self.old {
+            Some(old) => Record { done: [old.done.clone(), settled(done)].concat(), planned: Vec::new(), ..self.record.clone() },
+            None => Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() },
+        };
+        self.records.commit(self.change(), &record).map_err(AttachError::Unrecorded)?;
         Ok(record)
     }
 }

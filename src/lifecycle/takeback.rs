@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Database, Machine};
+use super::gc::lock_name;
+use super::{Database, Machine, access, mate};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, observe};
@@ -13,7 +14,7 @@ use crate::model::record::Record;
 use crate::model::types::{IfName, LinkRef, Side};
 use crate::plan::execute::{Event, Kernel};
 use crate::plan::{self, GuestNow};
-use crate::state::SharedLock;
+use crate::state::{Records, SharedLock};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -30,7 +31,22 @@ pub(super) struct Taken {
 
 /// Takes steps of a record back, last first. Never stops at an error; what is gone already is no error.
 pub(super) fn take_back(record: &Record, done: &[Op], run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
+    let records = Records::of(run_dir, Namespace::current()?.inode());
+    // What the other end of a link replaced can be put back only while the link is there.
+    let other = mate::release(&records, record, false, run_dir, watch)?;
+    let mut taken = take_back_one(record, done, run_dir, watch)?;
+    taken.left.splice(0..0, other.left);
+    taken.warnings.splice(0..0, other.warnings);
+    Ok(taken)
+}
+
+/// As [`take_back`], without a look at the other end of a link.
+pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
     let home = Namespace::current()?;
+    let mut taken = Taken::default();
+    if record.request.host_access {
+        taken.warnings.extend(access::forget(run_dir, record, watch));
+    }
     let found = find(record)?;
     let now = match &found {
         Some(_) => GuestNow::There,
@@ -45,13 +61,12 @@ pub(super) fn take_back(record: &Record, done: &[Op], run_dir: &Path, watch: Wat
         }
         None => Namespace::current()?,
     };
-    let lock = bridge_of(&ops).and_then(|bridge| SharedLock::take(run_dir, &format!("{bridge}-{}.lock", home.inode())).ok());
+    let lock = bridge_of(&ops).and_then(|bridge| SharedLock::take(run_dir, &lock_name(bridge, home.inode())).ok());
     let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
     let mut database = Database::at(record.ovsdb.as_deref()).map_err(KernelError::Ovs)?;
     let mut sides = observe::open(&guest)?;
     let system = System::new(&mut sides).with_bridge_check(unused);
     let mut machine = Machine::new(system, &mut database).with_bridge_check(unused);
-    let mut taken = Taken::default();
     for op in ops {
         watch(Event::Undoing(&op));
         match machine.apply(&op) {
@@ -116,8 +131,17 @@ pub(super) fn find(record: &Record) -> Result<Option<(Namespace, Vec<Op>)>, Kern
         let back = vec![Op::SetDown { link: link.clone() }, Op::RenameLink { link, name: record.interface.clone() }];
         return Ok(Some((namespace, back)));
     }
-    let alive = record.guest.pid.is_some_and(|pid| trace::is_in(pid, record.guest.netns));
+    // A link between two guests goes with either. A namespace without a process is then the same still.
+    let alive = record.guest.pid.map_or(record.mate.is_some(), |pid| trace::is_in(pid, record.guest.netns));
     Ok(alive.then_some((namespace, Vec::new())))
+}
+
+/// Whether the guest of a record is gone for good. A namespace without a process stays one for as long as it is there.
+pub(super) fn is_dead(record: &Record) -> Result<bool, KernelError> {
+    if trace::namespace(&record.guest.path, record.guest.netns).is_none() {
+        return Ok(true);
+    }
+    Ok(record.guest.pid.is_some() && find(record)?.is_none())
 }
 
 /// The NIC, or IPoIB child, of the record that came back to the host when its guest died.

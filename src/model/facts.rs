@@ -369,6 +369,11 @@ impl LinkFacts {
         ours && matches!(self.kind, LinkKind::Ipoib { .. }) && self.link == Some(parent.index) && self.index != parent.index
     }
 
+    /// Whether we made it as an InfiniBand interface's child for a guest, whatever interface that was.
+    pub fn is_child(&self) -> bool {
+        self.alt_names.iter().any(|name| name.starts_with(CHILD))
+    }
+
     /// Whether it bears a name that says where it came from.
     pub fn is_marked(&self) -> bool {
         self.alt_names.iter().any(|name| name.starts_with(&origin_name("")))

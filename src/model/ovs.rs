@@ -55,7 +55,7 @@ pub struct OvsPort {
 pub const BRIDGE_MARK: &str = "pipework.bridge";
 
 /// The key of `external_ids` that the original, too, writes the port's own name under.
-const OWN_NAME: &str = "pipework.interface";
+pub const OWN_NAME: &str = "pipework.interface";
 
 impl OvsPort {
     /// Whether pipework, this one or the original, made it.

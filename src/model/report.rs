@@ -92,6 +92,8 @@ pub enum Outcome {
     Unchanged,
     /// The interface was taken away.
     Detached,
+    /// What was left over was cleared up.
+    Cleared,
     /// `--dry-run`: this would be done.
     Planned,
     /// Nothing is left of it.
@@ -180,6 +182,28 @@ pub struct DetachReport {
     pub warnings: Vec<String>,
     /// Time from start to end in microseconds.
     pub elapsed_us: u64,
+}
+
+/// What gc cleared up, or would.
+#[derive(Clone, Debug, Serialize)]
+pub struct GcReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// `cleared`, `unchanged` when there was nothing, or `planned`.
+    pub result: Outcome,
+    /// What.
+    pub items: Vec<GcItem>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Something that was left over.
+#[derive(Clone, Debug, Serialize)]
+pub struct GcItem {
+    /// `unfinished`, `record`, `netns-link`, `link`, `ovs-port`, `host-access`.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
 }
 
 /// An interface that was taken away.

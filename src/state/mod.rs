@@ -7,7 +7,7 @@ mod records;
 
 pub use access::Users;
 pub use lock::{ExclusiveLock, SharedLock};
-pub use netns_link::NetnsLink;
+pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};
 
 use std::path::PathBuf;

@@ -28,6 +28,15 @@ pub struct NewPair {
 }
 
 impl Op {
+    /// A step as one guest would do for it, where there are two.
+    #[must_use]
+    pub fn unnamed(self) -> Self {
+        match self {
+            Self::At { step, .. } => *step,
+            other => other,
+        }
+    }
+
     /// The same step in one of two linked guests.
     #[must_use]
     pub fn at(self, end: End, guest: &str) -> Self {
