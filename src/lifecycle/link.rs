@@ -207,12 +207,12 @@ fn told<'a>(guests: &'a [GuestId; 2], requests: &'a [AttachRequest; 2]) -> [Told
     })
 }
 
-/// What each end is known by. A guest that has just died has none any more.
+/// What each end is known by: the answer that made them told both indexes, so nothing is asked.
 fn identities(system: &mut System<'_>, planned: &Plan) -> [Option<LinkIdentity>; 2] {
     let Some(Op::AddPair { pair }) = planned.ops().first() else { return [None, None] };
     let of = |system: &mut System<'_>, name| -> Option<LinkIdentity> {
         let link = LinkRef::guest(name);
-        Some(LinkIdentity { index: system.index_of(&link).ok()?, mac: system.mac_of(&link).ok()?, host: None })
+        Some(LinkIdentity { index: system.index_of(&link).ok()?, mac: None, host: None })
     };
     let near = of(system, &pair.first.interface);
     [near, system.second().ok().and_then(|second| of(second, &pair.second.interface))]
