@@ -1,17 +1,21 @@
 //! Carrying steps out: one message after another on the host's socket and the guest's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLACE};
 
+use super::conflict::Ends;
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::nl80211::Wifi;
 use super::observe::{Sides, addrs};
+use super::question::{Findings, Questions};
 use super::signal::Signals;
+use super::wait::Interruptions;
 use super::wire::{Answer, Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, ethtool, siblings, sysctl, tool};
 use crate::model::access::NewShim;
@@ -38,6 +42,9 @@ pub struct System<'a> {
     indexes: BTreeMap<LinkRef, u32>,
     /// Where this run has moved links to.
     moved: BTreeSet<LinkRef>,
+    /// What becomes pointless when it ends.
+    process: Option<BorrowedFd<'a>>,
+    questions: Questions,
 }
 
 impl<'a> System<'a> {
@@ -54,6 +61,8 @@ impl<'a> System<'a> {
             unused: Box::new(|_| true),
             indexes: BTreeMap::new(),
             moved: BTreeSet::new(),
+            process: None,
+            questions: Questions::default(),
         }
     }
 
@@ -69,6 +78,24 @@ impl<'a> System<'a> {
     pub fn linked_to(mut self, second: System<'a>) -> Self {
         self.second = Some(Box::new(second));
         self
+    }
+
+    /// Waits no longer than the guest's process lives, of which that is a pidfd.
+    #[must_use]
+    pub fn with_process(mut self, process: Option<&'a OwnedFd>) -> Self {
+        self.process = process.map(AsFd::as_fd);
+        self
+    }
+
+    /// What questions about addresses came to since this was last asked.
+    pub fn findings(&mut self) -> Findings {
+        self.questions.findings()
+    }
+
+    /// What is asked with, and what ends the waiting for an answer.
+    fn asking(&mut self) -> (&mut Questions, Ends<'_>, Interruptions<'_>) {
+        let ends = Ends { host: self.host, guest: self.guest, home: self.home, namespace: self.namespace };
+        (&mut self.questions, ends, Interruptions { signals: self.signals.as_deref_mut(), process: self.process })
     }
 
     /// Removes a bridge only when `unused` says so.
@@ -447,6 +474,14 @@ impl Kernel for System<'_> {
             Op::SetDown { link } => self.set_down(link),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),
             Op::AcceptRouter { name } => sysctl::accept_router(self.namespace, name),
+            Op::Probe { link, port, addrs, dad } => {
+                let (questions, mut ends, mut until) = self.asking();
+                questions.probe(&mut ends, &link.name, port.as_ref(), addrs, *dad, &mut until)
+            }
+            Op::Settle { addrs, mode, .. } => {
+                let (questions, mut ends, mut until) = self.asking();
+                questions.settle(&mut ends, addrs, *mode, &mut until)
+            }
             Op::AddAddr { link, addr } => {
                 let index = self.index(link)?;
                 self.send(link.side, &RouteNetlinkMessage::NewAddress(encode::new_addr(index, addr)), NEW)
