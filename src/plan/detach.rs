@@ -22,7 +22,7 @@ pub enum GuestNow {
 /// The steps that take `done` back, last first, and with it what nobody is left to use: the bridge or VLAN child, should we
 /// have made it for somebody.
 pub fn detach(record: &Record, done: &[Op], now: &GuestNow) -> Vec<Op> {
-    let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).collect();
+    let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).map(Op::unnamed).collect();
     if ops.iter().any(|op| matches!(op, Op::DelOwnLink { .. })) {
         ops.retain(|op| !goes_with(op, &LinkRef::guest(&record.interface)));
     }
