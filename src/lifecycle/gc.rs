@@ -77,6 +77,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         let recovered = recover(&self.options.run_dir, watch)?;
+        self.records.clear_passing()?;
         self.left.extend(recovered.left);
         self.warnings.extend(recovered.warnings);
         for text in recovered.done {

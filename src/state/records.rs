@@ -284,6 +284,33 @@ impl Records {
         record.addrs().for_each(|ip| claims.release(ip, &holder));
     }
 
+    /// Removes what runs that were killed had not come to rename. A living run's is behind its guest's lock.
+    ///
+    /// # Errors
+    /// When a file cannot be removed, or a lock not be made.
+    pub fn clear_passing(&self) -> Result<()> {
+        let number = |text: Option<&str>| text.and_then(|t| t.parse::<u64>().ok());
+        let in_journal = entries(&self.run_dir.join("journal"))?.into_iter().map(|path| {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            (number(name.split('.').next()), path.clone())
+        });
+        let directories = entries(&self.guests())?.into_iter().filter(|path| path.is_dir());
+        let mut all: Vec<(Option<u64>, PathBuf)> = in_journal.collect();
+        for directory in directories {
+            let netns = number(directory.file_name().and_then(|n| n.to_str()));
+            all.extend(entries(&directory)?.into_iter().map(|path| (netns, path)));
+        }
+        for (netns, path) in all {
+            let is_passing = path.to_str().is_some_and(|text| text.ends_with(PASSING));
+            let Some(netns) = netns.filter(|_| is_passing) else { continue };
+            if let Some(_lock) = self.try_lock(netns)? {
+                remove(&path)?;
+                self.tidy(netns);
+            }
+        }
+        Ok(())
+    }
+
     fn read_all(&self, paths: Vec<PathBuf>) -> Result<Found<Record>> {
         let mut found = Found::default();
         for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
@@ -317,6 +344,9 @@ impl Records {
     }
 }
 
+/// How the names end under which files are written.
+const PASSING: &str = "json.new";
+
 fn with_path(path: &Path, error: &Error) -> Error {
     Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
@@ -329,7 +359,7 @@ fn make_parent(path: &Path) -> Result<()> {
 /// Under a passing name, synced, renamed. Whoever fails leaves the old file.
 fn write(path: &Path, record: &Record) -> Result<()> {
     let text = serde_json::to_string_pretty(record)?;
-    let passing = path.with_extension("json.new");
+    let passing = path.with_extension(PASSING);
     let written = match write_new(&passing, &text) {
         Err(error) if error.kind() == ErrorKind::NotFound => make_parent(path).and_then(|()| write_new(&passing, &text)),
         written => written,
