@@ -344,6 +344,26 @@ fn a_signal_while_it_asks_leaves_nothing() {
 }
 
 #[test]
+fn a_run_that_is_killed_while_it_asks_is_taken_back_by_the_next() {
+    if no_root() {
+        return;
+    }
+    let lan = Lan::new();
+    let before = lan.state();
+    let second = lan.lab.guest();
+    let mut command = lan.lab.program();
+    let mut child = command.args(lan.words("--dad fail --dad-wait br0 GUEST 10.1.1.6/24").split(' ')).spawn().unwrap();
+    eventually("the interface is made", || !lan.guest.link("eth1").is_null());
+    // As long as it asks, the address is taken.
+    lan.lab.fails(&format!("br0 pid:{} 10.1.1.6/24", second.pid()), &format!("10.1.1.6 is in use by guest pid:{}", lan.guest.pid()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lan.lab.run("gc").code, Some(0));
+    lab::assert_same(&before, &lan.state(), "gc");
+    lan.lab.ok(&format!("br0 pid:{} 10.1.1.6/24", second.pid()));
+}
+
+#[test]
 fn a_guest_that_dies_while_it_is_asked_for_is_told() {
     if no_root() {
         return;
