@@ -220,6 +220,7 @@ impl<'a> Commands<'a> {
                 let pkey = pkey.map(|key| format!(" pkey 0x{key}")).unwrap_or_default();
                 format!("ip link add link {} {} type ipoib{pkey}", quoted(parent.as_str()), self.new_link(link))
             }
+            Op::AddIfb { name } => format!("{} link add name {}{} type ifb", self.ip(Side::Guest), quoted(name.as_str()), group()),
             Op::AddDummy { link } => format!("ip link add {} type dummy", self.new_link(link)),
             Op::DelOwnLink { link } | Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
             Op::MoveLink { from, to, .. } => {
