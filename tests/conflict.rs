@@ -164,6 +164,8 @@ impl Lan {
 
     /// One whose other host is behind a NIC.
     fn behind_a_nic() -> Self {
+        // IPv6 may be a module, which a socket loads.
+        let _ = std::net::UdpSocket::bind("[::1]:0");
         let lab = Lab::new();
         let other = lab.nic("nic0");
         other.sh(&format!("ip link set port0 address {OTHER}; ip addr add 10.1.1.5/24 dev port0; ip addr add fd00::5/64 dev port0 nodad"));
@@ -342,6 +344,26 @@ fn a_signal_while_it_asks_leaves_nothing() {
 }
 
 #[test]
+fn a_run_that_is_killed_while_it_asks_is_taken_back_by_the_next() {
+    if no_root() {
+        return;
+    }
+    let lan = Lan::new();
+    let before = lan.state();
+    let second = lan.lab.guest();
+    let mut command = lan.lab.program();
+    let mut child = command.args(lan.words("--dad fail --dad-wait br0 GUEST 10.1.1.6/24").split(' ')).spawn().unwrap();
+    eventually("the interface is made", || !lan.guest.link("eth1").is_null());
+    // As long as it asks, the address is taken.
+    lan.lab.fails(&format!("br0 pid:{} 10.1.1.6/24", second.pid()), &format!("10.1.1.6 is in use by guest pid:{}", lan.guest.pid()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lan.lab.run("gc").code, Some(0));
+    lab::assert_same(&before, &lan.state(), "gc");
+    lan.lab.ok(&format!("br0 pid:{} 10.1.1.6/24", second.pid()));
+}
+
+#[test]
 fn a_guest_that_dies_while_it_is_asked_for_is_told() {
     if no_root() {
         return;
@@ -487,4 +509,49 @@ fn of_several_addresses_each_is_asked_for_and_each_is_noted() {
     }
     lan.lab.ok(&lan.words("detach GUEST"));
     lan.is_refused("--dad fail br0 GUEST 10.1.1.4/24,fd00::5/64", &format!("fd00::5 is in use: {OTHER} has it"));
+}
+
+#[test]
+fn an_ipvlan_hears_the_answers_that_its_nic_gets_and_at_layer_3_nobody_is_asked() {
+    if no_root() || (!lab::has_kind("ipvlan") && lab::skip("this kernel has no ipvlan; scripts/uml-run gives one that has")) {
+        return;
+    }
+    let lan = Lan::behind_a_nic();
+    let second = lan.lab.guest();
+    let mac = lan.lab.host.link("nic0")["address"].as_str().unwrap().to_owned();
+    for addr in ["10.1.1.5/24", "fd00::5/64"] {
+        let ip = addr.split('/').next().unwrap();
+        lan.is_refused(&format!("--dad fail --ipvlan l2 nic0 GUEST {addr}"), &format!("{ip} is in use: {OTHER} has it"));
+    }
+    // The host itself, and another guest of the same NIC, whose MAC address is the same.
+    lan.lab.host.sh("ip addr add 10.1.1.9/24 dev nic0; ip link set nic0 up");
+    lan.lab.ok(&lan.words("--dad fail --ipvlan l2 nic0 GUEST 10.1.1.6/24"));
+    lan.guest.sh("ip addr add 10.1.1.8/24 dev eth1");
+    let line = |ip: &str| format!("--dad fail --ipvlan l2 nic0 pid:{} {ip}/24", second.pid());
+    lan.lab.fails(&line("10.1.1.8"), &format!("10.1.1.8 is in use: {mac} has it"));
+    lan.lab.ok(&line("10.1.1.7"));
+    lan.lab.ok(&format!("detach pid:{}", second.pid()));
+    lan.lab.ok(&lan.words("detach GUEST"));
+    let ran = lan.lab.run(&lan.words("--dad fail --ipvlan l3 nic0 GUEST 10.1.1.5/24"));
+    assert!(ran.code == Some(0) && ran.err.contains("--dad asks nobody: at layer 3"), "{ran:?}");
+}
+
+#[test]
+fn an_address_in_another_vlan_is_another_and_a_dummy_is_in_no_network() {
+    if no_root()
+        || ((!lab::has_kind("vlan") || !lab::has_kind("dummy"))
+            && lab::skip("this kernel has no VLANs; scripts/uml-run gives one that has"))
+    {
+        return;
+    }
+    let lan = Lan::behind_a_nic();
+    let second = lan.lab.guest();
+    // Untagged, the other host has it, and says so nowhere else.
+    lan.other.sh("sysctl -qw net.ipv4.conf.all.arp_ignore=1; ip link add link port0 name port0.10 up type vlan id 10");
+    lan.lab.ok(&lan.words("--dad fail nic0 GUEST 10.1.1.5/24 @10"));
+    let second = format!("pid:{}", second.pid());
+    lan.lab.fails(&format!("nic0 {second} 10.1.1.5/24 @10"), "10.1.1.5 is in use by guest");
+    lan.lab.ok(&format!("nic0 {second} 10.1.1.5/24 @20"));
+    lan.lab.ok(&lan.words("-i eth2 dummy GUEST 10.9.9.1/24"));
+    lan.lab.ok(&format!("-i eth2 dummy {second} 10.9.9.1/24"));
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use pipework::cli::AttachArgs;
 use pipework::model::command::quoted;
 use pipework::model::pair::{EndWord, GuestIf};
+use pipework::model::conflict::DadMode;
 use pipework::model::request::{AddrSpec, AttachRequest, GuestRef, HostIf, MacAndTag};
 use pipework::model::settings::{Mtu, Netem, Offloads, Rate, Sysctl, TableChoice, ToolWords};
 use pipework::model::sharing::{IpvlanMode, MacvlanMode};
@@ -28,6 +29,7 @@ fn text() -> impl Strategy<Value = String> {
         "((delay|jitter|loss|duplicate|corrupt|reorder|rate|limit)=[0-9.]{1,4}(ms|s|us|%|mbit)?,?){1,4}",
         "((tx|rx|tso|gro|tx-[a-z-]{1,9})=(on|off),?){1,3}",
         "net\\.ipv[46]\\.(conf|neigh)\\.(IF|all|[a-z0-9.]{1,9})\\.[a-z_]{1,9}=[0-9]{1,3}",
+        "(off|warn|fail|Off)",
         "source(:|,)(02:00:00:00:00:0[0-9],?){0,3}",
         "l[23]s?(:(private|vepa|bridge))?",
         "([0-9a-f]{0,4}:){2,8}[0-9a-f]{0,4}/[0-9]{1,3}",
@@ -60,6 +62,7 @@ proptest! {
         round_trip::<PortVlans>(&text);
         round_trip::<MacvlanMode>(&text);
         round_trip::<IpvlanMode>(&text);
+        round_trip::<DadMode>(&text);
         round_trip::<IfAddr>(&text);
         round_trip::<HostIf>(&text);
         round_trip::<GuestIf>(&text);

@@ -55,6 +55,15 @@ fn a_macvlan_on_a_nic_that_is_down() {
 }
 
 #[test]
+fn a_question_whether_anybody_has_the_address() {
+    if no_root() {
+        return;
+    }
+    every_step_rolls_back("--dad br0 10.1.1.2/24@10.1.1.1", "true", GUEST);
+    every_step_rolls_back("--dad --direct-phys nic0 10.1.1.2/24", NIC, GUEST);
+}
+
+#[test]
 fn a_nic_moved_whole_with_its_addresses_and_routes() {
     if no_root() {
         return;

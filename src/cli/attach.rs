@@ -60,16 +60,16 @@ pub struct AttachArgs {
     /// With @VLAN: make a bridge that is there filter VLANs, which its other ports will notice
     #[arg(long)]
     vlan_filtering: bool,
-    /// With --direct-phys, passthru, --vlan-filtering: even where this host needs the NIC or bridge itself
+    /// With --direct-phys, passthru, --vlan-filtering: even where this host needs the NIC or bridge itself; also where another guest has the address
     #[arg(long)]
     force: bool,
     /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
     #[arg(long)]
     host_access: bool,
-    /// Ask the network who has the address first: off, warn (take it all the same), fail (leave nothing); 0.3 s, IPv6 1 to 2 s more
+    /// Ask the network who has the address first: off, warn (take it all the same), fail (leave nothing). Costs 0.3 s, with IPv6 1 to 2 s more; off costs no packet [default: off]
     #[arg(long, value_name = "MODE", default_value = "off", hide_default_value = true)]
     dad: String,
-    /// With --dad: ask as slowly as RFC 5227 says, for hosts that are slow to answer; 4 to 7 s
+    /// With --dad: ask as slowly as RFC 5227 says, for hosts that are slow to answer. Costs 4 to 7 s
     #[arg(long)]
     dad_wait: bool,
     /// How long dhcp, dhcp6, slaac and the clients may take; then all is undone

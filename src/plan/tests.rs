@@ -1,6 +1,7 @@
 //! Plans as tables: what is asked and what is there, to the steps as `ip` commands.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod conflict;
 mod hardware;
 mod links;
 

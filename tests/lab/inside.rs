@@ -10,6 +10,7 @@ use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe;
 use pipework::kernel::pair;
 use pipework::lifecycle::{Database, Machine};
+use pipework::model::conflict::{Dad, DadMode};
 use pipework::model::error::KernelError;
 use pipework::model::lease::Lease;
 use pipework::model::op::Op;
@@ -21,11 +22,13 @@ use pipework::plan::{Birth, LeaseTarget, plan};
 
 use super::Space;
 
-/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--direct-phys`, `--force`, `--host-access`, `--vlan-filtering`, `--macvlan=MODE`,
+/// A request from its words: `HOSTIF ADDR [MAC][@VLAN]`; `--dad` (fail), `--direct-phys`, `--force`, `--host-access`, `--vlan-filtering`, `--macvlan=MODE`,
 /// `--macvtap=MODE` or `--ipvlan=MODE` may stand first.
 pub fn request(words: &str, guest: &Space) -> AttachRequest {
     let [direct_phys, force, vlan_filtering] = ["--direct-phys", "--force", "--vlan-filtering"].map(|flag| words.contains(flag));
     let host_access = words.contains("--host-access");
+    let mode_of_dad = if words.contains("--dad") { DadMode::Fail } else { DadMode::Off };
+    let dad = Dad { mode: mode_of_dad, patient: false };
     let mode = |option: &str| words.split_whitespace().find_map(|w| w.strip_prefix(option));
     let macvlan = mode("--macvlan=").map(|m| Sharing::Macvlan(m.parse().unwrap()));
     let macvtap = mode("--macvtap=").map(|m| Sharing::Macvtap(m.parse().unwrap()));
@@ -35,7 +38,7 @@ pub fn request(words: &str, guest: &Space) -> AttachRequest {
     let addr: AddrWord = words.next().unwrap().parse().unwrap();
     let last: MacAndTag = words.next().unwrap_or_default().parse().unwrap();
     let all = AttachRequest::new(host_if, GuestRef::Pid(guest.pid()), addr);
-    AttachRequest { mac: last.mac, tag: last.tag, direct_phys, force, host_access, vlan_filtering, sharing, ..all }
+    AttachRequest { mac: last.mac, tag: last.tag, dad, direct_phys, force, host_access, vlan_filtering, sharing, ..all }
 }
 
 /// How a step goes wrong.
