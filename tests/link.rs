@@ -336,7 +336,7 @@ fn hooks_are_asked_of_both_ends() {
         return;
     }
     let two = Two::new();
-    for event in ["pre-attach", "post-attach"] {
+    for event in ["pre-attach", "post-attach", "pre-detach", "post-detach"] {
         let folder = two.lab.dir.path().join("hooks.d").join(event);
         std::fs::create_dir_all(&folder).unwrap();
         let (draft, log) = (two.lab.dir.path().join("draft"), two.lab.dir.path().join("log"));
@@ -347,4 +347,8 @@ fn hooks_are_asked_of_both_ends() {
     two.ok("link A B:lan0");
     let log = std::fs::read_to_string(two.lab.dir.path().join("log")).unwrap();
     assert_eq!(log, two.line("pre-attach A eth1\npre-attach B lan0\npost-attach A eth1\npost-attach B lan0\n"));
+    std::fs::remove_file(two.lab.dir.path().join("log")).unwrap();
+    two.ok("detach B");
+    let log = std::fs::read_to_string(two.lab.dir.path().join("log")).unwrap();
+    assert_eq!(log, two.line("pre-detach B lan0\npre-detach A eth1\npost-detach B lan0\npost-detach A eth1\n"));
 }
