@@ -81,8 +81,12 @@ fn two_guests_reach_each_other_and_the_host_has_nothing_of_it() {
         );
     }
     assert_eq!(two.records().len(), 2);
-    // Many between the same two.
-    two.ok("link A:eth2 B:eth2");
+    // Many between the same two; each step says where it is.
+    let ran = two.lab.run(&two.line("link -v A:eth2 B:eth2"));
+    for words in ["make veth pair eth2 in A and eth2 in B", "set eth2 in A up", "set eth2 in B up"] {
+        assert!(ran.err.contains(&two.line(words)), "{words}: {}", ran.err);
+    }
+    assert!(!ran.err.contains("the guest") && !ran.err.contains("host"), "{}", ran.err);
     two.ok("link B:eth3=10.0.1.1/24 A:eth3=10.0.1.2/24");
     two.b.sh("ping -c1 -W5 10.0.1.2");
     assert_eq!(two.records().len(), 6);
@@ -234,10 +238,10 @@ fn when_one_of_the_two_is_dead_the_other_is_cleared_up() {
         return;
     }
     // Whoever dies, whichever is named: what the living one had is back.
-    for (dies, named) in [("A", "A"), ("A", "B"), ("B", "B"), ("B", "A")] {
+    for (dies, named) in [("A", "A"), ("A", "B"), ("B", "B"), ("B", "A"), ("A", "gc"), ("B", "gc")] {
         let Two { lab, a, b } = Two::new();
         let word = |name: &str| if name == "A" { format!("pid:{}", a.pid()) } else { format!("netns:/proc/{}/ns/net", b.pid()) };
-        let (dead_is_a, named) = (dies == "A", word(named));
+        let (dead_is_a, line) = (dies == "A", if named == "gc" { "gc".to_owned() } else { format!("detach {}", word(named)) });
         a.sh(WAY_OUT);
         b.sh(WAY_OUT);
         let before = [a.state(), b.state()];
@@ -245,7 +249,7 @@ fn when_one_of_the_two_is_dead_the_other_is_cleared_up() {
         let (dead, alive, before) = if dead_is_a { (a, b, &before[1]) } else { (b, a, &before[0]) };
         drop(dead);
         eventually("the link has gone with it", || alive.link("eth1").is_null());
-        let ran = lab.run(&format!("detach {named}"));
+        let ran = lab.run(&line);
         assert_eq!(ran.code, Some(0), "{dies} dead, {named}: {}", ran.err);
         assert_same(before, &settled(&[&alive], || alive.state()), &format!("{dies} dead, {named}"));
         let left = std::process::Command::new("find").arg(lab.dir.path()).args(["-name", "*.json*"]).output().unwrap().stdout;
