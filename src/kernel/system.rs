@@ -439,6 +439,10 @@ impl Kernel for System<'_> {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::add_ipoib(parent, *pkey, &self.newborn(link)), std::slice::from_ref(&link.at))
             }
+            Op::AddIfb { name } => {
+                self.indexes.remove(&LinkRef::guest(name));
+                self.send(Side::Guest, &encode::add_ifb(name), NEW)
+            }
             Op::AddDummy { link } => self.add(&encode::add_dummy(&self.newborn(link)), std::slice::from_ref(&link.at)),
             Op::DelOwnLink { link } => self.del_own_link(link),
             Op::DelLink { link } => self.del_link(link),

@@ -346,7 +346,13 @@ impl Job<'_> {
         if let Some(later) = unreadable.into_iter().find(|file| matches!(file, Unreadable::Later { .. })) {
             return Err(DetachError::Unreadable(later));
         }
-        let _lock = if self.options.dry_run { None } else { Some(self.records.lock(held.id.netns)?) };
+        let lock = if self.options.dry_run { None } else { Some(self.records.lock(held.id.netns)?) };
+        // Another run may have made it since the records were read.
+        let by_now = choose(guest, &self.options.which, self.records.of_guest(held.id.netns)?.all)?;
+        if !by_now.is_empty() {
+            drop(lock);
+            return by_now.into_iter().try_for_each(|record| self.take(record, watch));
+        }
         if let Some(taken) = foreign::detach(guest, held, self.options, watch)? {
             self.left.extend(taken.left);
             self.interfaces.push(taken.interface);

@@ -123,7 +123,9 @@ impl Sweep<'_> {
     fn netns_links(&mut self) {
         for path in dead_netns_links() {
             if !self.options.dry_run {
-                if let Err(error) = std::fs::remove_file(&path) {
+                let removed = std::fs::remove_file(&path);
+                // Another run may have been quicker.
+                if let Some(error) = removed.err().filter(|error| error.kind() != std::io::ErrorKind::NotFound) {
                     self.left.push(format!("remove {}: {error}", path.display()));
                     continue;
                 }

@@ -244,6 +244,7 @@ impl<'a> Commands<'a> {
             }
             Op::AddPair { pair } => self.add_pair(pair),
             Op::At { end, step, .. } => self.at(*end).print(step),
+            Op::AddIfb { name } => format!("{} link add name {}{} type ifb", self.ip(Side::Guest), quoted(name.as_str()), group()),
             Op::AddDummy { link } => format!("ip link add {} type dummy", self.new_link(link)),
             Op::DelOwnLink { link } | Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
             Op::MoveLink { from, to, .. } => {

@@ -166,6 +166,12 @@ pub enum Op {
         /// The new link.
         link: NewLink,
     },
+    /// Makes an intermediate functional block (ifb) in the guest: a link that packets which come in are led through, so that
+    /// they wait there.
+    AddIfb {
+        /// Its name.
+        name: IfName,
+    },
     /// Deletes a link that bears our mark ([`super::mark::GROUP`]); another of its name is left.
     DelOwnLink {
         /// Which.
@@ -468,7 +474,7 @@ impl Op {
             | Self::LeaseAddr { link, .. }
             | Self::DelAddr { link, .. }
             | Self::RestoreAddr { link, .. } => link.side,
-            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetSysctl { .. } => Side::Guest,
+            Self::AddIfb { .. } | Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetSysctl { .. } => Side::Guest,
             Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
             Self::Tool { step } => step.side,
             Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,

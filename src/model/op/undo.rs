@@ -23,6 +23,7 @@ impl Op {
             Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
                 vec![Self::DelOwnLink { link: link.at.clone() }]
             }
+            Self::AddIfb { name } => vec![Self::DelOwnLink { link: LinkRef::guest(name) }],
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
             Self::MovePhy { .. } => self.undo_phy_move(),
             Self::RenameLink { link, name } => {

@@ -1,7 +1,7 @@
 //! A step in words.
 
-use super::Op;
 use super::pair::describe_at;
+use super::{Op, Tool};
 use crate::model::types::{IfAddr, Side};
 
 impl Op {
@@ -27,6 +27,7 @@ impl Op {
             Self::DelUnusedVlan { name } => format!("remove {name}"),
             Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
+            Self::AddIfb { name } => format!("make ifb {name} in the guest"),
             Self::AddDummy { link } => format!("make dummy {}", link.at),
             Self::DelOwnLink { link } | Self::DelLink { link } => format!("delete {link}"),
             Self::MoveLink { from, to, .. } => match to.side {
@@ -49,7 +50,12 @@ impl Op {
             Self::SetSysctl { name, sysctl, .. } => format!("set {} in the guest", sysctl.of(name)),
             Self::Tool { step } => {
                 let (options, words) = step.parts();
-                format!("{}{options} {words} {}", step.tool, on(step.side))
+                let program = match step.tool {
+                    Tool::Route => format!("ip{options} route"),
+                    Tool::Rule => format!("ip{options} rule"),
+                    Tool::Tc => "tc".to_owned(),
+                };
+                format!("{program} {words} {}", on(step.side))
             }
             Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
             Self::SetUp { link } => format!("set {link} up"),
