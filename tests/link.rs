@@ -202,6 +202,7 @@ fn what_cannot_be_is_told_beforehand() {
     two.fails("link A=fd00::1/64 B --mtu 1000", "1000");
     two.fails("link A:eth1:eth2 B", "guest \"A:eth1\"");
     two.fails("link A nobody-of-that-name", "not found");
+    two.fails("link:A:eth1 B 10.0.0.2/24", "both are made at once\npipework: hint: pipework link B:eth1=10.0.0.2/24 A:eth1");
     let ran = two.lab.run(&two.line("link --dry-run A=10.0.0.1/30 B=10.0.1.1/30"));
     assert!(ran.err.contains("are not in one subnet"), "{}", ran.err);
     assert_same(&before, &two.state(), "refused");
