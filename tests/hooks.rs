@@ -200,7 +200,7 @@ fn a_hook_has_nothing_of_the_caller() {
     hooked.hook(
         "pre-attach",
         "a",
-        "/usr/bin/env | sort > DIR/env; pwd > DIR/pwd; umask > DIR/umask; ls -l /proc/$$/fd | grep -v total > DIR/fds; \
+        "/usr/bin/env | sort > DIR/env; pwd > DIR/pwd; umask > DIR/umask; ls -l /proc/$$/fd > DIR/fds; \
          cut -d' ' -f5,6 /proc/$$/stat > DIR/session; echo $$ > DIR/pid; grep SigBlk /proc/self/status > DIR/blocked; \
          grep SigIgn /proc/self/status > DIR/ignored; (: < /dev/tty) 2>/dev/null && echo tty > DIR/tty; exit 0",
     );
@@ -223,7 +223,7 @@ fn a_hook_has_nothing_of_the_caller() {
     assert_eq!((hooked.text("pwd").trim(), hooked.text("umask").trim()), ("/", "0022"));
     let files = hooked.text("fds");
     // From 10 on they are the shell's own.
-    let numbers: Vec<&str> = files.lines().filter_map(|line| line.split(" -> ").next()?.rsplit(' ').next()).collect();
+    let numbers: Vec<&str> = files.lines().filter_map(|line| line.split_once(" -> ")?.0.rsplit(' ').next()).collect();
     assert_eq!(numbers.into_iter().filter(|number| number.len() == 1).collect::<Vec<_>>(), ["0", "1", "2"], "{files}");
     assert!(["passwd", "socket:", "signalfd", "net:"].iter().all(|file| !files.contains(file)), "{files}");
     let pid = hooked.text("pid");
@@ -345,6 +345,43 @@ fn a_signal_while_a_hook_runs_ends_the_hook() {
     assert_eq!(ran.code, Some(0));
     assert!(ran.err.contains("warning: hook") && ran.err.contains("was interrupted by SIGTERM"), "{}", ran.err);
     assert_eq!((hooked.guest.addrs("eth1"), hooked.text("log")), (vec!["10.1.1.2/24".to_owned()], String::new()));
+}
+
+#[test]
+fn a_detach_asks_first_and_tells_afterwards() {
+    if no_root() {
+        return;
+    }
+    let hooked = Hooked::new();
+    let before = both(&hooked.lab, &hooked.guest);
+    hooked.lab.ok(&hooked.line());
+    let attached = both(&hooked.lab, &hooked.guest);
+    let detach = format!("detach pid:{}", hooked.guest.pid());
+    let refuses = hooked.hook("pre-detach", "a", "cat > DIR/pre.json; echo 'not before Monday'; exit 1");
+    hooked.hook("post-detach", "a", "echo wrong > DIR/log");
+    hooked.lab.fails(&detach, "a ended with exit status 1; it said: not before Monday");
+    assert_same(&attached, &both(&hooked.lab, &hooked.guest), "refused");
+    assert_eq!(hooked.lab.run(&format!("{detach} --dry-run")).code, Some(0), "that asks nobody");
+    std::fs::remove_file(refuses).unwrap();
+    hooked.hook("post-detach", "a", "cat > DIR/post.json; exit 1");
+    let ran = hooked.lab.run(&detach);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.err.contains("warning: hook") && ran.err.contains("ended with exit status 1"), "{}", ran.err);
+    assert_same(&before, &both(&hooked.lab, &hooked.guest), "detached");
+    let read = |name: &str| serde_json::from_str::<Value>(&hooked.text(name)).unwrap();
+    let (pre, post) = (read("pre.json"), read("post.json"));
+    for (document, event) in [(&pre, "pre-detach"), (&post, "post-detach")] {
+        assert_eq!(
+            (&document["event"], &document["interface"], &document["addresses"][0]),
+            (&event.into(), &"eth1".into(), &"10.1.1.2/24".into())
+        );
+        assert_eq!(document["request"]["host_if"], "br0");
+    }
+    assert_eq!((&pre["report"], &post["report"]["result"]), (&Value::Null, &"detached".into()));
+    // There is nothing to be detached any more, and so nobody to be asked.
+    std::fs::remove_file(hooked.file("post.json")).unwrap();
+    hooked.lab.ok(&detach);
+    assert_eq!(hooked.text("post.json"), "");
 }
 
 #[test]

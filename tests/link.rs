@@ -81,8 +81,12 @@ fn two_guests_reach_each_other_and_the_host_has_nothing_of_it() {
         );
     }
     assert_eq!(two.records().len(), 2);
-    // Many between the same two.
-    two.ok("link A:eth2 B:eth2");
+    // Many between the same two; each step says where it is.
+    let ran = two.lab.run(&two.line("link -v A:eth2 B:eth2"));
+    for words in ["make veth pair eth2 in A and eth2 in B", "set eth2 in A up", "set eth2 in B up"] {
+        assert!(ran.err.contains(&two.line(words)), "{words}: {}", ran.err);
+    }
+    assert!(!ran.err.contains("the guest") && !ran.err.contains("host"), "{}", ran.err);
     two.ok("link B:eth3=10.0.1.1/24 A:eth3=10.0.1.2/24");
     two.b.sh("ping -c1 -W5 10.0.1.2");
     assert_eq!(two.records().len(), 6);
@@ -198,6 +202,7 @@ fn what_cannot_be_is_told_beforehand() {
     two.fails("link A=fd00::1/64 B --mtu 1000", "1000");
     two.fails("link A:eth1:eth2 B", "guest \"A:eth1\"");
     two.fails("link A nobody-of-that-name", "not found");
+    two.fails("link:A:eth1 B 10.0.0.2/24", "both are made at once\npipework: hint: pipework link B:eth1=10.0.0.2/24 A:eth1");
     let ran = two.lab.run(&two.line("link --dry-run A=10.0.0.1/30 B=10.0.1.1/30"));
     assert!(ran.err.contains("are not in one subnet"), "{}", ran.err);
     assert_same(&before, &two.state(), "refused");
@@ -234,10 +239,10 @@ fn when_one_of_the_two_is_dead_the_other_is_cleared_up() {
         return;
     }
     // Whoever dies, whichever is named: what the living one had is back.
-    for (dies, named) in [("A", "A"), ("A", "B"), ("B", "B"), ("B", "A")] {
+    for (dies, named) in [("A", "A"), ("A", "B"), ("B", "B"), ("B", "A"), ("A", "gc"), ("B", "gc")] {
         let Two { lab, a, b } = Two::new();
         let word = |name: &str| if name == "A" { format!("pid:{}", a.pid()) } else { format!("netns:/proc/{}/ns/net", b.pid()) };
-        let (dead_is_a, named) = (dies == "A", word(named));
+        let (dead_is_a, line) = (dies == "A", if named == "gc" { "gc".to_owned() } else { format!("detach {}", word(named)) });
         a.sh(WAY_OUT);
         b.sh(WAY_OUT);
         let before = [a.state(), b.state()];
@@ -245,7 +250,7 @@ fn when_one_of_the_two_is_dead_the_other_is_cleared_up() {
         let (dead, alive, before) = if dead_is_a { (a, b, &before[1]) } else { (b, a, &before[0]) };
         drop(dead);
         eventually("the link has gone with it", || alive.link("eth1").is_null());
-        let ran = lab.run(&format!("detach {named}"));
+        let ran = lab.run(&line);
         assert_eq!(ran.code, Some(0), "{dies} dead, {named}: {}", ran.err);
         assert_same(before, &settled(&[&alive], || alive.state()), &format!("{dies} dead, {named}"));
         let left = std::process::Command::new("find").arg(lab.dir.path()).args(["-name", "*.json*"]).output().unwrap().stdout;
@@ -336,7 +341,7 @@ fn hooks_are_asked_of_both_ends() {
         return;
     }
     let two = Two::new();
-    for event in ["pre-attach", "post-attach"] {
+    for event in ["pre-attach", "post-attach", "pre-detach", "post-detach"] {
         let folder = two.lab.dir.path().join("hooks.d").join(event);
         std::fs::create_dir_all(&folder).unwrap();
         let (draft, log) = (two.lab.dir.path().join("draft"), two.lab.dir.path().join("log"));
@@ -347,4 +352,8 @@ fn hooks_are_asked_of_both_ends() {
     two.ok("link A B:lan0");
     let log = std::fs::read_to_string(two.lab.dir.path().join("log")).unwrap();
     assert_eq!(log, two.line("pre-attach A eth1\npre-attach B lan0\npost-attach A eth1\npost-attach B lan0\n"));
+    std::fs::remove_file(two.lab.dir.path().join("log")).unwrap();
+    two.ok("detach B");
+    let log = std::fs::read_to_string(two.lab.dir.path().join("log")).unwrap();
+    assert_eq!(log, two.line("pre-detach B lan0\npre-detach A eth1\npost-detach B lan0\npost-detach A eth1\n"));
 }

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use pipework::cli::AttachArgs;
 use pipework::model::command::quoted;
-use pipework::model::pair::{EndWord, GuestIf};
 use pipework::model::conflict::DadMode;
+use pipework::model::pair::{EndWord, GuestIf};
 use pipework::model::request::{AddrSpec, AttachRequest, GuestRef, HostIf, MacAndTag};
 use pipework::model::settings::{Mtu, Netem, Offloads, Rate, Sysctl, TableChoice, ToolWords};
 use pipework::model::sharing::{IpvlanMode, MacvlanMode};

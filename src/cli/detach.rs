@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output::{complain, say};
+use crate::external::hooks::HookSettings;
 use crate::lifecycle::{self, DetachOptions, Which};
 use crate::model::report::{DetachReport, Failure, Outcome};
 use crate::model::request::GuestRef;
@@ -53,11 +54,12 @@ pub(super) fn run(args: &DetachArgs) -> ExitCode {
         steps: args.json || args.dry_run,
         run_dir: state::run_dir(),
         ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
+        hooks: HookSettings::from_environment(),
     };
-    let mut watch = |event: Event<'_>| {
-        if let (true, Event::Undoing(op)) = (args.verbose, event) {
-            complain(&format!("pipework: {}", op.describe()));
-        }
+    let mut watch = |event: Event<'_>| match event {
+        Event::Undoing(op) if args.verbose => complain(&format!("pipework: {}", op.describe())),
+        Event::Running(hook) if args.verbose => complain(&format!("pipework: run hook {}", hook.display())),
+        _ => {}
     };
     match lifecycle::detach(&guest, &options, &mut watch) {
         Ok(report) => {

@@ -6,18 +6,22 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::error::chain;
+use super::hooks::{Around, Told};
 use super::journal::{Recovered, recover, recover_guest};
 use super::takeback::{Taken, take_back};
 use super::{foreign, keeper, mate};
+use crate::external::hooks::{HookError, HookSettings};
 use crate::guest::{self, GuestError, Held};
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege;
 use crate::kernel::signal::Signals;
 use crate::model::command::Commands;
 use crate::model::error::KernelError;
+use crate::model::facts::GuestId;
+use crate::model::hook::HookEvent;
 use crate::model::record::Record;
 use crate::model::report::{DetachReport, DetachedInterface, Outcome, SCHEMA, Step};
-use crate::model::request::GuestRef;
+use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::types::IfName;
 use crate::plan;
 use crate::plan::execute::Event;
@@ -50,6 +54,8 @@ pub struct DetachOptions {
     pub run_dir: PathBuf,
     /// Address of Open vSwitch's database; `OVS_DB`'s or the usual one when absent.
     pub ovsdb: Option<String>,
+    /// The administrator's own programs; none when empty.
+    pub hooks: HookSettings,
 }
 
 /// Why nothing, or not all, was taken away.
@@ -107,6 +113,9 @@ pub enum DetachError {
         /// Its number.
         pid: u32,
     },
+    /// A hook does not want it, and nothing was taken away.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// Something was left.
     #[error("could not {}", .0.join("; could not "))]
     Left(Vec<String>),
@@ -122,6 +131,7 @@ impl DetachError {
             Self::Ambiguous { .. } => Some("type one of these".into()),
             Self::Foreign { .. } => Some("--force deletes it, or moves a NIC back to the host".into()),
             Self::Records(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
+            Self::Hook(error) => error.hint(),
             Self::Left(_) => Some("`pipework gc` tries again".into()),
             Self::Keeper { pid } => Some(format!("end it: kill -9 {pid}; then try again")),
             Self::Records(_) | Self::Kernel(_) | Self::Unreadable(_) => None,
@@ -148,11 +158,17 @@ pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Re
     }
     let records = Records::of(&options.run_dir, Namespace::current()?.inode());
     // Once begun it is ended: half of it would be worse than none or all.
-    let _signals = Signals::hold()?;
+    let mut signals = Signals::hold()?;
     let recovered = if options.dry_run { Recovered::default() } else { recover(&options.run_dir, watch)? };
     let mut warnings: Vec<String> = recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left).collect();
     let (held, meant) = meant(guest, &records, &mut warnings)?;
     let chosen = choose(guest, &options.which, meant)?;
+    let mut around = Around::find(&options.hooks)?;
+    let leaving = if options.dry_run { Vec::new() } else { leaving(&records, &chosen)? };
+    let told: Vec<Told<'_, AttachRequest>> = leaving.iter().map(|(id, record)| told(id, record)).collect();
+    if !told.is_empty() && around.is_due(HookEvent::PreDetach)? {
+        around.before(HookEvent::PreDetach, &told, watch)?;
+    }
     let mut job = Job { records: &records, options, warnings, interfaces: Vec::new(), left: Vec::new() };
     if chosen.is_empty() {
         job.foreign(guest, held.as_ref(), watch)?;
@@ -169,7 +185,32 @@ pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Re
         (false, _) => Outcome::Detached,
     };
     let elapsed_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Ok(DetachReport { schema: SCHEMA, result, guest: guest.to_string(), interfaces: job.interfaces, warnings: job.warnings, elapsed_us })
+    let (interfaces, warnings) = (job.interfaces, job.warnings);
+    let mut report = DetachReport { schema: SCHEMA, result, guest: guest.to_string(), interfaces, warnings, elapsed_us };
+    for told in &told {
+        let failed = around.after(HookEvent::PostDetach, told, &report, Some(&mut signals), watch);
+        report.warnings.extend(failed);
+    }
+    Ok(report)
+}
+
+/// All that goes: with one end of a link between two guests goes the other.
+fn leaving(records: &Records, chosen: &[Record]) -> Result<Vec<(GuestId, Record)>, DetachError> {
+    let mut all = chosen.to_vec();
+    for record in chosen {
+        let other = mate::of(records, record)?.map(|(_, other)| other);
+        let is_new = |other: &Record| !all.iter().any(|r| (r.guest.netns, &r.interface) == (other.guest.netns, &other.interface));
+        let other = other.filter(is_new);
+        all.extend(other);
+    }
+    Ok(all.into_iter().map(|record| (record.guest.id(), record)).collect())
+}
+
+/// What hooks are told of an attachment.
+fn told<'a>(guest: &'a GuestId, record: &'a Record) -> Told<'a, AttachRequest> {
+    let addr = &record.request.addr;
+    let addresses = addr.addrs.iter().chain(&record.given).copied().collect();
+    Told { guest, interface: record.interface.clone(), addresses, gateways: addr.gateways.clone(), request: &record.request }
 }
 
 /// The attachments of who is meant: of the guest as it is now, and of those that bore its name or identifier before.

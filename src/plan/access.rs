@@ -111,6 +111,7 @@ pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessRefusal> {
         }
         Kind::Ipoib => refuse("an InfiniBand interface", leave),
         Kind::Dummy => refuse("a dummy, which leads nowhere", leave),
+        Kind::Pair => refuse("another guest", leave),
         Kind::Nic if job.request.direct_phys => refuse("moved into the guest whole", leave),
         // Frames between siblings pass in bridge mode only; behind a macvtap is a machine with a stack of its own.
         Kind::Nic => match job.request.sharing.as_ref() {

@@ -30,6 +30,7 @@ pub(super) fn asked(job: &Job<'_>, kind: Kind) -> Option<Asked> {
 fn why_not(job: &Job<'_>, kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Dummy => Some("a dummy leads nowhere"),
+        Kind::Pair => Some("there is nobody but the other guest"),
         Kind::Ipoib => Some("on InfiniBand it cannot be asked"),
         Kind::Nic if job.request.sharing.as_ref().is_some_and(Sharing::is_layer3) => Some("at layer 3 nobody answers for an address"),
         Kind::Bridge | Kind::Ovs | Kind::Nic => None,

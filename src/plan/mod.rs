@@ -133,6 +133,8 @@ enum Kind {
     Ipoib,
     /// The word dummy.
     Dummy,
+    /// The other end of a link between two guests.
+    Pair,
 }
 
 /// Plans an attach.
@@ -163,6 +165,7 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
         Kind::Nic => nic::ops(&job)?,
         Kind::Ipoib => link::ipoib(&job)?,
         Kind::Dummy => link::dummy(&job)?,
+        Kind::Pair => return Err(PairError::of_one(request).into()),
     };
     let access = access::grant(&job)?;
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
@@ -191,11 +194,12 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
             _ => Ok(Kind::Nic),
         };
     }
+    if let HostIf::Guest(_) = &request.host_if {
+        return Ok(Kind::Pair);
+    }
     let name = match &request.host_if {
         HostIf::Name(name) => name,
-        HostIf::Mac(_) => return Err(PlanError::NoSuchMac { text: request.host_if.to_string() }),
-        // It is asked for by `pipework link`, and planned by [`pair`].
-        HostIf::Guest(_) => return Err(unknown()),
+        _ => return Err(PlanError::NoSuchMac { text: request.host_if.to_string() }),
     };
     let begins = |prefix| name.as_str().starts_with(prefix);
     if begins("br") {
@@ -302,7 +306,7 @@ impl Job<'_> {
             Kind::Bridge => warnings.extend(self.bridge_warning(&host_if).into_iter().chain(vlan::warnings(self))),
             Kind::Nic => warnings.extend(sharing::warnings(self).into_iter().chain(access::warning(self))),
             Kind::Ovs => warnings.extend(self.ovs_warning(&host_if)),
-            Kind::Ipoib | Kind::Dummy => {}
+            Kind::Ipoib | Kind::Dummy | Kind::Pair => {}
         }
         warnings
     }
@@ -348,7 +352,7 @@ impl Job<'_> {
         match kind {
             Kind::Bridge | Kind::Ovs => Some(Announce { guest_if: self.guest_if.clone(), port: Some(self.names.host_end(self.request)) }),
             Kind::Nic => Some(Announce { guest_if: self.guest_if.clone(), port: None }),
-            Kind::Ipoib | Kind::Dummy => None,
+            Kind::Ipoib | Kind::Dummy | Kind::Pair => None,
         }
     }
 }

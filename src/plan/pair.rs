@@ -28,6 +28,14 @@ pub enum PairError {
         /// The second.
         second: String,
     },
+    /// One end alone cannot be made.
+    #[error("{interface} is one end of a link between two guests, and both are made at once")]
+    OneEnd {
+        /// The end.
+        interface: IfName,
+        /// What to type.
+        remedy: String,
+    },
     /// Both ends are to have one address.
     #[error("both ends are to have {addr}")]
     SameAddress {
@@ -67,6 +75,13 @@ impl std::fmt::Display for Differs {
 }
 
 impl PairError {
+    /// One end was asked for as if it were an attach.
+    pub(super) fn of_one(request: &AttachRequest) -> Self {
+        let (interface, other) = (guest_if(request), request.host_if.to_string());
+        let remedy = format!("pipework link {}:{interface}={} {}", request.guest, request.addr, other.trim_start_matches("link:"));
+        Self::OneEnd { interface, remedy }
+    }
+
     /// What to type instead.
     pub fn hint(&self) -> String {
         match self {
@@ -74,6 +89,7 @@ impl PairError {
                 "to join {other} with this host give it a bridge, and the bridge an address: pipework br1 {other} 10.0.0.2/24 && ip addr add 10.0.0.1/24 dev br1"
             ),
             Self::One { .. } => "name two guests; `ls -l /proc/PID/ns/net` shows which namespace a process is in".into(),
+            Self::OneEnd { remedy, .. } => remedy.clone(),
             Self::SameAddress { .. } => "give each its own, like web=10.0.0.1/30 db=10.0.0.2/30".into(),
             Self::Differs(ends) => {
                 let take = ends.iter().map(|end| format!("pipework detach {} -i {}", end.guest, end.interface)).collect::<Vec<_>>();
@@ -135,8 +151,7 @@ impl Side<'_> {
             PlanError::GuestHasAddress { addr, dev } => PairError::HasAddress { guest: self.name().to_owned(), addr, dev }.into(),
             other => other,
         })?;
-        // Like a dummy, it has nothing on the host.
-        Ok(addressing::ops(&job, Kind::Dummy))
+        Ok(addressing::ops(&job, Kind::Pair))
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts
             differences.kind(link, link.kind == LinkKind::Dummy, "dummy");
             own_mtu(request, link, &mut differences);
         }
+        Kind::Pair => {
+            differences.kind(link, link.kind == LinkKind::Veth, "veth");
+            own_mtu(request, link, &mut differences);
+        }
     }
     common(request, facts, link, &mut differences);
     if differences.0.is_empty() {

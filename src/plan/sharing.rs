@@ -100,6 +100,7 @@ pub(super) fn check_options(job: &Job<'_>, kind: Kind) -> Result<(), PlanError> 
         Kind::Ovs => Some("an Open vSwitch bridge"),
         Kind::Ipoib => Some("an InfiniBand interface, whose children are IPoIB's own"),
         Kind::Dummy => Some("no interface at all"),
+        Kind::Pair => Some("another guest"),
     };
     if let Some(is) = is {
         return Err(SharingError::NotANic { option, name: job.host_name(), is }.into());
