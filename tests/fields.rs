@@ -70,7 +70,7 @@ fn several_addresses_of_both_families_come_with_a_gateway_each() {
     guest.sh("ping -c1 -W5 10.1.1.1");
     lab::eventually("the other family", || guest.try_sh("ping -c1 -W1 fd00::1"));
     // The same twice changes nothing; one address more is a difference that is named.
-    let before = both(&lab, &guest);
+    let before = settled(&[&guest], || both(&lab, &guest));
     lab.ok(&line);
     assert_same(&before, &both(&lab, &guest), "twice");
     lab.fails(&format!("br0 pid:{} 10.1.1.2/24,10.1.1.9/24", guest.pid()), "wanted 10.1.1.9/24");
