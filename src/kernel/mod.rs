@@ -3,17 +3,21 @@
 
 pub mod access;
 pub mod announce;
+mod arp;
 mod bridge_vlans;
+pub mod conflict;
 mod decode;
 mod encode;
 pub mod ethtool;
 pub(crate) mod fork;
 mod genetlink;
+mod ndisc;
 pub mod netns;
 mod nl80211;
 pub mod observe;
 pub mod port;
 pub mod privilege;
+mod question;
 pub mod routing;
 mod siblings;
 pub mod signal;
@@ -25,4 +29,5 @@ pub mod wait;
 pub mod wire;
 
 pub use observe::random_id;
+pub use question::Findings;
 pub use system::System;

@@ -12,24 +12,26 @@ use super::recording::{self, Recording, Subject};
 use super::settings;
 use super::stay::{Recorded, Stay};
 use super::takeback::take_back;
-use super::{AttachError, Database, Machine, NoAddress, keeper};
+use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
 use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
-use crate::kernel::{System, privilege};
+use crate::kernel::{Findings, System, privilege};
 use crate::model::command::Commands;
+use crate::model::conflict::network;
 use crate::model::dynamic::Dynamic;
+use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
-use crate::plan::execute::{Done, Event, ExecuteError, execute};
+use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
-use crate::state::{Change, NetnsLink, Records, SharedLock, Unreadable};
+use crate::state::{Change, Claimant, NetnsLink, Records, SharedLock, Unreadable};
 
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +152,12 @@ fn attach_once(
         (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
         _ => None,
     };
+    if options.dry_run && conflict::is_on_a_network(&planned) {
+        let own = Claimant { netns: held.id.netns, interface: planned.guest_if().clone() };
+        let ips = request.addr.addrs.iter().map(IfAddr::ip);
+        let found = conflict::look(&records, &network(request, planned.host_if()), &own, ips).map_err(AttachError::Unrecorded)?;
+        warnings.extend(conflict::refuse(found, request.force)?);
+    }
     if options.dry_run || planned.ops().is_empty() {
         claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
@@ -283,6 +291,13 @@ struct Made {
     configured: Configured,
 }
 
+/// Steps that were carried out.
+struct Executed {
+    done: Done,
+    link: Option<LinkIdentity>,
+    findings: Findings,
+}
+
 impl Run<'_> {
     /// Carries the plan out with signals held back and the namespace link in place, and records it. Returns what was done, and
     /// the interface's address.
@@ -299,11 +314,16 @@ impl Run<'_> {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
         let mut recording = Recording::begin(self.records, &self.subject(), &planned)?;
-        let made = self.make(planned, &mut recording, ends, &mut signals, watch);
+        let claimed = self.claim(&planned, &recording, warnings);
+        let made = claimed.and_then(|()| self.make(planned, &mut recording, ends, &mut signals, watch));
         let recorded = made.and_then(|made| self.record(&recording, made, ends, watch));
         match recorded {
             Ok((planned, mut configured, record)) => {
                 warnings.append(&mut configured.warnings);
+                if configured.stay.is_none() {
+                    // One that comes from here on finds all done: that is told, rather than nothing.
+                    let _ = signals.pending();
+                }
                 if let Some(stay) = &mut configured.stay {
                     stay.inherit(Recorded { record, run_dir: self.options.run_dir.clone() }, signals);
                 }
@@ -319,6 +339,15 @@ impl Run<'_> {
         }
     }
 
+    /// Nobody else on this host has the addresses, in the same network.
+    fn claim(&self, planned: &Plan, recording: &Recording<'_>, warnings: &mut Vec<String>) -> Result<(), AttachError> {
+        if conflict::is_on_a_network(planned) {
+            let conflicts = conflict::claim(self.records, recording.record()).map_err(AttachError::Unrecorded)?;
+            warnings.extend(conflict::refuse(conflicts, self.request.force)?);
+        }
+        Ok(())
+    }
+
     /// The link, and then its address where somebody else gives it.
     fn make(
         &self,
@@ -328,21 +357,22 @@ impl Run<'_> {
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Made, AttachError> {
-        let (planned, (done, link)) = match self.execute(&planned, ends, signals, watch) {
+        let (planned, Executed { done, link, findings }) = match self.execute(&planned, ends, signals, watch) {
             Ok(done) => (planned, done),
             Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
                 // The kernel would not make the link where it belongs; the original's way is left.
                 let fallback = plan(self.request, self.facts, Birth::Host)?;
                 recording.again(&fallback)?;
-                let done = self.execute(&fallback, ends, signals, watch)?;
+                let done = self.execute(&fallback, ends, signals, watch).map_err(|error| conflict::named(error, self.records))?;
                 (fallback, done)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(conflict::named(error, self.records).into()),
         };
-        let configured = match &self.request.dynamic {
+        let mut configured = match &self.request.dynamic {
             None => Configured { addr: self.request.addr.first(), ..Configured::default() },
             Some(dynamic) => self.configure(dynamic, planned.guest_if(), done.clone(), ends, signals, watch)?,
         };
+        configured.warnings.extend(conflict::warnings(findings, self.records));
         Ok(Made { planned, done, link, configured })
     }
 
@@ -359,7 +389,13 @@ impl Run<'_> {
         let given = if self.request.dynamic.is_some() { configured.addr.into_iter().collect() } else { Vec::new() };
         let keeper = configured.keeper.take().or_else(|| configured.stay.as_ref().and_then(|_| keeper::this_process()));
         let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper };
-        recording.commit(done.ops(), outcome).map(|record| (planned, configured, record)).inspect_err(|_| {
+        let recorded = recording.commit(done.ops(), outcome).inspect(|record| {
+            if !record.given.is_empty() {
+                // Whoever gave the address answers for it: that another guest has it is no reason to give it back.
+                let _ = conflict::claim(self.records, record);
+            }
+        });
+        recorded.map(|record| (planned, configured, record)).inspect_err(|_| {
             let mut machine = Machine::new(self.system(&mut ends.sides), &mut ends.database).with_bridge_check(|_| self.is_unused());
             let _ = done.undo(&mut machine, watch);
         })
@@ -375,19 +411,23 @@ impl Run<'_> {
         ends: &mut Ends<'_>,
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(Done, Option<LinkIdentity>), Box<ExecuteError>> {
+    ) -> Result<Executed, Box<ExecuteError>> {
         let unused = |_: &_| self.is_unused();
         let system = self.system(&mut ends.sides).with_signals(signals);
         let mut machine = Machine::new(system, &mut ends.database).with_bridge_check(unused);
         let done = execute(planned, &mut machine, watch)?;
         // A guest that has just died has none any more.
         let link = recording::identity(machine.system(), &self.subject(), planned).ok();
-        Ok((done, link))
+        if let (Some(signal), Some(op)) = (machine.interrupted(), planned.ops().last()) {
+            let undone = done.undo(&mut machine, watch);
+            return Err(Box::new(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone }));
+        }
+        Ok(Executed { done, link, findings: machine.system().findings() })
     }
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
         let unused = |_: &_| self.is_unused();
-        System::new(sides).knowing(self.facts).with_bridge_check(unused)
+        System::new(sides).knowing(self.facts).with_process(self.held.process.as_ref()).with_bridge_check(unused)
     }
 
     /// Whether no other run is about to use the bridge.

@@ -71,6 +71,11 @@ impl<'a> Recording<'a> {
         Ok(recording)
     }
 
+    /// The record as it stands in the journal.
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
     /// Another plan takes the place of the first, of which nothing is left.
     pub(super) fn again(&mut self, planned: &Plan) -> Result<(), AttachError> {
         self.record.planned = planned.ops().to_vec();

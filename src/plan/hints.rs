@@ -11,6 +11,11 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
     if let Some((what, option, module)) = kind_of_link(op).filter(|_| unknown_kind(op, error)) {
         return Some(format!("this kernel has no {what}: it needs {option} (modprobe {module}, or a kernel built with it)"));
     }
+    match error {
+        KernelError::Taken(_) => return Some("give another address; --dad warn takes this one all the same".into()),
+        KernelError::Unasked(_) => return Some("--dad warn goes on without an answer, --dad off without a question".into()),
+        _ => {}
+    }
     if let KernelError::Ovs(error) = error {
         return error.hint();
     }

@@ -1,11 +1,13 @@
 //! What outlives a single step: files that runs of this program share.
 
 mod access;
+mod claims;
 mod lock;
 mod netns_link;
 mod records;
 
 pub use access::Users;
+pub use claims::{Claimant, Claims, Note};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};

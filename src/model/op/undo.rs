@@ -55,8 +55,10 @@ impl Op {
             Self::DelNeigh { neigh } => vec![Self::AddNeigh { neigh: neigh.clone() }],
             Self::AddShimRoute { route } => vec![Self::DelShimRoute { route: route.clone() }],
             Self::DelShimRoute { route } => vec![Self::AddShimRoute { route: route.clone() }],
-            // A sysctl of a link that goes with the link, and the steps that only undoing has.
+            // A sysctl of a link that goes with the link, questions, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
+            | Self::Probe { .. }
+            | Self::Settle { .. }
             | Self::DelUnusedShim { .. }
             | Self::DelUnusedVlan { .. }
             | Self::AcceptRouter { .. }

@@ -1,7 +1,7 @@
 //! A step in words.
 
 use super::{Op, Tool};
-use crate::model::types::Side;
+use crate::model::types::{IfAddr, Side};
 
 impl Op {
     /// The step in words, for `-v` and for errors: `add address 10.1.1.5/24 to eth1 in the guest`.
@@ -59,6 +59,8 @@ impl Op {
             Self::SetDown { link } => format!("set {link} down"),
             Self::EnableIpv6 { name } => format!("switch IPv6 on for {name} in the guest"),
             Self::AcceptRouter { name } => format!("let {name} in the guest take addresses from routers"),
+            Self::Probe { link, addrs, .. } => format!("ask on {link} who has {}", list(addrs)),
+            Self::Settle { link, addrs, .. } => format!("wait until {} can be used on {link}", list(addrs)),
             Self::AddAddr { link, addr } => format!("add address {addr} to {link}"),
             Self::LeaseAddr { link, addr, .. } => format!("put the lent address {addr} on {link}"),
             Self::DelAddr { link, addr } => format!("delete address {addr} from {link}"),
@@ -75,6 +77,10 @@ impl Op {
             Self::DelShimRoute { route } => format!("delete route {route} on the host"),
         }
     }
+}
+
+fn list(addrs: &[IfAddr]) -> String {
+    addrs.iter().map(|addr| addr.ip().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn on(side: Side) -> &'static str {
