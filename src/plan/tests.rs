@@ -3,6 +3,7 @@
 
 mod hardware;
 mod links;
+mod settings;
 
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};
