@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use pipework::cli::AttachArgs;
 use pipework::model::command::quoted;
+use pipework::model::pair::{EndWord, GuestIf};
 use pipework::model::request::{AddrSpec, AttachRequest, GuestRef, HostIf, MacAndTag};
 use pipework::model::settings::{Mtu, Netem, Offloads, Rate, Sysctl, TableChoice, ToolWords};
 use pipework::model::sharing::{IpvlanMode, MacvlanMode};
@@ -30,6 +31,7 @@ fn text() -> impl Strategy<Value = String> {
         "source(:|,)(02:00:00:00:00:0[0-9],?){0,3}",
         "l[23]s?(:(private|vepa|bridge))?",
         "([0-9a-f]{0,4}:){2,8}[0-9a-f]{0,4}/[0-9]{1,3}",
+        "/?(docker|podman|lxc|pid|netns|link|web)(:[a-z0-9/=:._-]{0,9}){0,3}(=((10\\.1\\.1\\.[0-9]|fd00::1)/24(@10\\.1\\.1\\.9)?)?)?",
         "(docker|podman|lxc|pid|netns|mac|U|dhcp)?:?[a-z0-9/@:._-]{0,20}",
     ]
 }
@@ -60,6 +62,8 @@ proptest! {
         round_trip::<IpvlanMode>(&text);
         round_trip::<IfAddr>(&text);
         round_trip::<HostIf>(&text);
+        round_trip::<GuestIf>(&text);
+        round_trip::<EndWord>(&text);
         round_trip::<AddrSpec>(&text);
         round_trip::<GuestRef>(&text);
         round_trip::<Mtu>(&text);

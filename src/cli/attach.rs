@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::output::{complain, say};
 use super::settings::{AUTO_NAME, SettingArgs};
+use crate::external::hooks::HookSettings;
 use crate::lifecycle::{self, AttachError, End, Kept, Options, Stay};
 use crate::model::command::Commands;
 use crate::model::conflict::{Dad, DadMode};
@@ -180,6 +181,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             complain(&match event {
                 Event::Doing(op) => format!("pipework: {}", op.describe()),
                 Event::Undoing(op) => format!("pipework: undo: {}", op.describe()),
+                Event::Running(hook) => format!("pipework: run hook {}", hook.display()),
             });
         }
     };
@@ -211,6 +213,7 @@ fn options(args: &AttachArgs) -> Options {
         run_dir: state::run_dir(),
         pid_dir: state::pid_dir(),
         dhcp_image: args.dhcp_image.clone(),
+        hooks: HookSettings::from_environment(),
     }
 }
 

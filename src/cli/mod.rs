@@ -6,6 +6,7 @@ mod detach;
 mod documents;
 mod gc;
 mod inside;
+mod link;
 mod output;
 mod settings;
 mod words;
@@ -46,6 +47,7 @@ const EXAMPLES: &str = "Examples:
   pipework --direct-phys mac:00:f3:15:4a:42:c8 web 0/0    the NIC itself, no address
   pipework dummy web 192.168.21.101/24            an interface that leads nowhere
   pipework br1 netns:lab 10.0.0.1/24              a guest without an engine
+  pipework link web=10.0.0.1/30 db=10.0.0.2/30    straight between two guests, no bridge
   pipework --dry-run br1 web 192.168.1.10/24      the same as `ip` commands, nothing done
   pipework route web add 10.9.0.0/16 via 192.168.1.9      what ip route, ip rule and tc do,
   pipework tc web qdisc add dev eth1 root netem delay 9ms in the container and without them
@@ -53,6 +55,8 @@ const EXAMPLES: &str = "Examples:
 
 Guests: a name, an ID or its beginning (Docker, Podman, LXC, systemd-nspawn), docker:NAME,
 podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path.
+
+Hooks: /etc/pipework/hooks.d/{pre,post}-{attach,detach}/*, with JSON on standard input.
 
 Exit status: 0 done, or already so; 1 not done, and nothing changed. For route, rule and tc also
 2: the kernel refuses; or that of the installed ip or tc, where one had to do it.";
@@ -79,6 +83,8 @@ enum Command {
     Gc(gc::GcArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
+    /// Link two guests by a veth straight between them, without a bridge
+    Link(link::LinkArgs),
     /// `ip route WORDS` in a guest
     Route(inside::InsideArgs),
     /// `ip rule WORDS` in a guest
@@ -121,6 +127,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Detach(words)) => detach::run(&words),
         Some(Command::Gc(words)) => gc::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
+        Some(Command::Link(words)) => link::run(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),

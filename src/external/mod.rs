@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod dhcp;
+pub mod hooks;
 pub mod ovsdb;
 pub mod program;

@@ -66,6 +66,16 @@ pub(super) fn add_veth(host: &Newborn<'_>, bridge: Option<u32>, guest: &Newborn<
     new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
 }
 
+/// `ip link add name NEAR mtu M type veth peer name FAR mtu M netns NS`
+pub(super) fn add_pair(near: &IfName, far: &Newborn<'_>) -> RouteNetlinkMessage {
+    let peer = far.attributes(LinkUnspec::new_with_name(far.name.as_str())).build();
+    let mut builder = LinkVeth::new(near.as_str(), far.name.as_str()).append_extra_attribute(MARK);
+    if let Some(mtu) = far.mtu {
+        builder = builder.mtu(mtu);
+    }
+    new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
+}
+
 /// `ip link add link PARENT name NAME type ipoib [pkey KEY]`
 pub(super) fn add_ipoib(parent: u32, pkey: Option<Pkey>, link: &Newborn<'_>) -> RouteNetlinkMessage {
     let mut builder = LinkIpoib::new(link.name.as_str()).link(parent);

@@ -15,6 +15,7 @@ mod ndisc;
 pub mod netns;
 mod nl80211;
 pub mod observe;
+pub mod pair;
 pub mod port;
 pub mod privilege;
 mod question;

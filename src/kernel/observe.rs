@@ -99,6 +99,7 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, home: &Namespace, nam
             found => found,
         },
         HostIf::Mac(mac) => link_by_mac(host, *mac)?,
+        HostIf::Guest(_) => None,
     };
     let mut facts = HostFacts::default();
     let Some(nic) = &link else {

@@ -91,7 +91,7 @@ fn links(socket: &mut Netlink) -> Result<Vec<(LinkFacts, Option<i32>)>, KernelEr
 }
 
 /// What the socket's namespace calls another (RTM_GETNSID, linux/net_namespace.h); -1 when it has no number for it.
-fn number_of(socket: &mut Netlink, other: &Namespace) -> Result<i32, KernelError> {
+pub(super) fn number_of(socket: &mut Netlink, other: &Namespace) -> Result<i32, KernelError> {
     let mut message = NsidMessage::default();
     message.attributes.push(NsidAttribute::Fd(u32::try_from(other.raw_fd()).unwrap_or(u32::MAX)));
     let answers = socket.request(&RouteNetlinkMessage::GetNsId(message), 0)?;

@@ -16,12 +16,13 @@ use super::observe::{Sides, addrs};
 use super::question::{Findings, Questions};
 use super::signal::Signals;
 use super::wait::Interruptions;
-use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
+use super::wire::{Answer, Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, ethtool, siblings, sysctl, tool};
 use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, LinkFacts};
-use crate::model::op::{Moved, NewLink, Op};
+use crate::model::op::{Moved, NewLink, NewPair, Op};
+use crate::model::pair::End;
 use crate::model::phy::PhyMember;
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
 use crate::plan::execute::Kernel;
@@ -32,6 +33,8 @@ pub struct System<'a> {
     guest: &'a mut Netlink,
     home: &'a Namespace,
     namespace: &'a Namespace,
+    /// Of two guests that are linked, the second; the first is the guest.
+    second: Option<Box<System<'a>>>,
     signals: Option<&'a mut Signals>,
     /// Says whether nobody else is about to use a bridge: asked before one is removed.
     unused: Box<dyn FnMut(&IfName) -> bool + 'a>,
@@ -53,6 +56,7 @@ impl<'a> System<'a> {
             guest,
             home,
             namespace,
+            second: None,
             signals: None,
             unused: Box::new(|_| true),
             indexes: BTreeMap::new(),
@@ -66,6 +70,13 @@ impl<'a> System<'a> {
     #[must_use]
     pub fn with_signals(mut self, signals: &'a mut Signals) -> Self {
         self.signals = Some(signals);
+        self
+    }
+
+    /// Of two guests that are linked, this is the first and that the second.
+    #[must_use]
+    pub fn linked_to(mut self, second: System<'a>) -> Self {
+        self.second = Some(Box::new(second));
         self
     }
 
@@ -361,6 +372,31 @@ impl<'a> System<'a> {
         Ok(())
     }
 
+    /// Makes a veth pair from the first guest's own socket: it is never on the host. The echo has both ends' indexes.
+    fn add_pair(&mut self, pair: &NewPair) -> Result<(), KernelError> {
+        let (near, far) = (LinkRef::guest(&pair.first.interface), LinkRef::guest(&pair.second.interface));
+        let netns = Some(self.second()?.namespace.raw_fd());
+        let message = encode::add_pair(&near.name, &Newborn { name: &far.name, mtu: pair.mtu, mac: None, netns });
+        self.indexes.remove(&near);
+        self.second()?.indexes.remove(&far);
+        let answers = self.guest.request(&message, NEW | NLM_F_ECHO)?;
+        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == near.name.as_str()) {
+            self.indexes.insert(near, made.index);
+            if let Some(peer) = made.link {
+                self.second()?.indexes.insert(far, peer);
+            }
+        }
+        Ok(())
+    }
+
+    /// The second of two guests that are linked.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn second(&mut self) -> Result<&mut System<'a>, KernelError> {
+        self.second.as_deref_mut().ok_or_else(|| KernelError::NoLink("the second of two guests".into()))
+    }
+
     /// Makes a link. Its name may have been looked up in vain, or have been another's.
     fn add(&mut self, message: &RouteNetlinkMessage, at: &[LinkRef]) -> Result<(), KernelError> {
         for link in at {
@@ -387,6 +423,9 @@ impl Kernel for System<'_> {
             Op::AddOvsBridge { .. } | Op::DelUnusedOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } => {
                 Err(KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some("it is a step for Open vSwitch's database".into()) })
             }
+            Op::AddPair { pair } => self.add_pair(pair),
+            Op::At { end: End::First, guest, step } => self.apply(step).map_err(|error| error.of_guest(guest)),
+            Op::At { end: End::Second, guest, step } => self.second()?.apply(step).map_err(|error| error.of_guest(guest)),
             Op::AddVlan { name, parent, vlan, mtu } => {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::vlan::add(name, parent, *vlan, *mtu), &[LinkRef::host(name)])
@@ -508,6 +547,14 @@ pub(super) fn link_at(socket: &mut Netlink, index: u32) -> Result<Option<LinkFac
     let mut message = LinkMessage::default();
     message.header.index = index;
     get_link(socket, message)
+}
+
+/// What the kernel tells of the link of an index, undecoded.
+pub(super) fn link_answer(socket: &mut Netlink, index: u32) -> Result<Vec<Answer>, KernelError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    socket.request(&RouteNetlinkMessage::GetLink(message), 0)
 }
 
 fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<LinkFacts>, KernelError> {

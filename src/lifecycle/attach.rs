@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
 use super::gc::lock_name;
+use super::hooks::{Around, Told};
 use super::journal::{recover, recover_guest};
 use super::recording::{self, Recording, Subject};
 use super::settings;
 use super::stay::{Recorded, Stay};
 use super::takeback::take_back;
 use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
+use crate::external::hooks::HookSettings;
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
@@ -24,6 +26,7 @@ use crate::model::conflict::network;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
+use crate::model::hook::HookEvent;
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
@@ -56,6 +59,8 @@ pub struct Options {
     pub pid_dir: PathBuf,
     /// The image of `dhcp-container`; busybox when absent.
     pub dhcp_image: Option<String>,
+    /// The administrator's own programs; none when empty.
+    pub hooks: HookSettings,
 }
 
 impl Options {
@@ -76,7 +81,7 @@ pub struct Attached {
     pub report: Report,
     /// The guest.
     pub guest: GuestId,
-    /// What is still to be told to the neighbours. It takes its time and cannot fail.
+    /// What is still to be told to the neighbours. It takes its time and cannot fail. Before hooks ran it was told already.
     pub announcement: Option<Announcement>,
     /// What keeps a lease, when the command is to stay.
     pub stay: Option<Box<Stay>>,
@@ -94,14 +99,17 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
         let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
         warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
     }
+    let mut around = Around::find(&options.hooks)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        match attach_once(request, options, warnings.clone(), start, watch) {
+        match attach_once(request, options, &mut around, warnings.clone(), start, watch) {
             // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use:
             // look again.
             Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
-            ended => return ended,
+            Ok(None) => {}
+            Ok(Some(attached)) => return Ok(attached),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -109,13 +117,15 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
 /// Many runs that use and remove one bridge at the same time may be in each other's way more than once.
 const MOST_TRIES: usize = 50;
 
+/// `None`: hooks have run, and may have changed what was looked at.
 fn attach_once(
     request: &AttachRequest,
     options: &Options,
+    around: &mut Around,
     mut warnings: Vec<String>,
     start: Instant,
     watch: &mut dyn FnMut(Event<'_>),
-) -> Result<Attached, AttachError> {
+) -> Result<Option<Attached>, AttachError> {
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
@@ -138,13 +148,28 @@ fn attach_once(
     if let Some(dynamic) = wanted {
         dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
     }
+    let is_idle = options.dry_run || planned.ops().is_empty();
+    let guest = held.id.clone();
+    let mut occasion = Told {
+        guest: &guest,
+        interface: planned.guest_if().clone(),
+        addresses: request.addr.addrs.clone(),
+        gateways: request.addr.gateways.clone(),
+        request,
+    };
+    if !is_idle && around.is_due(HookEvent::PreAttach)? {
+        // Others need not wait for them, and what they change is to be looked at again.
+        drop((ends, accesses, guest_lock));
+        around.before(HookEvent::PreAttach, &[occasion], watch)?;
+        return Ok(None);
+    }
     if !options.dry_run && planned.makes_link() {
         if let Some(old) = old_record(&records, held.id.netns, &planned, &mut warnings)? {
             // What is left of an older attachment goes first, and the access of its own; then look again.
             drop((ends, accesses));
             let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
             drop(guest_lock);
-            return attach_once(request, options, told, start, watch);
+            return attach_once(request, options, around, told, start, watch);
         }
     }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
@@ -158,7 +183,7 @@ fn attach_once(
         let found = conflict::look(&records, &network(request, planned.host_if()), &own, ips).map_err(AttachError::Unrecorded)?;
         warnings.extend(conflict::refuse(found, request.force)?);
     }
-    if options.dry_run || planned.ops().is_empty() {
+    if is_idle {
         claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
@@ -166,7 +191,7 @@ fn attach_once(
             dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
         }));
         report.address_is(report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged)));
-        return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
+        return Ok(Some(Attached { report, guest: held.id, announcement: None, stay: None }));
     }
 
     let ovsdb = ends.database.unusual_address();
@@ -179,18 +204,25 @@ fn attach_once(
     claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
     let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
-    let Configured { addr, lease, stay, .. } = configured;
+    let Configured { addr, lease, mut stay, .. } = configured;
     report.address_is(addr);
     report.lease = lease;
     drop(ends);
-    let guest = held.id.clone();
-    let announcement = announcement(report.addresses.clone(), &done, held);
-    Ok(Attached { report, guest, announcement, stay })
+    let mut announcement = announcement(report.addresses.clone(), &done, held);
+    if around.has(HookEvent::PostAttach) {
+        // A hook may take its time, and may want to be reached.
+        announcement.take().into_iter().for_each(Announcement::in_background);
+        occasion.addresses.clone_from(&report.addresses);
+        let signals = stay.as_mut().and_then(|stay| stay.signals());
+        let failed = around.after(HookEvent::PostAttach, &occasion, &report, signals, watch);
+        report.warnings.extend(failed);
+    }
+    Ok(Some(Attached { report, guest, announcement, stay }))
 }
 
 /// What is recorded of an interface that is to be made: it is about a link that is gone, by hand, or with a guest whose
 /// namespace had the same number.
-fn old_record(records: &Records, netns: u64, planned: &Plan, warnings: &mut Vec<String>) -> Result<Option<Record>, AttachError> {
+pub(super) fn old_record(records: &Records, netns: u64, planned: &Plan, warnings: &mut Vec<String>) -> Result<Option<Record>, AttachError> {
     match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
         Ok(record) => Ok(record),
         Err(later @ Unreadable::Later { .. }) => Err(AttachError::Unreadable(later)),
@@ -202,7 +234,7 @@ fn old_record(records: &Records, netns: u64, planned: &Plan, warnings: &mut Vec<
 }
 
 /// Takes back what is left of an attachment whose link is gone. Returns what the user should know.
-fn clear(records: &Records, old: &Record, run_dir: &Path, watch: &mut dyn FnMut(Event<'_>)) -> Result<Vec<String>, AttachError> {
+pub(super) fn clear(records: &Records, old: &Record, run_dir: &Path, watch: &mut dyn FnMut(Event<'_>)) -> Result<Vec<String>, AttachError> {
     let (netns, interface) = (old.guest.netns, &old.interface);
     records.begin_detach(netns, interface).map_err(AttachError::Unrecorded)?;
     let taken = take_back(old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
@@ -248,7 +280,7 @@ fn begin_access(
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.
-fn check_privileges() -> Result<Vec<String>, AttachError> {
+pub(super) fn check_privileges() -> Result<Vec<String>, AttachError> {
     let missing = privilege::missing();
     if let Some(m) = missing.iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
         return Err(AttachError::Privilege { name: m.name, what_for: m.what_for });

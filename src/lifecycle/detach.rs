@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::error::chain;
 use super::journal::{Recovered, recover, recover_guest};
 use super::takeback::{Taken, take_back};
-use super::{foreign, keeper};
+use super::{foreign, keeper, mate};
 use crate::guest::{self, GuestError, Held};
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege;
@@ -244,6 +244,10 @@ impl Job<'_> {
     fn take(&mut self, record: Record, watch: Watch<'_>) -> Result<(), DetachError> {
         if self.options.dry_run {
             self.interfaces.push(self.account(&record, planned(&record)?));
+            if let Some((_, other)) = mate::of(self.records, &record)? {
+                let other = Record { done: mate::own(&other.done), ..other };
+                self.interfaces.push(self.account(&other, planned(&other)?));
+            }
             return Ok(());
         }
         if let Some(keeper) = &record.keeper {
@@ -253,38 +257,32 @@ impl Job<'_> {
             }
         }
         let netns = record.guest.netns;
-        let _lock = self.records.lock(netns)?;
+        let other = record.mate.as_ref().map_or(netns, |mate| mate.netns);
+        let _locks = self.records.lock_both([netns, other])?;
         let recovered = recover_guest(self.records, netns, &self.options.run_dir, watch)?;
         self.warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
         let Some(mut record) = self.records.get(netns, &record.interface)?.ok().flatten() else {
             self.interfaces.push(self.account(&record, Taken::default()));
             return Ok(());
         };
-        self.hand_over(&mut record)?;
+        hand_over(self.records, &mut record)?;
         self.records.begin_detach(netns, &record.interface)?;
+        if let Some((_, other)) = mate::of(self.records, &record)? {
+            let taken = mate::release(self.records, &record, true, &self.options.run_dir, watch)?;
+            self.note(&other, taken);
+        }
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
-        self.warnings.extend(taken.warnings.iter().cloned());
         if taken.left.is_empty() {
             self.records.abandon(Change::Detaching, netns, &record.interface)?;
-        } else {
-            self.left.extend(taken.left.iter().cloned());
         }
-        self.interfaces.push(self.account(&record, taken));
+        self.note(&record, taken);
         Ok(())
     }
 
-    /// Another attachment of the guest may have replaced the default route of this one: what this one would put back is then
-    /// for that to put back.
-    fn hand_over(&self, leaving: &mut Record) -> Result<(), DetachError> {
-        for heir in self.records.of_guest(leaving.guest.netns)?.all {
-            if let Some((done, rest)) = plan::inherit(&heir, leaving) {
-                self.records.put(&Record { done, ..heir.next() })?;
-                leaving.done = rest;
-                self.records.put(leaving)?;
-                return Ok(());
-            }
-        }
-        Ok(())
+    fn note(&mut self, record: &Record, taken: Taken) {
+        self.warnings.extend(taken.warnings.iter().cloned());
+        self.left.extend(taken.left.iter().cloned());
+        self.interfaces.push(self.account(record, taken));
     }
 
     fn account(&self, record: &Record, taken: Taken) -> DetachedInterface {
@@ -320,6 +318,19 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+/// Another attachment of the guest may have replaced the default route of this one: what this one would put back is then
+/// for that to put back.
+pub(super) fn hand_over(records: &Records, leaving: &mut Record) -> std::io::Result<()> {
+    for heir in records.of_guest(leaving.guest.netns)?.all {
+        if let Some((done, rest)) = plan::inherit(&heir, leaving) {
+            records.put(&Record { done, ..heir.next() })?;
+            leaving.done = rest;
+            return records.put(leaving);
+        }
+    }
+    Ok(())
 }
 
 /// What would be taken back.

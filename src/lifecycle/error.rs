@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{AccessError, DynamicError};
+use crate::external::hooks::HookError;
 use crate::guest::GuestError;
 use crate::iproute::WordsError;
 use crate::kernel::privilege;
@@ -62,6 +63,9 @@ pub enum AttachError {
     /// The host's access to the guest cannot be had, and nothing was done.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// A hook does not want it, and nothing was done.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// It failed half way, and was undone.
     #[error(transparent)]
     Execute(#[from] Box<ExecuteError>),
@@ -114,6 +118,7 @@ impl AttachError {
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Access(error) => error.hint(),
+            Self::Hook(error) => error.hint(),
             Self::Execute(error) => hint(&error.op, &error.cause),
             Self::Dynamic(error) => error.cause.hint(),
         }

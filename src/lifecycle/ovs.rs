@@ -107,7 +107,7 @@ fn reason(request: &AttachRequest, host: &HostFacts) -> Reason {
         // Neither has to be asked when the kernel is: nothing else can be meant.
         (None, HostIf::Name(name)) if name.as_str().starts_with("dummy") => Reason::None,
         (None, HostIf::Name(_)) => Reason::Perhaps,
-        (None, HostIf::Mac(_)) => Reason::None,
+        (None, HostIf::Mac(_) | HostIf::Guest(_)) => Reason::None,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::Names;
 use crate::model::lease::LeaseReport;
 use crate::model::op::Op;
-use crate::model::record::{GuestRecord, HostEnd, Keeper, LinkIdentity, Record, VERSION};
+use crate::model::record::{GuestRecord, HostEnd, Keeper, LinkIdentity, Mate, Record, VERSION};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, LinkRef};
 use crate::plan::{Plan, settled};
@@ -44,24 +44,7 @@ impl<'a> Recording<'a> {
             true => None,
             false => records.get(subject.guest.netns, planned.guest_if()).map_err(AttachError::Unrecorded)?.ok().flatten(),
         };
-        let new = Record {
-            version: VERSION,
-            id: random_id(),
-            revision: 1,
-            since: state::now(),
-            home: records.home(),
-            guest: GuestRecord::new(&subject.request.guest, subject.guest),
-            interface: planned.guest_if().clone(),
-            host_interface: planned.host_if().to_owned(),
-            request: subject.request.clone(),
-            link: None,
-            given: Vec::new(),
-            lease: None,
-            keeper: None,
-            ovsdb: subject.ovsdb.clone(),
-            done: Vec::new(),
-            planned: planned.ops().to_vec(),
-        };
+        let new = new(records, subject, planned);
         let record = match &old {
             Some(old) => Record { planned: new.planned, request: new.request, ..old.next() },
             None => new,
@@ -69,6 +52,28 @@ impl<'a> Recording<'a> {
         let recording = Self { records, record, old };
         recording.write()?;
         Ok(recording)
+    }
+
+    /// Writes down what is about to be done to two guests that are linked.
+    pub(super) fn begin_pair(records: &'a Records, subjects: &[Subject<'_>; 2], planned: &[Plan; 2]) -> Result<[Self; 2], AttachError> {
+        let mates = [1, 0].map(|n: usize| Mate { netns: subjects[n].guest.netns, interface: planned[n].guest_if().clone() });
+        let [second, first] = mates;
+        let id = random_id();
+        let linked = |subject: &Subject<'_>, planned: &Plan, mate: Mate| {
+            let record = Record { id: id.clone(), mate: Some(mate), ..new(records, subject, planned) };
+            let recording = Self { records, record, old: None };
+            recording.write()?;
+            Ok(recording)
+        };
+        let [one, other] = subjects;
+        let near = linked(one, &planned[0], second)?;
+        match linked(other, &planned[1], first) {
+            Ok(far) => Ok([near, far]),
+            Err(error) => {
+                near.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// The record as it stands in the journal.
@@ -105,6 +110,28 @@ impl<'a> Recording<'a> {
         };
         self.records.commit(self.change(), &record).map_err(AttachError::Unrecorded)?;
         Ok(record)
+    }
+}
+
+fn new(records: &Records, subject: &Subject<'_>, planned: &Plan) -> Record {
+    Record {
+        version: VERSION,
+        id: random_id(),
+        revision: 1,
+        since: state::now(),
+        home: records.home(),
+        guest: GuestRecord::new(&subject.request.guest, subject.guest),
+        interface: planned.guest_if().clone(),
+        host_interface: planned.host_if().to_owned(),
+        request: subject.request.clone(),
+        link: None,
+        mate: None,
+        given: Vec::new(),
+        lease: None,
+        keeper: None,
+        ovsdb: subject.ovsdb.clone(),
+        done: Vec::new(),
+        planned: planned.ops().to_vec(),
     }
 }
 

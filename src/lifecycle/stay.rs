@@ -118,6 +118,11 @@ impl Stay {
         (self.recorded, self.signals) = (Some(recorded), Some(signals));
     }
 
+    /// What holds the signals back.
+    pub(super) fn signals(&mut self) -> Option<&mut Signals> {
+        self.signals.as_mut()
+    }
+
     /// Keeps the lease until a signal comes or the guest ends.
     ///
     /// # Errors

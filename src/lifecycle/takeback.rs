@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::gc::lock_name;
-use super::{Database, Machine, access};
+use super::{Database, Machine, access, mate};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, observe};
@@ -14,7 +14,7 @@ use crate::model::record::Record;
 use crate::model::types::{IfName, LinkRef, Side};
 use crate::plan::execute::{Event, Kernel};
 use crate::plan::{self, GuestNow};
-use crate::state::SharedLock;
+use crate::state::{Records, SharedLock};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -31,6 +31,17 @@ pub(super) struct Taken {
 
 /// Takes steps of a record back, last first. Never stops at an error; what is gone already is no error.
 pub(super) fn take_back(record: &Record, done: &[Op], run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
+    let records = Records::of(run_dir, Namespace::current()?.inode());
+    // What the other end of a link replaced can be put back only while the link is there.
+    let other = mate::release(&records, record, false, run_dir, watch)?;
+    let mut taken = take_back_one(record, done, run_dir, watch)?;
+    taken.left.splice(0..0, other.left);
+    taken.warnings.splice(0..0, other.warnings);
+    Ok(taken)
+}
+
+/// As [`take_back`], without a look at the other end of a link.
+pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
     let home = Namespace::current()?;
     let mut taken = Taken::default();
     if record.request.host_access {
@@ -120,7 +131,8 @@ pub(super) fn find(record: &Record) -> Result<Option<(Namespace, Vec<Op>)>, Kern
         let back = vec![Op::SetDown { link: link.clone() }, Op::RenameLink { link, name: record.interface.clone() }];
         return Ok(Some((namespace, back)));
     }
-    let alive = record.guest.pid.is_some_and(|pid| trace::is_in(pid, record.guest.netns));
+    // A link between two guests goes with either. A namespace without a process is then the same still.
+    let alive = record.guest.pid.map_or(record.mate.is_some(), |pid| trace::is_in(pid, record.guest.netns));
     Ok(alive.then_some((namespace, Vec::new())))
 }
 

@@ -5,8 +5,9 @@ use super::conflict::{Dad, DadMode};
 use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
 use super::lease::FOREVER;
-use super::op::{NewLink, NewRoute, Op, Tool, ToolStep, destination};
+use super::op::{NewLink, NewPair, NewRoute, Op, Tool, ToolStep, destination};
 use super::ovs::{BRIDGE_MARK, NewOvsPort};
+use super::pair::End;
 use super::sharing::{MacvlanMode, Sharing};
 use super::types::{Family, IfAddr, IfName, LinkRef, Side};
 use super::vlan::{NicVlan, PortVlan, VlanProtocol};
@@ -14,6 +15,8 @@ use super::vlan::{NicVlan, PortVlan, VlanProtocol};
 /// Prints steps for one guest.
 pub struct Commands<'a> {
     guest: &'a GuestId,
+    /// The other one, where two are linked.
+    other: Option<&'a GuestId>,
     /// Where ovs-vsctl finds the database, when it is not where it looks by itself.
     ovsdb: Option<String>,
 }
@@ -21,7 +24,26 @@ pub struct Commands<'a> {
 impl<'a> Commands<'a> {
     /// Commands for a guest.
     pub fn new(guest: &'a GuestId) -> Self {
-        Self { guest, ovsdb: None }
+        Self { guest, other: None, ovsdb: None }
+    }
+
+    /// Commands for two guests that are linked.
+    pub fn of_pair([first, second]: [&'a GuestId; 2]) -> Self {
+        Self { guest: first, other: Some(second), ovsdb: None }
+    }
+
+    /// Those for the one of two linked guests that a step is about.
+    fn at(&self, end: End) -> Self {
+        let guest = if end == End::Second { self.other.unwrap_or(self.guest) } else { self.guest };
+        Self { guest, other: None, ovsdb: self.ovsdb.clone() }
+    }
+
+    /// Made from the first guest, so that nothing of it is ever on the host.
+    fn add_pair(&self, pair: &NewPair) -> String {
+        let mtu = pair.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+        let far = NewLink { at: LinkRef::guest(&pair.second.interface), mtu: pair.mtu, mac: None };
+        let near = quoted(pair.first.interface.as_str());
+        format!("{} link add name {near}{mtu}{} type veth peer {}", self.ip(Side::Guest), group(), self.at(End::Second).new_link(&far))
     }
 
     /// Commands for a database of Open vSwitch at an address of its own.
@@ -221,6 +243,8 @@ impl<'a> Commands<'a> {
                 format!("ip link add link {} {} type ipoib{pkey}", quoted(parent.as_str()), self.new_link(link))
             }
             Op::AddIfb { name } => format!("{} link add name {}{} type ifb", self.ip(Side::Guest), quoted(name.as_str()), group()),
+            Op::AddPair { pair } => self.add_pair(pair),
+            Op::At { end, step, .. } => self.at(*end).print(step),
             Op::AddDummy { link } => format!("ip link add {} type dummy", self.new_link(link)),
             Op::DelOwnLink { link } | Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
             Op::MoveLink { from, to, .. } => {

@@ -188,6 +188,17 @@ impl KernelError {
         }
     }
 
+    /// The same of a guest with a name, where there are two.
+    #[must_use]
+    pub fn of_guest(self, name: &str) -> Self {
+        match self {
+            Self::NoLink(link) => Self::NoLink(link.replace("the guest", name)),
+            Self::NotOurs(link) => Self::NotOurs(link.replace("the guest", name)),
+            Self::HalfDone(cause) => Self::HalfDone(Box::new(cause.of_guest(name))),
+            other => other,
+        }
+    }
+
     /// Whether the step may have taken effect although it failed.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Ovs(error) if error.outcome_unknown())

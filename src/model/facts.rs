@@ -383,7 +383,7 @@ impl LinkFacts {
     pub fn came_from(&self, request: &AttachRequest) -> bool {
         let vlan = request.tag.as_ref().map(NicVlan::of).transpose();
         match (&request.host_if, vlan) {
-            (_, Err(_)) => false,
+            (_, Err(_)) | (HostIf::Guest(_), _) => false,
             (HostIf::Name(name), Ok(None)) => self.alt_names.contains(&origin_name(name.as_str())),
             (HostIf::Name(name), Ok(Some(vlan))) => {
                 vlan.child(name.as_str()).is_ok_and(|child| self.alt_names.contains(&origin_name(child.as_str())))

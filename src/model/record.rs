@@ -36,6 +36,9 @@ pub struct Record {
     /// By what the link is known; absent until it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkIdentity>,
+    /// The other end, where two guests are linked: it has a record of its own, with the same `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mate: Option<Mate>,
     /// Addresses that somebody else gave.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<IfAddr>,
@@ -76,6 +79,15 @@ pub struct GuestRecord {
     pub path: String,
     /// Inode number of its network namespace.
     pub netns: u64,
+}
+
+/// The other end of a link between two guests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mate {
+    /// Inode number of the guest's network namespace.
+    pub netns: u64,
+    /// The interface there.
+    pub interface: IfName,
 }
 
 /// What tells a link from another of the same name. Namespaces' inode numbers and processes' numbers come again.

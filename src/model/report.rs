@@ -52,6 +52,36 @@ impl Report {
     }
 }
 
+/// What a link between two guests did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// `attached`, `unchanged` or `planned`; `failed` stands in [`Failure`].
+    pub result: Outcome,
+    /// Both ends, as they were told.
+    pub ends: Vec<LinkEndReport>,
+    /// What was done, step by step; what would be done with `planned`.
+    pub steps: Vec<Step>,
+    /// What the user should know although it went well.
+    pub warnings: Vec<String>,
+    /// Time from start to end in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// One end of a link between two guests.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkEndReport {
+    /// The guest.
+    pub guest: GuestReport,
+    /// The interface in the guest.
+    pub interface: IfName,
+    /// Its addresses.
+    pub addresses: Vec<IfAddr>,
+    /// The guest's default gateways that were asked for, at most one of a family.
+    pub gateways: Vec<IpAddr>,
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -10,6 +10,7 @@ pub use super::addr_spec::AddrSpec;
 use super::conflict::Dad;
 use super::dynamic::Dynamic;
 use super::error::InputError;
+use super::pair::GuestIf;
 use super::settings::Settings;
 use super::sharing::Sharing;
 use super::types::{Family, IfName, MacAddr, Tag, serde_as_text};
@@ -159,15 +160,18 @@ pub enum HostIf {
     Name(IfName),
     /// `mac:<address>`.
     Mac(MacAddr),
+    /// `link:<guest>:<interface>`: no interface of the host, but the other end of a link between two guests.
+    Guest(Box<GuestIf>),
 }
 
 impl FromStr for HostIf {
     type Err = InputError;
 
     fn from_str(text: &str) -> Result<Self, InputError> {
-        match text.strip_prefix("mac:") {
-            Some(mac) => mac.parse().map(Self::Mac),
-            None => text.parse().map(Self::Name),
+        match text.split_once(':') {
+            Some(("mac", mac)) => mac.parse().map(Self::Mac),
+            Some(("link", end)) => Ok(Self::Guest(Box::new(end.parse()?))),
+            _ => text.parse().map(Self::Name),
         }
     }
 }
@@ -177,6 +181,7 @@ impl fmt::Display for HostIf {
         match self {
             Self::Name(name) => name.fmt(f),
             Self::Mac(mac) => write!(f, "mac:{mac}"),
+            Self::Guest(end) => write!(f, "link:{end}"),
         }
     }
 }

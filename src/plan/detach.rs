@@ -22,7 +22,7 @@ pub enum GuestNow {
 /// The steps that take `done` back, last first, and with it what nobody is left to use: the bridge or VLAN child, should we
 /// have made it for somebody.
 pub fn detach(record: &Record, done: &[Op], now: &GuestNow) -> Vec<Op> {
-    let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).collect();
+    let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).map(Op::unnamed).collect();
     // An ifb goes, too, but a NIC that was moved stays, and wants its own values back.
     let is_nic = done.iter().any(|op| matches!(op, Op::MoveLink { before: Some(_), .. } | Op::MovePhy { before: Some(_), .. }));
     if !is_nic && ops.iter().any(|op| matches!(op, Op::DelOwnLink { .. })) {

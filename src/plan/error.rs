@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{SettingError, SharingError, VlanError};
+use super::{PairError, SettingError, SharingError, VlanError};
 use crate::model::error::InputError;
 
 /// A reason known before anything is changed.
@@ -20,6 +20,9 @@ pub enum PlanError {
     /// How a NIC is to be shared.
     #[error(transparent)]
     Sharing(#[from] SharingError),
+    /// A link between two guests.
+    #[error(transparent)]
+    Pair(#[from] PairError),
     /// The first word names nothing that can be attached to. The original's words.
     #[error("I do not know how to setup interface {name}.")]
     UnknownInterface {
@@ -185,7 +188,7 @@ pub struct Difference {
     pub wanted: String,
 }
 
-fn list(differences: &[Difference]) -> String {
+pub(super) fn list(differences: &[Difference]) -> String {
     let parts: Vec<String> = differences.iter().map(|d| format!("{} is {}, wanted {}", d.what, d.is, d.wanted)).collect();
     parts.join("; ")
 }
@@ -194,6 +197,7 @@ impl PlanError {
     /// What to type instead.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Pair(error) => error.hint(),
             Self::UnknownInterface { name } => format!(
                 "there is no interface {name} here; a name that starts with br makes a bridge, with ovs one of Open vSwitch, the word dummy a dummy interface. `ip link` lists what there is"
             ),

@@ -1,5 +1,7 @@
 //! Running a plan: one step after another, and everything back in reverse when one fails.
 
+use std::path::Path;
+
 use nix::errno::Errno;
 use thiserror::Error;
 
@@ -29,6 +31,8 @@ pub enum Event<'a> {
     Doing(&'a Op),
     /// The step is about to be taken back.
     Undoing(&'a Op),
+    /// A hook of the administrator's is about to be run.
+    Running(&'a Path),
 }
 
 /// A plan that was carried out, and can be taken back.

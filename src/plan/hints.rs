@@ -126,7 +126,7 @@ fn unknown_kind(op: &Op, error: &KernelError) -> bool {
 fn kind_of_link(op: &Op) -> Option<(&'static str, &'static str, &'static str)> {
     match op {
         Op::AddBridge { .. } => Some(("bridges", "CONFIG_BRIDGE", "bridge")),
-        Op::AddVeth { .. } => Some(("veth pairs", "CONFIG_VETH", "veth")),
+        Op::AddVeth { .. } | Op::AddPair { .. } => Some(("veth pairs", "CONFIG_VETH", "veth")),
         Op::AddVlan { .. } => Some(("802.1Q VLANs", "CONFIG_VLAN_8021Q", "8021q")),
         Op::AddShim { .. } | Op::AddShared { sharing: Sharing::Macvlan(_), .. } => Some(("macvlan", "CONFIG_MACVLAN", "macvlan")),
         Op::AddShared { sharing: Sharing::Macvtap(_), .. } => Some(("macvtap", "CONFIG_MACVTAP", "macvtap")),

@@ -12,6 +12,7 @@ mod lease;
 mod link;
 mod nic;
 mod ovs;
+mod pair;
 mod same;
 mod settings;
 mod sharing;
@@ -25,6 +26,7 @@ pub use detach::{GuestNow, detach, inherit, settled};
 pub use error::{Difference, PlanError};
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
+pub use pair::{Differs, PairError, pair, steps_of};
 pub use settings::SettingError;
 pub use sharing::SharingError;
 pub use vlan::VlanError;
@@ -86,6 +88,7 @@ impl Plan {
             matches!(
                 op,
                 Op::AddVeth { .. }
+                    | Op::AddPair { .. }
                     | Op::AddShared { .. }
                     | Op::AddIpoib { .. }
                     | Op::AddDummy { .. }
@@ -188,8 +191,11 @@ fn kind_of(request: &AttachRequest, facts: &Facts) -> Result<Kind, PlanError> {
             _ => Ok(Kind::Nic),
         };
     }
-    let HostIf::Name(name) = &request.host_if else {
-        return Err(PlanError::NoSuchMac { text: request.host_if.to_string() });
+    let name = match &request.host_if {
+        HostIf::Name(name) => name,
+        HostIf::Mac(_) => return Err(PlanError::NoSuchMac { text: request.host_if.to_string() }),
+        // It is asked for by `pipework link`, and planned by [`pair`].
+        HostIf::Guest(_) => return Err(unknown()),
     };
     let begins = |prefix| name.as_str().starts_with(prefix);
     if begins("br") {

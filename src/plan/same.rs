@@ -46,6 +46,19 @@ pub(super) fn unchanged(request: &AttachRequest, facts: &Facts, link: &LinkFacts
     Err(PlanError::GuestLinkDiffers { interface: link.name.clone(), differences: differences.0 })
 }
 
+/// What differs in one end of a link between two guests.
+pub(super) fn linked(request: &AttachRequest, facts: &Facts, link: &LinkFacts, joined: bool) -> Vec<Difference> {
+    let mut differences = Differences(Vec::new());
+    differences.kind(link, link.kind == LinkKind::Veth, "veth");
+    let other = request.host_if.to_string();
+    differences.check("the other end", joined, "another one, or none", other.trim_start_matches("link:"));
+    if let Some(mtu) = request.settings.mtu {
+        differences.check("MTU", link.mtu == mtu.get(), link.mtu, mtu);
+    }
+    common(request, facts, link, &mut differences);
+    differences.0
+}
+
 struct Differences(Vec<Difference>);
 
 impl Differences {

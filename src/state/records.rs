@@ -33,7 +33,8 @@ pub enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 3] = [Self::Attaching, Self::Replacing, Self::Detaching];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Attaching, Self::Replacing, Self::Detaching];
 
     /// In words: `an attach that was cut off`.
     pub fn was_cut_off(self) -> &'static str {
@@ -137,6 +138,14 @@ impl Records {
     /// When the lock's file cannot be made, or another run has held it for too long (`TimedOut`).
     pub fn lock(&self, netns: u64) -> Result<ExclusiveLock> {
         ExclusiveLock::take(&self.lock_path(netns))
+    }
+
+    /// As [`Records::lock`], for two guests: in the order of their numbers, so that two runs cannot wait for each other.
+    ///
+    /// # Errors
+    /// As [`Records::lock`].
+    pub fn lock_both(&self, numbers: [u64; 2]) -> Result<Vec<ExclusiveLock>> {
+        std::collections::BTreeSet::from(numbers).into_iter().map(|number| self.lock(number)).collect()
     }
 
     /// As [`Records::lock`]; `None` when another run has it.

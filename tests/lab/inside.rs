@@ -8,10 +8,12 @@ use pipework::guest;
 use pipework::kernel::System;
 use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe;
+use pipework::kernel::pair;
 use pipework::lifecycle::{Database, Machine};
 use pipework::model::error::KernelError;
 use pipework::model::lease::Lease;
 use pipework::model::op::Op;
+use pipework::model::pair::PairRequest;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
 use pipework::model::sharing::Sharing;
 use pipework::plan::execute::{Kernel, execute};
@@ -90,6 +92,27 @@ pub fn fail_at(host: &Space, ovsdb: Option<&str>, request: &AttachRequest, birth
         };
         Outcome { failed: result.is_err(), left, steps: plan.ops().len() }
     })(request, birth)
+}
+
+/// Plans a link of two guests, lets its n-th step go wrong, and undoes.
+pub fn fail_link_at(host: &Space, request: &PairRequest, n: usize, fault: Fault) -> Outcome {
+    let namespace = Namespace::open(Path::new(&format!("/proc/{}/ns/net", host.pid()))).unwrap();
+    let work = || {
+        let [near, far] = request.requests().map(|request| guest::hold(&request.guest).unwrap());
+        let (facts, [mut near_sides, mut far_sides]) =
+            pair::look(request, [(&near.namespace, &near.id), (&far.namespace, &far.id)]).unwrap();
+        let plan = pipework::plan::pair(request, &facts).unwrap();
+        let mut database = Database::default();
+        let system = System::new(&mut near_sides).linked_to(System::new(&mut far_sides));
+        let mut machine = Machine::new(system, &mut database);
+        let result = execute(&plan, &mut Faulty { system: &mut machine, left: n, fault }, &mut |_| {});
+        let left = match &result {
+            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
+            Ok(_) => Vec::new(),
+        };
+        Ok(Outcome { failed: result.is_err(), left, steps: plan.ops().len() })
+    };
+    namespace.inside(work).unwrap()
 }
 
 /// Carries a lease out on the guest's `eth1`, lets the n-th step go wrong, and undoes.

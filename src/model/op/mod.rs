@@ -1,10 +1,12 @@
 //! One step of a plan. Every step prints as the `ip` command that does the same, and knows its undo.
 
+mod pair;
 mod route;
 mod tool;
 mod undo;
 mod words;
 
+pub use pair::{NewPair, PairEnd};
 pub use route::NewRoute;
 pub(super) use route::destination;
 pub use tool::{Tool, ToolStep};
@@ -17,6 +19,7 @@ use super::conflict::{Dad, DadMode};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
 use super::ovs::NewOvsPort;
+use super::pair::End;
 use super::phy::{Phy, PhyMember};
 use super::settings::{Offload, Sysctl};
 use super::sharing::Sharing;
@@ -86,6 +89,20 @@ pub enum Op {
         bridge: Option<IfName>,
         /// The guest's end.
         guest: NewLink,
+    },
+    /// Makes a veth pair straight between two guests, with no end on the host.
+    AddPair {
+        /// The pair.
+        pair: NewPair,
+    },
+    /// A step in one of two guests that are linked: there, it is a step in the guest.
+    At {
+        /// In which.
+        end: End,
+        /// The guest, as the user named it.
+        guest: String,
+        /// The step.
+        step: Box<Self>,
     },
     /// Makes a bridge that is there filter VLANs, or no longer.
     SetVlanFiltering {
@@ -435,6 +452,8 @@ impl Op {
             Self::SetVlanFiltering { .. } | Self::AddPortVlan { .. } | Self::DelPortVlan { .. } => Side::Host,
             Self::AddShared { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
+            Self::AddPair { .. } => Side::Guest,
+            Self::At { step, .. } => step.side(),
             Self::MoveLink { from: link, .. }
             | Self::MovePhy { from: link, .. }
             | Self::DelOwnLink { link }

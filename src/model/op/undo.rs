@@ -14,6 +14,8 @@ impl Op {
             Self::AddOvsBridge { name } => vec![Self::DelUnusedOvsBridge { name: name.clone() }],
             Self::AddOvsPort { port } => vec![Self::DelOvsPort { port: port.clone() }],
             Self::AddVeth { host, .. } => vec![Self::DelOwnLink { link: LinkRef::host(host) }],
+            Self::AddPair { pair } => vec![pair.undo()],
+            Self::At { end, guest, step } => step.undo().into_iter().map(|back| back.at(*end, guest)).collect(),
             Self::AddVlan { name, .. } => vec![Self::DelUnusedVlan { name: name.clone() }],
             Self::SetVlanFiltering { bridge, on, ports } => vec![Self::SetVlanFiltering { bridge: bridge.clone(), on: !on, ports: *ports }],
             Self::AddPortVlan { port, vlan } => vec![Self::DelPortVlan { port: port.clone(), vlan: *vlan }],
@@ -113,6 +115,7 @@ impl Op {
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
             Self::DelAltName { .. } => true,
+            Self::At { step, .. } => step.tolerates(errno),
             _ => false,
         }
     }

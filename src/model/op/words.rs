@@ -1,5 +1,6 @@
 //! A step in words.
 
+use super::pair::describe_at;
 use super::{Op, Tool};
 use crate::model::types::{IfAddr, Side};
 
@@ -16,6 +17,8 @@ impl Op {
             Self::DelOvsPort { port } => format!("remove port {} from {}", port.name, port.bridge),
             Self::AddVeth { host, bridge: Some(bridge), guest, .. } => format!("make veth pair {host} on {bridge} and {}", guest.at),
             Self::AddVeth { host, bridge: None, guest, .. } => format!("make veth pair {host} and {}", guest.at),
+            Self::AddPair { pair } => pair.describe(),
+            Self::At { guest, step, .. } => describe_at(guest, step),
             Self::SetVlanFiltering { bridge, on: true, .. } => format!("make {bridge} filter VLANs"),
             Self::SetVlanFiltering { bridge, on: false, .. } => format!("make {bridge} filter no VLANs"),
             Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
