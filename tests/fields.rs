@@ -70,7 +70,7 @@ fn several_addresses_of_both_families_come_with_a_gateway_each() {
     guest.sh("ping -c1 -W5 10.1.1.1");
     lab::eventually("the other family", || guest.try_sh("ping -c1 -W1 fd00::1"));
     // The same twice changes nothing; one address more is a difference that is named.
-    let before = both(&lab, &guest);
+    let before = settled(&[&guest], || both(&lab, &guest));
     lab.ok(&line);
     assert_same(&before, &both(&lab, &guest), "twice");
     lab.fails(&format!("br0 pid:{} 10.1.1.2/24,10.1.1.9/24", guest.pid()), "wanted 10.1.1.9/24");
@@ -236,6 +236,30 @@ fn a_nic_that_comes_back_has_its_own_mtu_queue_and_features() {
     assert_same(&before.0, &both(&lab, &guest), "there and back");
     assert_eq!(before.1, features());
     request_rolls_back_on(&lab, &guest, None, &ask, Birth::Guest, &FAULTS, &|| both(&lab, &guest));
+}
+
+#[test]
+fn a_detach_takes_all_fields_back() {
+    if no_root() {
+        return;
+    }
+    const FIELDS: &str =
+        "--mtu 1400 --metric 50 --table auto --rate 10mbit/20mbit --offload tx=off --txqueuelen 77 --sysctl net.ipv4.conf.IF.forwarding=1";
+    let more = ["--route=10.9.0.0/16 via 10.1.1.1", "--route=unreachable fd99::/16", "--rule=from 10.9.0.0/16 lookup auto"];
+    for line in [
+        "br0 pid:PID 10.1.1.2/24,fd00::2/64@10.1.1.1,fd00::1 --link-mac 02:00:00:00:00:99",
+        "--direct-phys nic0 pid:PID 10.1.1.2/24@10.1.1.1",
+    ] {
+        let (lab, guest) = (Lab::new(), Space::new());
+        bridge(&lab);
+        lab.host.sh(NIC);
+        guest.sh(GUEST);
+        let spaces = [&lab.host, &guest];
+        let before = settled(&spaces, || both(&lab, &guest));
+        attached(&lab, &format!("{} {FIELDS}", line.replace("PID", &guest.pid().to_string())), &more);
+        lab.ok(&format!("detach pid:{}", guest.pid()));
+        assert_same(&before, &settled(&spaces, || both(&lab, &guest)), line);
+    }
 }
 
 /// All that a test compares of two worlds: what differs by nature is filled in alike.

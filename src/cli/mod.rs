@@ -34,6 +34,9 @@ const EXAMPLES: &str = "Examples:
   pipework br1 web 192.168.1.10/24                a bridge (made when absent), an address
   pipework br1 web 192.168.1.10/24@192.168.1.1    and the default route
   pipework br1 -i eth2 -l hostapp1 web fd00::2/64 other names, IPv6
+  pipework br1 web 192.168.1.10/24,fd00::10/64@192.168.1.1,fd00::1      several, both families
+  pipework br1 -i auto web 10.2.0.9/24@10.2.0.1 --table auto    a second way in and out
+  pipework br1 web 10.2.0.9/24 --rate 10mbit/2mbit --mtu 1400   into/out of the guest
   pipework eth0 web 192.168.1.10/24 @10           a macvlan on VLAN 10 of a NIC
   pipework br1 web 192.168.1.10/24 @10,20-30      a bridge's VLANs: 10 untagged, 20 to 30 tagged
   pipework eth0 web 192.168.1.10/24 U:web1        a MAC address made of a string

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::{RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressMessage};
+use nix::errno::Errno;
 
 use super::netns::Namespace;
 use super::nl80211::phy_facts;
@@ -315,7 +316,11 @@ pub fn tables(socket: &mut Netlink) -> Result<TableFacts, KernelError> {
         message.header.address_family = address_family(family);
         let answers = socket.dump(&RouteNetlinkMessage::GetRoute(message))?;
         facts.used.extend(answers.iter().filter_map(|answer| routing::decode_route(&answer.raw)).map(|route| route.table));
-        let rules = routing::rules(socket, family)?;
+        let rules = match routing::rules(socket, family) {
+            // This kernel has no IPv6, or no policy routing.
+            Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP)) => continue,
+            rules => rules?,
+        };
         for rule in rules.into_iter().filter_map(|seen| seen.object) {
             facts.used.insert(rule.table);
             let host = rule.src.filter(|_| rule.src_len == family.host_prefix());

@@ -23,7 +23,9 @@ pub enum GuestNow {
 /// have made it for somebody.
 pub fn detach(record: &Record, done: &[Op], now: &GuestNow) -> Vec<Op> {
     let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).map(Op::unnamed).collect();
-    if ops.iter().any(|op| matches!(op, Op::DelOwnLink { .. })) {
+    // An ifb goes, too, but a NIC that was moved stays, and wants its own values back.
+    let is_nic = done.iter().any(|op| matches!(op, Op::MoveLink { before: Some(_), .. } | Op::MovePhy { before: Some(_), .. }));
+    if !is_nic && ops.iter().any(|op| matches!(op, Op::DelOwnLink { .. })) {
         ops.retain(|op| !goes_with(op, &LinkRef::guest(&record.interface)));
     }
     for op in unused(record) {
@@ -58,6 +60,13 @@ fn back(op: &Op, now: &GuestNow) -> Vec<Op> {
         }
         (Op::SetMtu { link, before: Some(mtu), .. }, Some(name)) if link.side == Side::Guest => {
             vec![Op::SetMtu { link: LinkRef::host(name), mtu: *mtu, before: None }]
+        }
+        (Op::SetQueueLen { link, before: Some(packets), .. }, Some(name)) if link.side == Side::Guest => {
+            vec![Op::SetQueueLen { link: LinkRef::host(name), packets: *packets, before: None }]
+        }
+        (Op::SetOffload { link, before, .. }, Some(name)) if link.side == Side::Guest => {
+            let link = LinkRef::host(name);
+            before.iter().map(|one| Op::SetOffload { link: link.clone(), offload: one.clone(), before: Vec::new() }).collect()
         }
         (Op::AddIpoib { link, .. }, Some(name)) if link.at.side == Side::Guest => vec![Op::DelOwnLink { link: LinkRef::host(name) }],
         // Nothing can come out of a namespace that is gone.

@@ -4,6 +4,7 @@
 mod conflict;
 mod hardware;
 mod links;
+mod settings;
 
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};

@@ -123,7 +123,7 @@ impl Space {
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
         let text = self
             .sh("ip -j -d addr show; echo =; bridge -j vlan show; echo =; ip -4 route show table all; ip -6 route show table all; \
-             echo neighbours; ip neigh show nud permanent; echo rules; ip rule; ip -6 rule; echo qdiscs; tc qdisc show");
+             echo neighbours; ip neigh show nud permanent; echo rules; ip rule; ip -6 rule 2>/dev/null || true; echo qdiscs; tc qdisc show");
         let mut parts = text.splitn(3, "=\n");
         let (addrs, vlans, routes) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
         let (routes, neighbours) = routes.split_once("neighbours\n").unwrap();
