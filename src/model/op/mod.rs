@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Neigh, NewShim, ShimRoute};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
-use super::ovs::NewOvsPort;
+use super::ovs::{NewOvsPort, OvsVlans};
 use super::phy::{Phy, PhyMember};
 use super::sharing::Sharing;
 use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side};
@@ -219,6 +219,35 @@ pub enum Op {
         /// Index of the master.
         master: u32,
     },
+    /// Makes a host's link a port of another Linux bridge, or of none. The link stays up; the VLANs that it carried are the
+    /// bridge's, and stay there.
+    SetBridge {
+        /// The link.
+        port: IfName,
+        /// The bridge that it becomes a port of.
+        bridge: Option<IfName>,
+        /// The bridge that it was a port of, and what it carried there.
+        before: Option<OldPort>,
+    },
+    /// Makes a port of Open vSwitch carry other VLANs.
+    SetOvsVlans {
+        /// The port.
+        port: IfName,
+        /// What it is to carry.
+        vlans: OvsVlans,
+        /// What it carried.
+        before: OvsVlans,
+    },
+    /// Takes back a step of an earlier run, so that this, too, can be taken back.
+    TakeBack {
+        /// The step.
+        step: Box<Op>,
+    },
+    /// Takes a step again that was taken back, unless that never happened.
+    Again {
+        /// The step.
+        step: Box<Op>,
+    },
     /// Sets a link up.
     SetUp {
         /// Which link.
@@ -330,6 +359,19 @@ pub enum Op {
     },
 }
 
+/// What a link was as a bridge's port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldPort {
+    /// The bridge.
+    pub bridge: IfName,
+    /// The VLANs that it carried; empty on a bridge that knows none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vlans: Vec<PortVlan>,
+    /// The VLAN that the bridge gives a new port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_pvid: Option<u16>,
+}
+
 /// A link that may have another index than it had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
@@ -361,6 +403,8 @@ impl Op {
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
+            Self::SetBridge { .. } | Self::SetOvsVlans { .. } => Side::Host,
+            Self::TakeBack { step } | Self::Again { step } => step.side(),
             Self::SetVlanFiltering { .. } | Self::AddPortVlan { .. } | Self::DelPortVlan { .. } => Side::Host,
             Self::AddShared { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,

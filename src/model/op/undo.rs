@@ -2,8 +2,9 @@
 
 use nix::errno::Errno;
 
-use super::{Moved, NicBefore, Op};
-use crate::model::types::{LinkRef, Side};
+use super::{Moved, NicBefore, OldPort, Op};
+use crate::model::types::{IfName, LinkRef, Side};
+use crate::model::vlan::PortVlan;
 
 impl Op {
     /// What takes this step back, in order. Empty when there is nothing to take back.
@@ -32,9 +33,18 @@ impl Op {
             Self::SetMtu { link, before, .. } => {
                 before.iter().map(|mtu| Self::SetMtu { link: link.clone(), mtu: *mtu, before: None }).collect()
             }
+            Self::SetBridge { port, bridge, before } => undo_bridge(port, bridge.as_ref(), before.as_ref()),
+            Self::SetOvsVlans { port, vlans, before } => {
+                vec![Self::SetOvsVlans { port: port.clone(), vlans: before.clone(), before: vlans.clone() }]
+            }
+            Self::TakeBack { step } => vec![Self::Again { step: step.clone() }],
+            Self::Again { step } => vec![Self::TakeBack { step: step.clone() }],
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
+            Self::DelAddr { link, addr } => vec![Self::AddAddr { link: link.clone(), addr: *addr }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
+            Self::DelNewRoute { route } => vec![Self::AddRoute { route: route.clone() }],
+            Self::RestoreRoute { side, route, moved: None } => vec![Self::DelRoute { side: *side, route: route.clone() }],
             Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
             Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
             Self::AddNeigh { neigh } => vec![Self::DelNeigh { neigh: neigh.clone() }],
@@ -54,10 +64,8 @@ impl Op {
             | Self::DelAltName { .. }
             | Self::SetMaster { .. }
             | Self::SetDown { .. }
-            | Self::DelAddr { .. }
             | Self::RestoreAddr { .. }
-            | Self::DelNewRoute { .. }
-            | Self::RestoreRoute { .. } => Vec::new(),
+            | Self::RestoreRoute { moved: Some(_), .. } => Vec::new(),
         }
     }
 
@@ -95,9 +103,26 @@ impl Op {
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
             Self::DelAltName { .. } => true,
+            Self::TakeBack { .. } => false,
+            // It was not taken back, or what it needs is gone for good.
+            Self::Again { step } => errno == Errno::EEXIST || step.tolerates(errno),
             _ => false,
         }
     }
+}
+
+/// Back to the bridge that it came from, with what it carried there. A new port has the bridge's own VLAN.
+fn undo_bridge(port: &IfName, bridge: Option<&IfName>, before: Option<&OldPort>) -> Vec<Op> {
+    let now = bridge.map(|bridge| OldPort { bridge: bridge.clone(), vlans: Vec::new(), default_pvid: None });
+    let mut ops = vec![Op::SetBridge { port: port.clone(), bridge: before.map(|old| old.bridge.clone()), before: now }];
+    let Some(old) = before else { return ops };
+    let default = old.default_pvid.map(|id| PortVlan { first: id, last: id, pvid: true, untagged: true });
+    let lost = old.vlans.iter().filter(|vlan| Some(**vlan) != default);
+    ops.extend(lost.map(|vlan| Op::AddPortVlan { port: port.clone(), vlan: *vlan }));
+    let carried = |id: u16| old.vlans.iter().any(|vlan| (vlan.first..=vlan.last).contains(&id));
+    let unwanted = default.filter(|default| !carried(default.first));
+    ops.extend(unwanted.map(|vlan| Op::DelPortVlan { port: port.clone(), vlan }));
+    ops
 }
 
 /// Back to the host under its name; then what the move took away.
