@@ -8,6 +8,7 @@ use std::str::FromStr;
 use pipework::cli::AttachArgs;
 use pipework::model::command::quoted;
 use pipework::model::request::{AddrSpec, AttachRequest, GuestRef, HostIf, MacAndTag};
+use pipework::model::settings::{Mtu, Netem, Offloads, Rate, Sysctl, TableChoice, ToolWords};
 use pipework::model::sharing::{IpvlanMode, MacvlanMode};
 use pipework::model::types::{Family, IfAddr, IfName, MacAddr, Pkey, Tag, VlanId};
 use pipework::model::vlan::PortVlans;
@@ -21,6 +22,11 @@ fn text() -> impl Strategy<Value = String> {
         "[a-z]{0,6}[0-9.:@/-]{0,20}",
         "([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,3})?(@([0-9]{1,3}\\.){3}[0-9]{1,3})?",
         "[0-9,-]{0,12}",
+        "([0-9]{1,3}\\.[0-9]{1,3}\\.0\\.1|fd00::[0-9a-f]{1,2})/[0-9]{1,2}(,10\\.1\\.1\\.[0-9]/24){0,2}(@(10\\.1\\.1\\.9|fd00::1)(,fe80::1)?)?",
+        "[0-9.]{0,5}[kmgt]?i?(bit|bps)?/[0-9.]{0,5}[kmg]?bit(:[0-9.]{1,4}[km]?b?)?",
+        "((delay|jitter|loss|duplicate|corrupt|reorder|rate|limit)=[0-9.]{1,4}(ms|s|us|%|mbit)?,?){1,4}",
+        "((tx|rx|tso|gro|tx-[a-z-]{1,9})=(on|off),?){1,3}",
+        "net\\.ipv[46]\\.(conf|neigh)\\.(IF|all|[a-z0-9.]{1,9})\\.[a-z_]{1,9}=[0-9]{1,3}",
         "source(:|,)(02:00:00:00:00:0[0-9],?){0,3}",
         "l[23]s?(:(private|vepa|bridge))?",
         "([0-9a-f]{0,4}:){2,8}[0-9a-f]{0,4}/[0-9]{1,3}",
@@ -56,6 +62,13 @@ proptest! {
         round_trip::<HostIf>(&text);
         round_trip::<AddrSpec>(&text);
         round_trip::<GuestRef>(&text);
+        round_trip::<Mtu>(&text);
+        round_trip::<TableChoice>(&text);
+        round_trip::<Rate>(&text);
+        round_trip::<Netem>(&text);
+        round_trip::<Offloads>(&text);
+        round_trip::<Sysctl>(&text);
+        round_trip::<ToolWords>(&text);
         let _ = text.parse::<MacAndTag>();
         let _ = text.parse::<Family>();
     }

@@ -1,7 +1,7 @@
 //! Telling the neighbours: a gratuitous ARP request and reply (RFC 5227, section 3), or an unsolicited neighbour
 //! advertisement (RFC 4861, section 7.2.6). Never a failure of the attach.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -41,15 +41,15 @@ const ARP_REPLY: u16 = 2;
 pub struct Announcement {
     namespace: Namespace,
     what: Announce,
-    addr: IfAddr,
+    addrs: Vec<IfAddr>,
     /// Readable when the guest is dead: nothing is to keep its namespace alive then.
     guest: Option<OwnedFd>,
 }
 
 impl Announcement {
-    /// An announcement of `addr` in a guest. `guest` is a pidfd of it, where it has a process.
-    pub fn new(namespace: Namespace, what: Announce, addr: IfAddr, guest: Option<OwnedFd>) -> Self {
-        Self { namespace, what, addr, guest }
+    /// An announcement of `addrs` in a guest. `guest` is a pidfd of it, where it has a process.
+    pub fn new(namespace: Namespace, what: Announce, addrs: Vec<IfAddr>, guest: Option<OwnedFd>) -> Self {
+        Self { namespace, what, addrs, guest }
     }
 
     /// Announces from a child process, so that nobody waits for it. Where that cannot be, announces here if the port
@@ -87,13 +87,19 @@ impl Announcement {
                 Ok((port && link.carrier).then_some(link.mac.map(|mac| (link.index, mac))))
             })?
             .ok_or_else(|| KernelError::Garbled(format!("{name} has no Ethernet address")))?;
-        match self.addr.ip() {
-            std::net::IpAddr::V4(ip) => self.namespace.inside(|| send_arp(index, mac, ip)),
-            std::net::IpAddr::V6(ip) => {
-                self.until(DAD_DEADLINE.min(longest), signals, || Ok(observe::is_usable(&mut guest, index, ip)?.then_some(())))?;
-                self.namespace.inside(|| send_advertisement(index, mac, ip))
-            }
+        // Those of IPv6 have to wait for duplicate address detection.
+        for ip in self.ips().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }) {
+            self.namespace.inside(|| send_arp(index, mac, ip))?;
         }
+        for ip in self.ips().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }) {
+            self.until(DAD_DEADLINE.min(longest), signals, || Ok(observe::is_usable(&mut guest, index, ip)?.then_some(())))?;
+            self.namespace.inside(|| send_advertisement(index, mac, ip))?;
+        }
+        Ok(())
+    }
+
+    fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addrs.iter().map(IfAddr::ip)
     }
 
     /// Asks again and again, at growing intervals, until there is an answer.

@@ -85,7 +85,7 @@ fn access_facts(
     guest_link: Option<&LinkFacts>,
     sides: &mut Sides<'_>,
 ) -> Result<Option<AccessFacts>, KernelError> {
-    let (true, Some(addr)) = (request.host_access, &request.addr.addr) else { return Ok(None) };
+    let (true, Some(addr)) = (request.host_access, &request.addr.first()) else { return Ok(None) };
     let parent = if request.tag.is_some() { host.vlan_link.as_ref() } else { host.link.as_ref() };
     access::look(addr, parent, guest_link, &mut sides.host, &mut sides.guest).map(Some)
 }
@@ -101,7 +101,7 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, home: &Namespace, nam
     let mut facts = HostFacts::default();
     let Some(nic) = &link else {
         facts.local_link = find_link(host, names.host_end(request).as_str())?;
-        facts.owns_gateway = owns_gateway(request, host)?;
+        facts.own_gateways = own_gateways(request, host)?;
         return Ok(facts);
     };
     if nic.kind == LinkKind::Bridge {
@@ -181,27 +181,33 @@ fn tagged_vlans(host: &mut Netlink, bridge: &LinkFacts, ports: &[LinkFacts]) -> 
     Ok(Some(vlans))
 }
 
-fn owns_gateway(request: &AttachRequest, host: &mut Netlink) -> Result<bool, KernelError> {
-    let Some(gateway) = request.addr.gateway else { return Ok(false) };
-    Ok(addrs(host, Family::of(gateway))?.iter().any(|a| a.addr.ip() == gateway))
+fn own_gateways(request: &AttachRequest, host: &mut Netlink) -> Result<Vec<IpAddr>, KernelError> {
+    let mut own = Vec::new();
+    for gateway in &request.addr.gateways {
+        let is_own = addrs(host, Family::of(*gateway))?.iter().any(|a| a.addr.ip() == *gateway);
+        own.extend(is_own.then_some(*gateway));
+    }
+    Ok(own)
 }
 
 /// What the guest's own socket tells. Runs on a thread in its namespace.
 fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest_if: &str) -> Result<GuestFacts, KernelError> {
     let link = find_link(socket, guest_if)?;
     let mut guest = GuestFacts { id, shares_host: false, link, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false };
-    if let Some(wanted) = request.addr.addr {
-        guest.addrs = addrs(socket, wanted.family())?;
-        for taken in guest.addrs.iter_mut().filter(|a| a.addr.ip() == wanted.ip() && a.dev.is_none()) {
-            taken.dev = link_at(socket, taken.index)?.map(|l| l.name);
+    for family in [Family::Inet, Family::Inet6] {
+        let asked = request.dynamic.as_ref().is_some_and(|dynamic| dynamic.family() == family) && guest.link.is_some();
+        if asked || request.addr.of(family).next().is_some() {
+            guest.addrs.extend(addrs(socket, family)?);
         }
-    } else if let (Some(dynamic), true) = (&request.dynamic, guest.link.is_some()) {
-        guest.addrs = addrs(socket, dynamic.family())?;
     }
-    if let Some(gateway) = request.addr.gateway {
-        guest.default_routes = default_routes(socket, gateway)?;
+    let is_wanted = |ip: IpAddr| request.addr.addrs.iter().any(|wanted| wanted.ip() == ip);
+    for taken in guest.addrs.iter_mut().filter(|a| is_wanted(a.addr.ip()) && a.dev.is_none()) {
+        taken.dev = link_at(socket, taken.index)?.map(|l| l.name);
     }
-    if request.family() == Some(Family::Inet6) {
+    for gateway in &request.addr.gateways {
+        guest.default_routes.extend(default_routes(socket, *gateway)?);
+    }
+    if request.has_family(Family::Inet6) {
         guest.ipv6_disabled = sysctl::ipv6_disabled();
     }
     Ok(guest)

@@ -121,7 +121,7 @@ fn attach_once(
         report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
             dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
         }));
-        report.address = report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged));
+        report.address_is(report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged)));
         return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
@@ -133,9 +133,12 @@ fn attach_once(
     let (done, configured) = ended?;
     let mut report = account.report(&done, Outcome::Attached, warnings);
     let Configured { addr, lease, stay, .. } = configured;
-    (report.address, report.lease) = (addr, lease);
+    report.address_is(addr);
+    report.lease = lease;
     drop(ends);
-    Ok(Attached { report, guest: held.id.clone(), announcement: announcement(addr, &done, held), stay })
+    let guest = held.id.clone();
+    let announcement = announcement(report.addresses.clone(), &done, held);
+    Ok(Attached { report, guest, announcement, stay })
 }
 
 /// What is asked and cannot be had, although the rest can.
@@ -233,7 +236,7 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         };
         let Some(dynamic) = &self.request.dynamic else {
-            return Ok((planned, Configured { addr: self.request.addr.addr, ..Configured::default() }));
+            return Ok((planned, Configured { addr: self.request.addr.first(), ..Configured::default() }));
         };
         let mut configured = self.configure(dynamic, planned.guest_if(), done.clone(), ends, &mut signals, watch)?;
         warnings.append(&mut configured.warnings);
@@ -284,9 +287,9 @@ impl Run<'_> {
     }
 }
 
-fn announcement(addr: Option<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
-    let what = planned.announce()?.clone();
-    Some(Announcement::new(held.namespace, what, addr?, held.process))
+fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
+    let what = planned.announce().filter(|_| !addrs.is_empty())?.clone();
+    Some(Announcement::new(held.namespace, what, addrs, held.process))
 }
 
 /// What every report of one attach has in common.
@@ -307,9 +310,11 @@ impl Account<'_> {
             result,
             guest: self.guest.into(),
             interface: planned.guest_if().clone(),
-            address: self.request.addr.addr,
+            address: self.request.addr.first(),
+            addresses: self.request.addr.addrs.clone(),
             lease: None,
-            gateway: self.request.addr.gateway,
+            gateway: self.request.addr.gateway(),
+            gateways: self.request.addr.gateways.clone(),
             host_interface: planned.host_if().to_owned(),
             steps: planned.ops().iter().filter(|_| self.options.steps).map(step).collect(),
             warnings,

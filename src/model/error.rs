@@ -88,6 +88,16 @@ pub enum InputError {
         /// What is wrong with it.
         why: String,
     },
+    /// Not a value of an option.
+    #[error("{option} {text:?}: {why}")]
+    Setting {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it, or what it is to be.
+        why: String,
+    },
     /// Not a guest.
     #[error("guest {text:?}: {why}")]
     Guest {

@@ -41,8 +41,8 @@ pub struct HostFacts {
     pub ovs: Option<OvsFacts>,
     /// How many ports the bridge has.
     pub ports: usize,
-    /// Whether the gateway asked for is one of the host's own addresses.
-    pub owns_gateway: bool,
+    /// The gateways asked for that are the host's own addresses.
+    pub own_gateways: Vec<IpAddr>,
     /// What goes with a NIC when it is moved away, or is given to one guest whole.
     pub nic: NicState,
     /// What there is of the host's access to the guest, when it is asked for.
@@ -57,6 +57,13 @@ pub struct HostFacts {
     pub phy: Option<PhyFacts>,
     /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
     pub returned: Vec<LinkFacts>,
+}
+
+impl HostFacts {
+    /// Whether a gateway that is asked for is one of the host's own addresses.
+    pub fn owns(&self, gateway: &IpAddr) -> bool {
+        self.own_gateways.contains(gateway)
+    }
 }
 
 /// A link that shares a NIC.
@@ -95,9 +102,9 @@ pub struct GuestFacts {
     pub shares_host: bool,
     /// The link that has the wanted name already.
     pub link: Option<LinkFacts>,
-    /// All its addresses of the request's family.
+    /// All its addresses of the request's families.
     pub addrs: Vec<AddrFacts>,
-    /// Its default routes in table main, of the gateway's family, in the kernel's order.
+    /// Its default routes in table main, of the gateways' families, in the kernel's order.
     pub default_routes: Vec<RouteFacts>,
     /// Whether new links have IPv6 switched off (net.ipv6.conf.default.disable_ipv6).
     pub ipv6_disabled: bool,

@@ -1,6 +1,7 @@
 //! The language that the rest speaks: plain data, pure functions, nothing of the system.
 
 pub mod access;
+pub mod addr_spec;
 pub mod bridge;
 pub mod client;
 pub mod command;
@@ -17,6 +18,8 @@ pub mod phy;
 pub mod record;
 pub mod report;
 pub mod request;
+pub mod settings;
 pub mod sharing;
 pub mod types;
+pub mod units;
 pub mod vlan;

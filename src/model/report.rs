@@ -22,12 +22,16 @@ pub struct Report {
     pub guest: GuestReport,
     /// The interface in the guest.
     pub interface: IfName,
-    /// Its address; absent for `0/0`.
+    /// Its first address; absent for `0/0`.
     pub address: Option<IfAddr>,
+    /// All its addresses.
+    pub addresses: Vec<IfAddr>,
     /// What a DHCP server lent, when it was asked.
     pub lease: Option<LeaseReport>,
-    /// The guest's default gateway, when one was asked for.
+    /// The guest's first default gateway, when one was asked for.
     pub gateway: Option<IpAddr>,
+    /// All its default gateways that were asked for, at most one of a family.
+    pub gateways: Vec<IpAddr>,
     /// The host interface of the request, as it is called on this host.
     pub host_interface: String,
     /// What was done, step by step; what would be done with `planned`.
@@ -36,6 +40,16 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Time from start to end in microseconds.
     pub elapsed_us: u64,
+}
+
+impl Report {
+    /// The address turned out to be that one: told, or given by somebody.
+    pub fn address_is(&mut self, addr: Option<IfAddr>) {
+        self.address = addr;
+        if self.addresses.is_empty() {
+            self.addresses.extend(addr);
+        }
+    }
 }
 
 /// How it ended.

@@ -1,20 +1,23 @@
 //! What is asked: the words of a command line, checked, with nothing of the system in them.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::addr_spec::AddrSpec;
 use super::dynamic::Dynamic;
 use super::error::InputError;
+use super::settings::Settings;
 use super::sharing::Sharing;
-use super::types::{Family, IfAddr, IfName, MacAddr, Tag, check_unicast, serde_as_text};
+use super::types::{Family, IfName, MacAddr, Tag, serde_as_text};
 
 /// A request to give a guest an interface: the original's
-/// `<hostif> [-i <guestif>] [-l <localif>] <guest> <addr> [<mac>][@<vlan>]`.
+/// `<hostif> [-i <guestif>] [-l <localif>] <guest> <addr> [<mac>][@<vlan>]`. As JSON its words are those of the command line,
+/// and what was not said is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AttachRequest {
     /// Bridge, NIC, InfiniBand parent or `dummy`.
     pub host_if: HostIf,
@@ -26,7 +29,8 @@ pub struct AttachRequest {
     /// `-l`: the name of the veth's host end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_if: Option<IfName>,
-    /// The address, or none.
+    /// The addresses, or none.
+    #[serde(default, skip_serializing_if = "AddrSpec::is_empty")]
     pub addr: AddrSpec,
     /// Who gives the address, when it is not told; `addr` is then empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,9 @@ pub struct AttachRequest {
     /// `--host-access`: host and guest can reach each other across a macvlan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_access: bool,
+    /// `--mtu`, `--route`, `--rate` and the like: what the interface is given beyond its addresses.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
 }
 
 impl AttachRequest {
@@ -59,7 +66,7 @@ impl AttachRequest {
     pub fn new(host_if: HostIf, guest: GuestRef, addr: AddrWord) -> Self {
         let (addr, dynamic) = match addr {
             AddrWord::Static(spec) => (spec, None),
-            AddrWord::Dynamic(dynamic) => (AddrSpec { addr: None, gateway: None }, Some(dynamic)),
+            AddrWord::Dynamic(dynamic) => (AddrSpec::default(), Some(dynamic)),
         };
         Self {
             host_if,
@@ -75,43 +82,41 @@ impl AttachRequest {
             sharing: None,
             vlan_filtering: false,
             force: false,
+            settings: Settings::default(),
         }
     }
 }
 
 impl AttachRequest {
-    /// The family that the address will be of, whoever gives it, if any.
-    pub fn family(&self) -> Option<Family> {
-        self.addr.family().or_else(|| self.dynamic.as_ref().map(Dynamic::family))
+    /// Whether an address or a gateway will be of the family, whoever gives it.
+    pub fn has_family(&self, family: Family) -> bool {
+        self.addr.has_family(family) || self.dynamic.as_ref().is_some_and(|dynamic| dynamic.family() == family)
     }
 }
 
 /// The third word: an address, or who gives one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddrWord {
-    /// `<ip>/<prefix>[@<gateway>]` or `0/0`.
+    /// `<ip>/<prefix>[,...][@<gateway>[,...]]` or `0/0`.
     Static(AddrSpec),
     /// `dhcp` and the like.
     Dynamic(Dynamic),
 }
 
 impl AddrWord {
-    /// The family of the address that is told, or comes, if any.
-    fn family(&self) -> Option<Family> {
-        match self {
-            Self::Static(spec) => spec.family(),
-            Self::Dynamic(dynamic) => Some(dynamic.family()),
-        }
-    }
-
-    /// Refuses a `-a` that contradicts the address.
+    /// Refuses a `-a` that contradicts an address or a gateway.
     ///
     /// # Errors
     /// [`InputError::FamilyMismatch`]
     pub fn check_family(&self, asked: Option<Family>) -> Result<(), InputError> {
-        match (asked, self.family()) {
-            (Some(asked), Some(is)) if asked != is => Err(InputError::FamilyMismatch { asked, is }),
-            _ => Ok(()),
+        let has = |family| match self {
+            Self::Static(spec) => spec.has_family(family),
+            Self::Dynamic(dynamic) => dynamic.family() == family,
+        };
+        let other = |asked| [Family::Inet, Family::Inet6].into_iter().find(|family| *family != asked && has(*family));
+        match asked.and_then(|asked| Some((asked, other(asked)?))) {
+            Some((asked, is)) => Err(InputError::FamilyMismatch { asked, is }),
+            None => Ok(()),
         }
     }
 }
@@ -168,70 +173,6 @@ impl fmt::Display for HostIf {
             Self::Name(name) => name.fmt(f),
             Self::Mac(mac) => write!(f, "mac:{mac}"),
         }
-    }
-}
-
-/// The address word: `<ip>/<prefix>[@<gateway>]` or `0/0[@<gateway>]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddrSpec {
-    /// The interface address; none for `0/0`.
-    pub addr: Option<IfAddr>,
-    /// The guest's new default gateway.
-    pub gateway: Option<IpAddr>,
-}
-
-impl AddrSpec {
-    /// The family that the words imply, if any.
-    pub fn family(&self) -> Option<Family> {
-        self.addr.map(|a| a.family()).or(self.gateway.map(Family::of))
-    }
-}
-
-impl FromStr for AddrSpec {
-    type Err = InputError;
-
-    fn from_str(text: &str) -> Result<Self, InputError> {
-        let mut parts = text.split('@');
-        let ip = parts.next().unwrap_or_default();
-        // As in the original an empty gateway is none: scripts write "$IP@$GATEWAY".
-        let gateway = parts.next().filter(|g| !g.is_empty()).map(parse_gateway).transpose()?;
-        if parts.next().is_some() {
-            return Err(InputError::Address { text: text.to_owned(), why: "it has more than one gateway".into() });
-        }
-        let addr = match ip {
-            "0/0" | "0.0.0.0/0" | "::/0" => None,
-            _ => Some(ip.parse::<IfAddr>()?),
-        };
-        if let (Some(addr), Some(gateway)) = (addr, gateway) {
-            let refuse = |why: &str| Err(InputError::Gateway { text: gateway.to_string(), why: why.to_owned() });
-            if Family::of(gateway) != addr.family() {
-                return refuse("it is not of the address's family");
-            }
-            if gateway == addr.ip() {
-                return refuse("it is the address itself");
-            }
-            if addr.broadcast().is_some_and(|brd| IpAddr::V4(brd) == gateway) {
-                return refuse("it is the broadcast address of the subnet");
-            }
-        }
-        Ok(Self { addr, gateway })
-    }
-}
-
-fn parse_gateway(text: &str) -> Result<IpAddr, InputError> {
-    let refuse = |why: &str| InputError::Gateway { text: text.to_owned(), why: why.to_owned() };
-    let ip: IpAddr = text.parse().map_err(|_| refuse("it is not an IPv4 or IPv6 address"))?;
-    check_unicast(ip).map_err(refuse)?;
-    Ok(ip)
-}
-
-impl fmt::Display for AddrSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.addr {
-            Some(addr) => write!(f, "{addr}")?,
-            None => f.write_str("0/0")?,
-        }
-        self.gateway.map_or(Ok(()), |gateway| write!(f, "@{gateway}"))
     }
 }
 
@@ -332,4 +273,4 @@ impl fmt::Display for GuestRef {
     }
 }
 
-serde_as_text!(HostIf, GuestRef, AddrSpec);
+serde_as_text!(HostIf, GuestRef);

@@ -118,11 +118,17 @@ pub(super) fn check(job: &Job<'_>, kind: Kind) -> Result<(), AccessRefusal> {
             Some(_) => refuse("shared in another way", "leave out --host-access, or use --macvlan bridge"),
         },
     }?;
-    match (&job.request.dynamic, job.request.addr.addr) {
+    match (&job.request.dynamic, job.request.addr.first()) {
         (Some(dynamic), _) => Err(AccessRefusal::NoAddress { asked: dynamic.to_string() }),
         (None, None) => Err(AccessRefusal::NoAddress { asked: job.request.addr.to_string() }),
         (None, Some(_)) => Ok(()),
     }
+}
+
+/// That only one of several addresses is reached.
+pub(super) fn warning(job: &Job<'_>) -> Option<String> {
+    let first = job.request.addr.first().filter(|_| job.request.host_access && job.request.addr.addrs.len() > 1)?;
+    Some(format!("--host-access is for the first address: this host reaches {} only", first.ip()))
 }
 
 /// The MAC address of the guest's link: the host has to know it beforehand.
@@ -132,7 +138,7 @@ pub(super) fn guest_mac(job: &Job<'_>) -> Option<MacAddr> {
 
 /// Who is to reach whom, when it is asked for.
 pub(super) fn grant(job: &Job<'_>) -> Result<Option<Grant>, PlanError> {
-    let (Some(facts), Some(addr)) = (&job.facts.host.access, job.request.addr.addr) else { return Ok(None) };
+    let (Some(facts), Some(addr)) = (&job.facts.host.access, job.request.addr.first()) else { return Ok(None) };
     let (name, link) = parent(job)?;
     let no_source = || AccessRefusal::NoSource { family: addr.family(), parent: name.to_string(), guest: addr };
     let link = link.ok_or_else(no_source)?;

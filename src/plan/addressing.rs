@@ -8,10 +8,10 @@ use crate::model::facts::RouteFacts;
 use crate::model::op::{NewRoute, Op};
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, Side};
 
-/// Refuses an address that another interface of the guest has.
+/// Refuses addresses that other interfaces of the guest have.
 pub(super) fn check(job: &Job<'_>) -> Result<(), PlanError> {
-    let Some(wanted) = job.request.addr.addr else { return Ok(()) };
-    match job.facts.guest.addrs.iter().find(|a| a.addr.ip() == wanted.ip()) {
+    let is_wanted = |ip: IpAddr| job.request.addr.addrs.iter().any(|wanted| wanted.ip() == ip);
+    match job.facts.guest.addrs.iter().find(|a| is_wanted(a.addr.ip())) {
         None => Ok(()),
         Some(taken) => Err(PlanError::GuestHasAddress {
             addr: taken.addr.to_string(),
@@ -24,31 +24,31 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), PlanError> {
 pub(super) fn ops(job: &Job<'_>) -> Vec<Op> {
     let link = LinkRef::guest(&job.guest_if);
     let mut ops = Vec::new();
-    let spec = job.request.addr;
-    if job.request.family() == Some(Family::Inet6) && job.facts.guest.ipv6_disabled {
+    let spec = &job.request.addr;
+    if job.request.has_family(Family::Inet6) && job.facts.guest.ipv6_disabled {
         ops.push(Op::EnableIpv6 { name: job.guest_if.clone() });
     }
     // Before the link is up: it asks for routers once only.
     if matches!(job.request.dynamic, Some(Dynamic::Slaac)) {
         ops.push(Op::AcceptRouter { name: job.guest_if.clone() });
     }
-    ops.extend(spec.addr.map(|addr| Op::AddAddr { link: link.clone(), addr }));
+    ops.extend(spec.addrs.iter().map(|addr| Op::AddAddr { link: link.clone(), addr: *addr }));
     ops.push(Op::SetUp { link });
-    ops.extend(spec.gateway.into_iter().flat_map(|gateway| gateway_ops(job, gateway)));
+    ops.extend(spec.gateways.iter().flat_map(|gateway| gateway_ops(job, *gateway)));
     ops
 }
 
 fn gateway_ops(job: &Job<'_>, gateway: IpAddr) -> Vec<Op> {
     let dev = &job.guest_if;
-    let mut ops: Vec<Op> = way_to(gateway, job.request.addr.addr, dev).into_iter().collect();
+    let mut ops: Vec<Op> = way_to(gateway, &job.request.addr.addrs, dev).into_iter().collect();
     ops.extend(default_route(&job.facts.guest.default_routes, Some(gateway), dev));
     ops
 }
 
-/// The on-link route that a gateway outside the subnet needs.
-pub(super) fn way_to(gateway: IpAddr, addr: Option<IfAddr>, dev: &IfName) -> Option<Op> {
+/// The on-link route that a gateway outside the subnets needs.
+pub(super) fn way_to(gateway: IpAddr, addrs: &[IfAddr], dev: &IfName) -> Option<Op> {
     let link_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let on_link = link_local || addr.is_some_and(|addr| addr.contains(gateway));
+    let on_link = link_local || addrs.iter().any(|addr| addr.contains(gateway));
     (!on_link).then(|| Op::AddRoute { route: NewRoute { to: Some(gateway.into()), via: None, dev: dev.clone() } })
 }
 
@@ -63,5 +63,7 @@ pub(super) fn default_route(existing: &[RouteFacts], gateway: Option<IpAddr>, de
 /// metric that the new one gets (0 for IPv4; IP6_RT_PRIO_USER, 1024, for IPv6: net/ipv6/route.c).
 fn replaced_routes(existing: &[RouteFacts], gateway: Option<IpAddr>) -> impl Iterator<Item = &RouteFacts> {
     let metric = if gateway.is_some_and(|gateway| gateway.is_ipv6()) { 1024 } else { 0 };
-    existing.iter().enumerate().filter(move |(n, route)| *n == 0 || route.metric == metric).map(|(_, route)| route)
+    let is_family = move |route: &&RouteFacts| gateway.is_none_or(|gateway| Family::of(gateway) == route.family);
+    let existing = existing.iter().filter(is_family).enumerate();
+    existing.filter(move |(n, route)| *n == 0 || route.metric == metric).map(|(_, route)| route)
 }

@@ -64,7 +64,7 @@ fn steps(route: &LeaseRoute, lease: &Lease, target: &LeaseTarget<'_>) -> Vec<Op>
     let dev = target.guest_if;
     // A router that is the address itself means: all that is on the link, ask by ARP.
     let via = route.via.map(IpAddr::V4).filter(|via| *via != lease.addr.ip());
-    let mut ops: Vec<Op> = via.and_then(|via| way_to(via, Some(lease.addr), dev)).into_iter().collect();
+    let mut ops: Vec<Op> = via.and_then(|via| way_to(via, &[lease.addr], dev)).into_iter().collect();
     if route.to.prefix() == 0 {
         ops.extend(default_route(target.default_routes, via, dev));
         return ops;

@@ -24,13 +24,15 @@ pub use lease::{LeaseTarget, lease, renewed};
 pub use sharing::SharingError;
 pub use vlan::VlanError;
 
+use std::net::IpAddr;
+
 use crate::model::access::Grant;
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::sharing::Sharing;
-use crate::model::types::{IfName, LinkRef, MacAddr};
+use crate::model::types::{Family, IfName, LinkRef, MacAddr};
 
 /// Where a new link is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -262,7 +264,7 @@ impl Job<'_> {
         }
         match kind {
             Kind::Bridge => warnings.extend(self.bridge_warning(&host_if).into_iter().chain(vlan::warnings(self))),
-            Kind::Nic => warnings.extend(sharing::warnings(self)),
+            Kind::Nic => warnings.extend(sharing::warnings(self).into_iter().chain(access::warning(self))),
             Kind::Ovs => warnings.extend(self.ovs_warning(&host_if)),
             Kind::Ipoib | Kind::Dummy => {}
         }
@@ -270,15 +272,20 @@ impl Job<'_> {
     }
 
     fn bridge_warning(&self, bridge: &str) -> Option<String> {
-        match (&self.facts.host.link, self.request.addr.gateway) {
+        match (&self.facts.host.link, self.unknown_gateway()) {
             (Some(link), _) if !link.up => Some(format!("bridge {bridge} is down: nothing passes until you type: ip link set {bridge} up")),
-            (None, Some(gateway)) if !self.facts.host.owns_gateway => Some(format!(
+            (None, Some(gateway)) => Some(format!(
                 "bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ip link set NIC master {bridge}{}) or the address (ip addr add {gateway}/{} dev {bridge})",
                 vlan::uplink_commands(self),
-                self.request.addr.addr.map_or_else(|| crate::model::types::Family::of(gateway).host_prefix(), |a| a.prefix()),
+                self.request.addr.of(Family::of(gateway)).next().map_or(Family::of(gateway).host_prefix(), |a| a.prefix()),
             )),
             _ => None,
         }
+    }
+
+    /// The first gateway that is none of the host's own addresses.
+    fn unknown_gateway(&self) -> Option<IpAddr> {
+        self.request.addr.gateways.iter().copied().find(|gateway| !self.facts.host.owns(gateway))
     }
 
     /// The VLAN as typed.
@@ -287,9 +294,9 @@ impl Job<'_> {
     }
 
     fn ovs_warning(&self, bridge: &str) -> Option<String> {
-        let gateway = self.request.addr.gateway?;
+        let gateway = self.unknown_gateway()?;
         let is_new = self.facts.host.ovs.as_ref().is_none_or(|ovs| ovs.bridge.is_none());
-        (is_new && !self.facts.host.owns_gateway).then(|| {
+        is_new.then(|| {
             format!(
                 "Open vSwitch bridge {bridge} is new and has no uplink: gateway {gateway} cannot be reached until you give it one (ovs-vsctl add-port {bridge} NIC)"
             )
@@ -299,7 +306,7 @@ impl Job<'_> {
     /// Nothing is announced without an address, on InfiniBand, on a link that leads nowhere, or where there is no ARP.
     fn announce(&self, kind: Kind) -> Option<Announce> {
         let silent = self.request.sharing.as_ref().is_some_and(Sharing::is_layer3);
-        if silent || (self.request.addr.addr.is_none() && self.request.dynamic.is_none()) {
+        if silent || (self.request.addr.addrs.is_empty() && self.request.dynamic.is_none()) {
             return None;
         }
         match kind {

@@ -6,7 +6,7 @@ use super::{Difference, Kind, Plan, PlanError, guest_if, sharing, vlan};
 use crate::model::facts::{Facts, LinkFacts, LinkKind};
 use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
-use crate::model::types::IfAddr;
+use crate::model::types::{Family, IfAddr};
 
 /// The guest's interface, when it is the NIC that the request asks to move and that is no longer on the host.
 pub(super) fn moved_before<'a>(request: &AttachRequest, facts: &'a Facts) -> Option<&'a LinkFacts> {
@@ -164,8 +164,8 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
     }
     let guest = &facts.guest;
     let mine: Vec<String> = guest.addrs.iter().filter(|a| a.index == link.index && !a.automatic).map(|a| a.addr.to_string()).collect();
-    if let Some(addr) = request.addr.addr {
-        let has = guest.addrs.iter().any(|a| a.index == link.index && a.addr == addr);
+    for addr in &request.addr.addrs {
+        let has = guest.addrs.iter().any(|a| a.index == link.index && a.addr == *addr);
         let is = if mine.is_empty() { "none".to_owned() } else { mine.join(", ") };
         differences.check("address", has, is, addr);
     }
@@ -175,9 +175,9 @@ fn common(request: &AttachRequest, facts: &Facts, link: &LinkFacts, differences:
         let any = guest.addrs.iter().any(|a| a.index == link.index && a.addr.family() == family && !is_link_local(&a.addr));
         differences.check("address", any, "none", format!("one of {family} by {dynamic}"));
     }
-    if let Some(gateway) = request.addr.gateway {
-        let first = guest.default_routes.first();
-        let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(link.index));
+    for gateway in &request.addr.gateways {
+        let first = guest.default_routes.iter().find(|route| route.family == Family::of(*gateway));
+        let same = first.is_some_and(|r| r.gateway == Some(*gateway) && r.index == Some(link.index));
         differences.check(
             "default route",
             same,

@@ -187,8 +187,9 @@ pub(super) fn warnings(job: &Job<'_>) -> Vec<String> {
 }
 
 fn layer3_warning(job: &Job<'_>) -> String {
-    let addr = job.request.addr.addr.map_or_else(|| "it".to_owned(), |addr| addr.ip().to_string());
-    let gateway = job.request.addr.gateway.map(|gateway| format!("; gateway {gateway} is never asked")).unwrap_or_default();
+    let addrs: Vec<String> = job.request.addr.addrs.iter().map(|addr| addr.ip().to_string()).collect();
+    let addr = if addrs.is_empty() { "it".to_owned() } else { addrs.join(", ") };
+    let gateway = job.request.addr.gateway().map(|gateway| format!("; gateway {gateway} is never asked")).unwrap_or_default();
     format!(
         "at layer 3 this host's own routes decide where the guest's packets go{gateway}; nobody answers ARP for {addr}: others need a route to it by way of this host"
     )

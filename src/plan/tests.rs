@@ -220,8 +220,58 @@ fn a_gateway_of_the_hosts_own_needs_no_warning_on_a_new_bridge() {
     let mut facts = facts();
     let ask = request("br0 10.1.1.2/24@10.1.1.1");
     assert_eq!(plan(&ask, &facts, Birth::Guest).unwrap().warnings().len(), 1);
-    facts.host.owns_gateway = true;
+    facts.host.own_gateways = vec!["10.1.1.1".parse().unwrap()];
     assert_eq!(plan(&ask, &facts, Birth::Guest).unwrap().warnings().len(), 0);
+}
+
+#[test]
+fn addresses_of_both_families_come_in_order_and_each_gateway_replaces_its_own_familys_default_route() {
+    let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
+    let ipv6 = RouteFacts {
+        family: Family::Inet6,
+        gateway: Some("fe80::9".parse().unwrap()),
+        text: "default via fe80::9".into(),
+        ..default_route(512)
+    };
+    facts.guest.default_routes = vec![default_route(0), ipv6];
+    facts.guest.ipv6_disabled = true;
+    assert_eq!(
+        commands(&request("br0 10.1.1.2/24,10.1.1.3/24,fd00::2/64@fd00:9::1,10.1.1.1"), &facts, Birth::Guest)[1..],
+        [
+            "nsenter --net=/proc/4711/ns/net sysctl -qw net/ipv6/conf/eth1/disable_ipv6=0",
+            "ip -n 4711 addr add 10.1.1.2/24 brd 10.1.1.255 dev eth1",
+            "ip -n 4711 addr add 10.1.1.3/24 brd 10.1.1.255 dev eth1",
+            "ip -n 4711 addr add fd00::2/64 dev eth1",
+            "ip -n 4711 link set dev eth1 up",
+            "ip -n 4711 -6 route add fd00:9::1 dev eth1",
+            "ip -n 4711 -6 route del default via fe80::9",
+            "ip -n 4711 -6 route add default via fd00:9::1 dev eth1",
+            "ip -n 4711 route del default via 172.17.0.1 dev eth0 metric 0",
+            "ip -n 4711 route add default via 10.1.1.1 dev eth1",
+        ]
+    );
+}
+
+#[test]
+fn a_request_as_json_has_its_words_and_nothing_that_was_not_said() {
+    let plain = request("br0 192.168.1.10/24,fd00::10/64@192.168.1.1 @10,20-30");
+    let text = serde_json::to_string(&plain).unwrap();
+    assert_eq!(text, r#"{"host_if":"br0","guest":"web","addr":"192.168.1.10/24,fd00::10/64@192.168.1.1","tag":"10,20-30"}"#);
+    let sharing = Some(Sharing::Macvlan(MacvlanMode::Private));
+    let guest = GuestRef::NetnsPath("/run/netns/lab".into());
+    let all = AttachRequest { sharing, guest, force: true, ..request("mac:02:00:00:00:00:09 dhcp:-f") };
+    let text = serde_json::to_string(&all).unwrap();
+    assert_eq!(
+        text,
+        r#"{"host_if":"mac:02:00:00:00:00:09","guest":"netns:/run/netns/lab","dynamic":"dhcp:-f","sharing":{"macvlan":"private"},"force":true}"#
+    );
+    for request in [plain, all] {
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<AttachRequest>(&text).unwrap(), request);
+    }
+    for bad in [r#"{"host_if":"br0","guest":"web","later":1}"#, r#"{"host_if":"a/b","guest":"web"}"#, r#"{"host_if":"br0"}"#] {
+        assert!(serde_json::from_str::<AttachRequest>(bad).is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -179,7 +179,10 @@ pub(super) fn warnings(job: &Job<'_>) -> Vec<String> {
 
 /// On a new bridge the host itself is in the default VLAN.
 fn new_bridge_warning(job: &Job<'_>, bridge: &str, wanted: &PortVlans) -> Option<String> {
-    let gateway = job.request.addr.gateway.filter(|_| job.facts.host.link.is_none() && job.facts.host.owns_gateway)?;
+    let gateway = job.request.addr.gateways.iter().find(|gateway| job.facts.host.owns(gateway))?;
+    if job.facts.host.link.is_some() {
+        return None;
+    }
     let id = wanted.untagged.filter(|id| id.get() != NEW_BRIDGE_PVID)?;
     Some(format!(
         "this host's own {bridge} is not in VLAN {id}: gateway {gateway} is not reached by it until you type: bridge vlan add dev {bridge} vid {id} pvid untagged self"

@@ -113,7 +113,7 @@ fn on_a_new_bridge_the_uplink_and_the_host_are_told_what_they_lack() {
     let ask = request("br0 10.1.1.2/24@10.1.1.1 @10,20-30");
     let warned = |facts: &Facts| plan(&ask, facts, Birth::Guest).unwrap().warnings().join("; ");
     assert!(warned(&facts).contains("ip link set NIC master br0; bridge vlan add dev NIC vid 10; bridge vlan add dev NIC vid 20-30)"));
-    facts.host.owns_gateway = true;
+    facts.host.own_gateways = vec!["10.1.1.1".parse().unwrap()];
     assert!(warned(&facts).contains("until you type: bridge vlan add dev br0 vid 10 pvid untagged self"));
 }
 

@@ -1,0 +1,143 @@
+//! `--offload`: the features of an interface, as `ethtool -K` names them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::error::InputError;
+use crate::model::types::serde_as_text;
+
+/// A feature: one of ethtool's words for several of the kernel's, or one of the kernel's own names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Feature(String);
+
+/// ethtool's short word and long word, and what they stand for in the kernel (off_flag_def in ethtool's common.c;
+/// netdev_features_strings in net/ethtool/common.c).
+const GROUPS: [(&str, &str, &[&str]); 12] = [
+    ("rx", "rx-checksumming", &["rx-checksum"]),
+    (
+        "tx",
+        "tx-checksumming",
+        &["tx-checksum-ipv4", "tx-checksum-ip-generic", "tx-checksum-ipv6", "tx-checksum-fcoe-crc", "tx-checksum-sctp"],
+    ),
+    ("sg", "scatter-gather", &["tx-scatter-gather", "tx-scatter-gather-fraglist"]),
+    (
+        "tso",
+        "tcp-segmentation-offload",
+        &["tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-tcp6-segmentation"],
+    ),
+    ("ufo", "udp-fragmentation-offload", &["tx-udp-fragmentation"]),
+    ("gso", "generic-segmentation-offload", &["tx-generic-segmentation"]),
+    ("gro", "generic-receive-offload", &["rx-gro"]),
+    ("lro", "large-receive-offload", &["rx-lro"]),
+    ("rxvlan", "rx-vlan-offload", &["rx-vlan-hw-parse"]),
+    ("txvlan", "tx-vlan-offload", &["tx-vlan-hw-insert"]),
+    ("ntuple", "ntuple-filters", &["rx-ntuple-filter"]),
+    ("rxhash", "receive-hashing", &["rx-hashing"]),
+];
+
+impl Feature {
+    /// What the kernel has for it.
+    pub fn kernel_names(&self) -> Vec<String> {
+        match GROUPS.iter().find(|(short, long, _)| self.0 == *short || self.0 == *long) {
+            Some((_, _, names)) => names.iter().map(|name| (*name).to_owned()).collect(),
+            None => vec![self.0.clone()],
+        }
+    }
+
+    /// As it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A feature that is to be on or off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offload {
+    /// Which.
+    pub feature: Feature,
+    /// Whether it is to be on.
+    pub on: bool,
+}
+
+/// All that are to be changed, as `tx=off,tso=off`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offloads(Vec<Offload>);
+
+impl Offloads {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them, in the order in which they were typed.
+    pub fn iter(&self) -> impl Iterator<Item = &Offload> {
+        self.0.iter()
+    }
+}
+
+impl FromStr for Offloads {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let refuse = |why: String| InputError::Setting { option: "--offload", text: text.to_owned(), why };
+        let mut all: Vec<Offload> = Vec::new();
+        for word in text.split(',') {
+            let (name, value) = word.split_once('=').ok_or_else(|| refuse("give tx=off,tso=off and the like".into()))?;
+            let on = match value {
+                "on" => true,
+                "off" => false,
+                _ => return Err(refuse(format!("{name} is to be on or off, not {value:?}"))),
+            };
+            // ETH_GSTRING_LEN, linux/ethtool.h.
+            let good =
+                !name.is_empty() && name.len() < 32 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if !good {
+                return Err(refuse(format!("{name:?} is no name of a feature: ethtool -k lists them")));
+            }
+            let feature = Feature(name.to_owned());
+            if all.iter().any(|other| other.feature.kernel_names().iter().any(|n| feature.kernel_names().contains(n))) {
+                return Err(refuse(format!("it has {name} twice")));
+            }
+            all.push(Offload { feature, on });
+        }
+        Ok(Self(all))
+    }
+}
+
+impl fmt::Display for Offload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.feature, if self.on { "on" } else { "off" })
+    }
+}
+
+impl fmt::Display for Offloads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(Offload::to_string).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+serde_as_text!(Offloads);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn features_have_ethtools_names_and_the_kernels() {
+        let all: Offloads = "tx=off,gro=on,tx-nocache-copy=off".parse().unwrap();
+        assert_eq!(all.to_string(), "tx=off,gro=on,tx-nocache-copy=off");
+        let names: Vec<usize> = all.iter().map(|offload| offload.feature.kernel_names().len()).collect();
+        assert_eq!(names, [5, 1, 1]);
+        for text in ["", "tx", "tx=", "tx=0", "TX=off", "tx=off,tx-checksum-ipv4=on", "tx=off,tx-checksumming=off", "=on", "a b=on"] {
+            assert!(text.parse::<Offloads>().is_err(), "{text}");
+        }
+    }
+}
