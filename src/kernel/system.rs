@@ -20,7 +20,7 @@ use crate::model::facts::{AddrFacts, Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::phy::PhyMember;
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
-use crate::plan::execute::Kernel;
+use crate::plan::execute::{Kernel, again, take_back};
 
 /// The two sides of one attachment, open.
 pub struct System<'a> {
@@ -61,9 +61,10 @@ impl<'a> System<'a> {
     /// Takes indexes from what was observed: links that were there need no look-up.
     #[must_use]
     pub fn knowing(mut self, facts: &Facts) -> Self {
-        for link in [&facts.host.link, &facts.host.vlan_link].into_iter().flatten() {
+        let host = [&facts.host.link, &facts.host.vlan_link, &facts.host.peer].into_iter().flatten().map(|link| (Side::Host, link));
+        for (side, link) in host.chain(facts.guest.link.iter().map(|link| (Side::Guest, link))) {
             if let Ok(name) = link.name.parse() {
-                self.indexes.insert(LinkRef { side: Side::Host, name }, link.index);
+                self.indexes.insert(LinkRef { side, name }, link.index);
             }
         }
         self
@@ -259,8 +260,18 @@ impl<'a> System<'a> {
         self.send(Side::Host, &encode::vlan::set_filtering(index, on), 0)
     }
 
+    /// Makes a link a port of another bridge. The kernel says no more than EINVAL of a bridge that is gone.
+    fn set_bridge(&mut self, port: &IfName, bridge: Option<&IfName>) -> Result<(), KernelError> {
+        let master = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
+        self.change(&LinkRef::host(port), |index| encode::set_master(index, master.unwrap_or(0)))
+    }
+
+    /// Deletes one address. Where it is the first of its subnet the kernel would take the others away with it, unless it is
+    /// told to make the next the first (net.ipv4.conf.IF.promote_secondaries; __inet_del_ifa, net/ipv4/devinet.c).
     fn del_addr(&mut self, link: &LinkRef, addr: &IfAddr) -> Result<(), KernelError> {
         let index = self.index(link)?;
+        let namespace = if link.side == Side::Host { self.home } else { self.namespace };
+        let _promoted = (addr.family() == Family::Inet).then(|| sysctl::promote_secondaries(namespace, &link.name));
         self.send(link.side, &RouteNetlinkMessage::DelAddress(encode::addr(index, addr)), 0)
     }
 
@@ -321,7 +332,11 @@ impl Kernel for System<'_> {
             Op::DelPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::del_from_port(index, vlan)),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
             Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge.as_ref(), guest),
-            Op::AddOvsBridge { .. } | Op::DelUnusedOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } => {
+            Op::AddOvsBridge { .. }
+            | Op::DelUnusedOvsBridge { .. }
+            | Op::AddOvsPort { .. }
+            | Op::DelOvsPort { .. }
+            | Op::SetOvsVlans { .. } => {
                 Err(KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some("it is a step for Open vSwitch's database".into()) })
             }
             Op::AddVlan { name, parent, vlan, mtu } => {
@@ -358,6 +373,13 @@ impl Kernel for System<'_> {
             Op::SetMac { link, mac, .. } => self.change(link, |index| encode::set_mac(index, *mac)),
             Op::SetMtu { link, mtu, .. } => self.change(link, |index| encode::set_mtu(index, *mtu)),
             Op::SetMaster { link, master } => self.change(link, |index| encode::set_master(index, *master)),
+            Op::SetBridge { port, bridge, .. } => self.set_bridge(port, bridge.as_ref()),
+            Op::TakeBack { .. } => take_back(self, op),
+            Op::Again { steps } => again(self, steps),
+            Op::SetRoute { route, .. } => {
+                let index = self.index(&LinkRef::guest(&route.dev))?;
+                self.send(Side::Guest, &RouteNetlinkMessage::NewRoute(encode::route(route, index)), NLM_F_CREATE | NLM_F_REPLACE)
+            }
             Op::SetUp { link } => self.change(link, |index| encode::set_up(index, true)),
             Op::SetDown { link } => self.set_down(link),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),

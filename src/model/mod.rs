@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod client;
 pub mod command;
 pub mod dhcp;
+pub mod difference;
 pub mod dynamic;
 pub mod error;
 pub mod facts;

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{SharingError, VlanError};
+use crate::model::difference::Difference;
 use crate::model::error::InputError;
 
 /// A reason known before anything is changed.
@@ -171,19 +172,8 @@ pub enum PlanError {
     DummyVlan,
 }
 
-/// One field that is not as asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The field.
-    pub what: &'static str,
-    /// What it is.
-    pub is: String,
-    /// What was asked.
-    pub wanted: String,
-}
-
 fn list(differences: &[Difference]) -> String {
-    let parts: Vec<String> = differences.iter().map(|d| format!("{} is {}, wanted {}", d.what, d.is, d.wanted)).collect();
+    let parts: Vec<String> = differences.iter().map(Difference::to_string).collect();
     parts.join("; ")
 }
 
@@ -197,7 +187,7 @@ impl PlanError {
             Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
             Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
             Self::GuestLinkDiffers { interface, .. } => {
-                format!("choose another name with -i, or take {interface} away first (a later version changes it in place with --replace)")
+                format!("choose another name with -i, or have {interface} changed in place with --replace")
             }
             Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
             Self::HostLinkInUse { name, .. } => format!("choose another name with -l; `ip -d link show {name}` tells what has this one"),

@@ -3,11 +3,14 @@
 mod access;
 mod addressing;
 mod bridge;
+mod converge;
+mod differences;
 mod error;
 pub mod execute;
 mod hints;
 mod lease;
 mod link;
+mod log;
 mod nic;
 mod ovs;
 mod same;
@@ -18,9 +21,12 @@ mod vlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
-pub use error::{Difference, PlanError};
+pub use converge::converge;
+pub use differences::differences;
+pub use error::PlanError;
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
+pub use log::{Past, leftovers, then, without_link};
 pub use sharing::SharingError;
 pub use vlan::VlanError;
 
@@ -65,6 +71,12 @@ pub struct Announce {
 }
 
 impl Plan {
+    /// Nothing to do.
+    fn nothing(request: &AttachRequest, facts: &Facts, kind: Kind) -> Self {
+        let host_if = facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |link| link.name.clone());
+        Self { ops: Vec::new(), warnings: Vec::new(), guest_if: guest_if(request, kind), host_if, announce: None, access: None }
+    }
+
     /// The steps; none when everything is already as asked.
     pub fn ops(&self) -> &[Op] {
         &self.ops

@@ -238,15 +238,22 @@ pub enum Op {
         /// What it carried.
         before: OvsVlans,
     },
-    /// Takes back a step of an earlier run, so that this, too, can be taken back.
+    /// Takes back steps of an earlier run that belong together, so that this, too, can be taken back.
     TakeBack {
-        /// The step.
-        step: Box<Op>,
+        /// The steps, in the order in which they were taken.
+        steps: Vec<Op>,
     },
-    /// Takes a step again that was taken back, unless that never happened.
+    /// Takes steps again that were taken back, unless that never happened.
     Again {
-        /// The step.
-        step: Box<Op>,
+        /// The steps, in their order.
+        steps: Vec<Op>,
+    },
+    /// Puts a route in the place of another to the same destination, without a moment between.
+    SetRoute {
+        /// The new route.
+        route: NewRoute,
+        /// The one that makes room.
+        before: NewRoute,
     },
     /// Sets a link up.
     SetUp {
@@ -395,6 +402,16 @@ pub struct NicBefore {
 }
 
 impl Op {
+    /// The new link, when the step makes one for a guest.
+    pub fn newborn(&self) -> Option<&NewLink> {
+        match self {
+            Self::AddVeth { guest: link, .. } | Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
+                Some(link)
+            }
+            _ => None,
+        }
+    }
+
     /// Which side the step changes.
     pub fn side(&self) -> Side {
         match self {
@@ -404,7 +421,7 @@ impl Op {
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
             Self::SetBridge { .. } | Self::SetOvsVlans { .. } => Side::Host,
-            Self::TakeBack { step } | Self::Again { step } => step.side(),
+            Self::TakeBack { steps } | Self::Again { steps } => steps.first().map_or(Side::Guest, Self::side),
             Self::SetVlanFiltering { .. } | Self::AddPortVlan { .. } | Self::DelPortVlan { .. } => Side::Host,
             Self::AddShared { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
@@ -424,7 +441,7 @@ impl Op {
             | Self::LeaseAddr { link, .. }
             | Self::DelAddr { link, .. }
             | Self::RestoreAddr { link, .. } => link.side,
-            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
+            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetRoute { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
             Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,
         }
     }

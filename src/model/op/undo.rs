@@ -37,8 +37,9 @@ impl Op {
             Self::SetOvsVlans { port, vlans, before } => {
                 vec![Self::SetOvsVlans { port: port.clone(), vlans: before.clone(), before: vlans.clone() }]
             }
-            Self::TakeBack { step } => vec![Self::Again { step: step.clone() }],
-            Self::Again { step } => vec![Self::TakeBack { step: step.clone() }],
+            Self::TakeBack { steps } => vec![Self::Again { steps: steps.clone() }],
+            Self::Again { steps } => vec![Self::TakeBack { steps: steps.clone() }],
+            Self::SetRoute { route, before } => vec![Self::SetRoute { route: before.clone(), before: route.clone() }],
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::DelAddr { link, addr } => vec![Self::AddAddr { link: link.clone(), addr: *addr }],
@@ -66,6 +67,15 @@ impl Op {
             | Self::SetDown { .. }
             | Self::RestoreAddr { .. }
             | Self::RestoreRoute { moved: Some(_), .. } => Vec::new(),
+        }
+    }
+
+    /// What an [`Op::TakeBack`] does. With a link that goes, all that was done to it goes.
+    pub fn parts(&self) -> Vec<Self> {
+        let Self::TakeBack { steps } = self else { return Vec::new() };
+        match steps.first().filter(|first| first.newborn().is_some()) {
+            Some(maker) => maker.undo(),
+            None => steps.iter().rev().flat_map(Self::undo).collect(),
         }
     }
 
@@ -103,9 +113,6 @@ impl Op {
             // Alternative names are younger (Linux 5.5) than the rest: nothing but knowing the NIC again hangs on them.
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
             Self::DelAltName { .. } => true,
-            Self::TakeBack { .. } => false,
-            // It was not taken back, or what it needs is gone for good.
-            Self::Again { step } => errno == Errno::EEXIST || step.tolerates(errno),
             _ => false,
         }
     }
