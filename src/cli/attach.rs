@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::{complain, say};
+use super::settings::{AUTO_NAME, SettingArgs};
 use crate::lifecycle::{self, AttachError, End, Kept, Options, Stay};
 use crate::model::command::Commands;
 use crate::model::error::InputError;
@@ -33,7 +34,7 @@ pub struct AttachArgs {
     /// MAC address, or U:STRING to make one of any string, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
     #[arg(value_name = "[MAC][@VLAN]")]
     mac_and_tag: Option<String>,
-    /// Name of the interface in the guest [default: eth1; on InfiniBand ib0]
+    /// Name of the interface in the guest, or auto: the first free one from eth1 on [default: eth1; on InfiniBand ib0]
     #[arg(short = 'i', value_name = "GUESTIF")]
     guest_if: Option<String>,
     /// Name of the veth pair's end on the host
@@ -75,6 +76,8 @@ pub struct AttachArgs {
     /// Open vSwitch's database: unix:PATH or tcp:ADDRESS:PORT [default: $OVS_DB, else ovs-vsctl's]
     #[arg(long, value_name = "ADDRESS")]
     ovsdb: Option<String>,
+    #[command(flatten)]
+    settings: SettingArgs,
     /// Say each step on standard error
     #[arg(short = 'v', long)]
     verbose: bool,
@@ -130,7 +133,8 @@ impl TryFrom<&AttachArgs> for AttachRequest {
         addr.check_family(family)?;
         let last: MacAndTag = args.mac_and_tag.as_deref().unwrap_or_default().parse()?;
         Ok(Self {
-            guest_if: name(&args.guest_if)?,
+            guest_if: name(&args.guest_if.clone().filter(|name| name != AUTO_NAME))?,
+            settings: args.settings.settings(args.guest_if.as_deref())?,
             local_if: name(&args.local_if)?,
             mac: last.mac,
             tag: last.tag,

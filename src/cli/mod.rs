@@ -5,6 +5,7 @@ mod attach;
 mod documents;
 mod inside;
 mod output;
+mod settings;
 mod words;
 
 use std::ffi::OsString;

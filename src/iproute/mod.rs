@@ -2,6 +2,7 @@
 //! has to text. Pure: what the words need to know of the system (tables' names, links' indexes) is given to it.
 
 pub mod address;
+pub mod given;
 pub mod names;
 pub mod options;
 pub mod route;

@@ -208,7 +208,7 @@ pub(super) fn neigh(index: u32, neigh: &Neigh) -> NeighbourMessage {
 /// `ip route add IP dev SHIM src SOURCE`, without the source to delete it: the kernel takes that away itself when the
 /// host's address goes.
 pub(super) fn route(index: u32, route: &ShimRoute, add: bool) -> RouteMessage {
-    let mut message = encode::route(&NewRoute { to: Some(route.to.into()), via: None, dev: route.dev.clone() }, index);
+    let mut message = encode::route(&NewRoute { to: Some(route.to.into()), via: None, dev: route.dev.clone(), metric: None }, index);
     if add {
         message.attributes.push(RouteAttribute::PrefSource(route.src.into()));
     }

@@ -55,16 +55,13 @@ pub(super) fn add_bridge(name: &IfName, mac: MacAddr, vlan_filtering: bool) -> R
     new_link(if vlan_filtering { builder.vlan_filtering(true) } else { builder }.build())
 }
 
-/// `ip link add name HOST mtu M [master BRIDGE] up type veth peer name GUEST mtu M address MAC netns NS`.
+/// `ip link add name HOST mtu M [address MAC] [master BRIDGE] up type veth peer name GUEST mtu M address MAC netns NS`.
 /// The peer cannot be up in it: veth_open wants both ends tied (ENOTCONN).
-pub(super) fn add_veth(host: &IfName, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
+pub(super) fn add_veth(host: &Newborn<'_>, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
     let peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
-    let mut builder = LinkVeth::new(host.as_str(), guest.name.as_str()).up().append_extra_attribute(MARK);
+    let mut builder = host.attributes(LinkVeth::new(host.name.as_str(), guest.name.as_str()).up());
     if let Some(bridge) = bridge {
         builder = builder.controller(bridge);
-    }
-    if let Some(mtu) = guest.mtu {
-        builder = builder.mtu(mtu);
     }
     new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
 }
@@ -112,6 +109,11 @@ pub(super) fn alt_name(index: u32, name: &str, add: bool) -> RouteNetlinkMessage
 /// `ip link set dev NAME address MAC`
 pub(super) fn set_mac(index: u32, mac: MacAddr) -> RouteNetlinkMessage {
     new_link(LinkUnspec::new_with_index(index).address(mac.octets().to_vec()).build())
+}
+
+/// `ip link set dev NAME txqueuelen N`
+pub(super) fn set_queue_len(index: u32, packets: u32) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::TxQueueLen(packets)).build())
 }
 
 /// `ip link set dev NAME master MASTER`
@@ -175,6 +177,7 @@ pub(super) fn route(route: &NewRoute, index: u32) -> RouteMessage {
     }
     message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
     message.attributes.push(RouteAttribute::Oif(index));
+    message.attributes.extend(route.metric.map(RouteAttribute::Priority));
     message
 }
 

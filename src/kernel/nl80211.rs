@@ -3,20 +3,13 @@
 
 use std::os::fd::RawFd;
 
+use super::genetlink::{self, find, text, word};
 use super::observe::nic_before;
 use super::system::link_at;
-use super::wire::{Answer, Netlink, attributes, put_attribute};
+use super::wire::{Answer, Netlink, attributes};
 use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
 use crate::model::phy::{Phy, PhyFacts, PhyMember};
-
-// linux/genetlink.h
-const GENL_ID_CTRL: u16 = 16;
-const CTRL_CMD_GETFAMILY: u8 = 3;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
-const CTRL_ATTR_FAMILY_NAME: u16 = 2;
-/// `struct genlmsghdr`: command, version, two bytes that mean nothing.
-const HEADER: usize = 4;
 
 // linux/nl80211.h
 const GET_WIPHY: u8 = 1;
@@ -52,9 +45,7 @@ impl Wifi {
     /// since asking for nl80211 by name would load the module.
     pub(super) fn open() -> Result<Option<Self>, KernelError> {
         let mut socket = Netlink::open_generic()?;
-        let answers = socket.dump_raw(GENL_ID_CTRL, &message(CTRL_CMD_GETFAMILY, &[]))?;
-        let is_ours = |answer: &&Answer| find(answer, CTRL_ATTR_FAMILY_NAME).is_some_and(|name| text(name) == "nl80211");
-        let family = answers.iter().find(is_ours).and_then(|answer| find(answer, CTRL_ATTR_FAMILY_ID)).and_then(half);
+        let family = genetlink::family(&mut socket, "nl80211")?;
         Ok(family.map(|family| Self { socket, family }))
     }
 
@@ -113,29 +104,9 @@ fn wifi_link(answer: &Answer) -> Option<WifiLink> {
     })
 }
 
-/// A generic netlink message: command, version 0, attributes.
+/// A message of version 0.
 fn message(command: u8, with: &[(u16, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = vec![command, 0, 0, 0];
-    for (kind, value) in with {
-        put_attribute(&mut bytes, *kind, value);
-    }
-    bytes
-}
-
-fn find(answer: &Answer, wanted: u16) -> Option<&[u8]> {
-    attributes(answer.raw.get(HEADER..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-}
-
-fn word(bytes: &[u8]) -> Option<u32> {
-    bytes.try_into().ok().map(u32::from_ne_bytes)
-}
-
-fn half(bytes: &[u8]) -> Option<u16> {
-    bytes.try_into().ok().map(u16::from_ne_bytes)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
+    genetlink::message(command, 0, with)
 }
 
 #[cfg(test)]

@@ -10,12 +10,13 @@ use super::netns::Namespace;
 use super::nl80211::phy_facts;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Answer, Netlink};
-use super::{access, bridge_vlans, decode, siblings, sysctl};
+use super::{access, bridge_vlans, decode, ethtool, routing, siblings, sysctl};
 use crate::model::access::AccessFacts;
 use crate::model::bridge::BridgeVlans;
 use crate::model::error::KernelError;
 use crate::model::facts::{
-    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts, origin_name,
+    self, AddrFacts, Facts, GuestFacts, GuestId, HostFacts, Layer, LinkFacts, LinkKind, Names, NicState, RouteFacts, TableFacts,
+    origin_name,
 };
 use crate::model::op::NicBefore;
 use crate::model::request::{AttachRequest, HostIf};
@@ -145,6 +146,9 @@ fn nic_facts(
     if let (true, Some(parent)) = (request.direct_phys || sharing.is_some_and(Sharing::is_passthru), parent) {
         facts.nic = nic_state(host, parent)?;
     }
+    if let (true, false, Some(parent)) = (request.direct_phys, request.settings.offloads.is_empty(), parent) {
+        facts.features = Some(ethtool::features(home, parent.index)?);
+    }
     if let (true, Some(parent)) = (request.direct_phys, parent) {
         facts.phy = phy_facts(host, parent)?;
         // Those on the host are known by now.
@@ -193,7 +197,16 @@ fn own_gateways(request: &AttachRequest, host: &mut Netlink) -> Result<Vec<IpAdd
 /// What the guest's own socket tells. Runs on a thread in its namespace.
 fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest_if: &str) -> Result<GuestFacts, KernelError> {
     let link = find_link(socket, guest_if)?;
-    let mut guest = GuestFacts { id, shares_host: false, link, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false };
+    let mut guest = GuestFacts {
+        id,
+        shares_host: false,
+        link,
+        addrs: Vec::new(),
+        default_routes: Vec::new(),
+        tables: TableFacts::default(),
+        lost: Vec::new(),
+        ipv6_disabled: false,
+    };
     for family in [Family::Inet, Family::Inet6] {
         let asked = request.dynamic.as_ref().is_some_and(|dynamic| dynamic.family() == family) && guest.link.is_some();
         if asked || request.addr.of(family).next().is_some() {
@@ -206,6 +219,9 @@ fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest
     }
     for gateway in &request.addr.gateways {
         guest.default_routes.extend(default_routes(socket, *gateway)?);
+    }
+    if request.settings.table.is_some() {
+        guest.tables = tables(socket)?;
     }
     if request.has_family(Family::Inet6) {
         guest.ipv6_disabled = sysctl::ipv6_disabled();
@@ -278,6 +294,27 @@ pub fn default_routes(guest: &mut Netlink, gateway: IpAddr) -> Result<Vec<RouteF
     let mut routes = routes(guest, Family::of(gateway), main)?;
     routes.retain(|r| r.is_default);
     Ok(routes)
+}
+
+/// The routing tables in use, of both families.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn tables(socket: &mut Netlink) -> Result<TableFacts, KernelError> {
+    let mut facts = TableFacts::default();
+    for family in [Family::Inet, Family::Inet6] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = address_family(family);
+        let answers = socket.dump(&RouteNetlinkMessage::GetRoute(message))?;
+        facts.used.extend(answers.iter().filter_map(|answer| routing::decode_route(&answer.raw)).map(|route| route.table));
+        let rules = routing::rules(socket, family)?;
+        for rule in rules.into_iter().filter_map(|seen| seen.object) {
+            facts.used.insert(rule.table);
+            let host = rule.src.filter(|_| rule.src_len == family.host_prefix());
+            facts.rules.extend(host.map(|ip| (ip, rule.table)));
+        }
+    }
+    Ok(facts)
 }
 
 fn routes(socket: &mut Netlink, family: Family, wanted: impl Fn(&RouteMessage) -> bool) -> Result<Vec<RouteFacts>, KernelError> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::netns::{Namespace, file_error};
 use crate::model::error::KernelError;
+use crate::model::settings::Sysctl;
 use crate::model::types::IfName;
 
 fn disable_ipv6(conf: &str) -> PathBuf {
@@ -52,6 +53,29 @@ pub(super) fn accept_router(namespace: &Namespace, link: &IfName) -> Result<(), 
             std::fs::write(&path, value).map_err(|error| file_error(&path, &error))?;
         }
         Ok(())
+    })
+}
+
+fn path(link: &IfName, sysctl: &Sysctl) -> PathBuf {
+    PathBuf::from(format!("/proc/sys/{}/{link}/{}", sysctl.tree.directory(), sysctl.name))
+}
+
+/// Sets a setting of one link.
+pub(super) fn set(namespace: &Namespace, link: &IfName, sysctl: &Sysctl) -> Result<(), KernelError> {
+    let path = path(link, sysctl);
+    namespace.inside(|| std::fs::write(&path, &sysctl.value).map_err(|error| file_error(&path, &error)))
+}
+
+/// The value that a setting of one link has; `None` when there is no such setting.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn get(namespace: &Namespace, link: &IfName, sysctl: &Sysctl) -> Result<Option<String>, KernelError> {
+    let path = path(link, sysctl);
+    namespace.inside(|| match std::fs::read_to_string(&path) {
+        Ok(value) => Ok(Some(value.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_error(&path, &error)),
     })
 }
 

@@ -13,7 +13,7 @@ use super::nl80211::Wifi;
 use super::observe::{Sides, addrs};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
-use super::{access, decode, siblings, sysctl};
+use super::{access, decode, ethtool, siblings, sysctl, tool};
 use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, LinkFacts};
@@ -85,6 +85,13 @@ impl<'a> System<'a> {
         match side {
             Side::Host => self.host,
             Side::Guest => self.guest,
+        }
+    }
+
+    fn side(&self, side: Side) -> &'a Namespace {
+        match side {
+            Side::Host => self.home,
+            Side::Guest => self.namespace,
         }
     }
 
@@ -291,10 +298,10 @@ impl<'a> System<'a> {
     }
 
     /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
-    fn add_veth(&mut self, host: &IfName, bridge: Option<&IfName>, guest: &NewLink) -> Result<(), KernelError> {
+    fn add_veth(&mut self, host: &Newborn<'_>, bridge: Option<&IfName>, guest: &NewLink) -> Result<(), KernelError> {
         let index = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
         let message = encode::add_veth(host, index, &self.newborn(guest));
-        let near = LinkRef::host(host);
+        let near = LinkRef::host(host.name);
         self.indexes.remove(&guest.at);
         self.indexes.remove(&near);
         let answers = match self.host.request(&message, NEW | NLM_F_ECHO) {
@@ -305,7 +312,7 @@ impl<'a> System<'a> {
             },
             answered => answered?,
         };
-        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.as_str()) {
+        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str()) {
             self.indexes.insert(near, made.index);
             self.indexes.extend(made.link.map(|peer| (guest.at.clone(), peer)));
         }
@@ -331,7 +338,10 @@ impl Kernel for System<'_> {
             Op::AddPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::add_to_port(index, vlan)),
             Op::DelPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::del_from_port(index, vlan)),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
-            Op::AddVeth { host, bridge, guest } => self.add_veth(host, bridge.as_ref(), guest),
+            Op::AddVeth { host, host_mtu, host_mac, bridge, guest } => {
+                let near = Newborn { name: host, mtu: host_mtu.or(guest.mtu), mac: *host_mac, netns: None };
+                self.add_veth(&near, bridge.as_ref(), guest)
+            }
             Op::AddOvsBridge { .. }
             | Op::DelUnusedOvsBridge { .. }
             | Op::AddOvsPort { .. }
@@ -372,6 +382,16 @@ impl Kernel for System<'_> {
             Op::DelAltName { link, name } => self.change(link, |index| encode::alt_name(index, name, false)),
             Op::SetMac { link, mac, .. } => self.change(link, |index| encode::set_mac(index, *mac)),
             Op::SetMtu { link, mtu, .. } => self.change(link, |index| encode::set_mtu(index, *mtu)),
+            Op::SetQueueLen { link, packets, .. } => self.change(link, |index| encode::set_queue_len(index, *packets)),
+            Op::SetOffload { link, offload, .. } => {
+                let index = self.index(link)?;
+                ethtool::set(self.side(link.side), index, offload)
+            }
+            Op::SetSysctl { name, sysctl, .. } => sysctl::set(self.namespace, name, sysctl),
+            Op::Tool { step } => match step.side {
+                Side::Host => tool::apply(step, self.host, self.home),
+                Side::Guest => tool::apply(step, self.guest, self.namespace),
+            },
             Op::SetMaster { link, master } => self.change(link, |index| encode::set_master(index, *master)),
             Op::SetBridge { port, bridge, .. } => self.set_bridge(port, bridge.as_ref()),
             Op::TakeBack { .. } => take_back(self, op),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
+use super::settings;
 use super::stay::Stay;
 use super::{AttachError, Database, Machine, NoAddress};
 use crate::guest::{self, Held};
@@ -97,6 +98,7 @@ fn attach_once(
 ) -> Result<Attached, AttachError> {
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
+    let request = &*settings::resolved(request, &held)?;
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::{AccessError, DynamicError};
 use crate::guest::GuestError;
+use crate::iproute::WordsError;
 use crate::kernel::privilege;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
@@ -33,6 +34,17 @@ pub enum AttachError {
     /// Open vSwitch could not be looked at.
     #[error("looking at Open vSwitch")]
     Ovs(#[source] OvsError),
+    /// The words of a route or a rule are none, and nothing was done.
+    #[error("{option} {words:?}")]
+    Words {
+        /// The option.
+        option: &'static str,
+        /// The words.
+        words: String,
+        /// What is wrong with them.
+        #[source]
+        source: WordsError,
+    },
     /// It cannot be done, and nothing was.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -76,6 +88,11 @@ impl AttachError {
             Self::Privilege { .. } => Some("run it with sudo".into()),
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
             Self::Observe(_) => None,
+            Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(
+                "is the word misspelt? What is not known here is not for {option}: `pipework {} GUEST add ...` hands it to the installed ip",
+                option.trim_start_matches('-')
+            )),
+            Self::Words { .. } => None,
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Access(error) => error.hint(),

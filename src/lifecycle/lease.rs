@@ -20,6 +20,7 @@ use crate::model::error::{InputError, KernelError};
 use crate::model::facts::{GuestId, LinkFacts};
 use crate::model::lease::{Lease, LeaseReport};
 use crate::model::request::GuestRef;
+use crate::model::settings::Settings;
 use crate::model::types::IfName;
 use crate::plan::execute::{Done, Event, ExecuteError, execute};
 use crate::plan::{self, LeaseTarget};
@@ -112,6 +113,8 @@ pub(super) struct Place {
     pub(super) guest_if: IfName,
     /// The link's MTU before any lease.
     pub(super) mtu: u32,
+    /// What the interface was given beyond its address.
+    pub(super) settings: Settings,
     pub(super) stays: bool,
     pub(super) dns: bool,
     /// Address of Open vSwitch's database, when it is an unusual one.
@@ -120,7 +123,7 @@ pub(super) struct Place {
 
 impl Place {
     fn target<'a>(&'a self, default_routes: &'a [crate::model::facts::RouteFacts]) -> LeaseTarget<'a> {
-        LeaseTarget { guest_if: &self.guest_if, mtu: self.mtu, default_routes, renewed: self.stays }
+        LeaseTarget { guest_if: &self.guest_if, mtu: self.mtu, default_routes, settings: &self.settings, renewed: self.stays }
     }
 
     /// Makes a lease so: all or nothing. Returns what the user should know, too.
@@ -224,6 +227,7 @@ impl Asking<'_> {
             id: self.held.id.clone(),
             guest_if: self.guest_if.clone(),
             mtu: link.mtu,
+            settings: self.request.settings.clone(),
             stays,
             dns: self.options.dhcp_dns,
             ovsdb: self.options.ovsdb.clone(),

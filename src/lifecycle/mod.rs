@@ -14,6 +14,7 @@ mod machine;
 mod ovs;
 mod port;
 mod routing;
+mod settings;
 mod stay;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};

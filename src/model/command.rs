@@ -4,7 +4,7 @@ use super::access::{Neigh, NewShim, ShimRoute};
 use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
 use super::lease::FOREVER;
-use super::op::{NewLink, NewRoute, Op, destination};
+use super::op::{NewLink, NewRoute, Op, Tool, ToolStep, destination};
 use super::ovs::{NewOvsPort, OvsVlans};
 use super::sharing::{MacvlanMode, Sharing};
 use super::types::{Family, IfAddr, IfName, LinkRef, Side};
@@ -84,6 +84,18 @@ impl<'a> Commands<'a> {
         }
     }
 
+    /// `ip route`, `ip rule` or `tc` on one side.
+    fn tool(&self, step: &ToolStep) -> String {
+        let (options, words) = step.parts();
+        match (step.tool, step.side, self.guest.pid) {
+            (Tool::Route, side, _) => format!("{}{options} route {words}", self.ip(side)),
+            (Tool::Rule, side, _) => format!("{}{options} rule {words}", self.ip(side)),
+            (Tool::Tc, Side::Host, _) => format!("tc {words}"),
+            (Tool::Tc, Side::Guest, Some(pid)) => format!("tc -n {pid} {words}"),
+            (Tool::Tc, Side::Guest, None) => self.inside(&format!("tc {words}")),
+        }
+    }
+
     /// `ip` on one side.
     fn ip(&self, side: Side) -> String {
         match (side, self.guest.pid) {
@@ -119,7 +131,8 @@ impl<'a> Commands<'a> {
         let dev = quoted(route.dev.as_str());
         let to = route.to.as_ref().map_or("default".to_owned(), destination);
         let via = route.via.map(|ip| format!(" via {ip}")).unwrap_or_default();
-        format!("{}{family} route {verb} {to}{via} dev {dev}", self.ip(Side::Guest))
+        let metric = route.metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
+        format!("{}{family} route {verb} {to}{via} dev {dev}{metric}", self.ip(Side::Guest))
     }
 
     fn neigh(&self, verb: &str, neigh: &Neigh) -> String {
@@ -168,8 +181,9 @@ impl<'a> Commands<'a> {
                 format!("ip link add name {} up address {mac}{} type bridge{filtering}", quoted(name.as_str()), group())
             }
             Op::DelUnusedBridge { name } => format!("ip link del {}", quoted(name.as_str())),
-            Op::AddVeth { host, bridge, guest } => {
-                let mtu = guest.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+            Op::AddVeth { host, host_mtu, host_mac, bridge, guest } => {
+                let mut mtu = host_mtu.or(guest.mtu).map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+                mtu += &host_mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
                 let master = bridge.as_ref().map(|bridge| format!(" master {}", quoted(bridge.as_str()))).unwrap_or_default();
                 format!("ip link add name {}{mtu}{master} up{} type veth peer {}", quoted(host.as_str()), group(), self.new_link(guest))
             }
@@ -218,6 +232,13 @@ impl<'a> Commands<'a> {
             }
             Op::SetMac { link, mac, .. } => format!("{} link set dev {} address {mac}", self.ip(link.side), name(link)),
             Op::SetMtu { link, mtu, .. } => format!("{} link set dev {} mtu {mtu}", self.ip(link.side), name(link)),
+            Op::SetQueueLen { link, packets, .. } => format!("{} link set dev {} txqueuelen {packets}", self.ip(link.side), name(link)),
+            Op::SetOffload { link, offload, .. } => {
+                let line = format!("ethtool -K {} {} {}", name(link), offload.feature, if offload.on { "on" } else { "off" });
+                if link.side == Side::Guest { self.inside(&line) } else { line }
+            }
+            Op::SetSysctl { name, sysctl, .. } => self.inside(&format!("sysctl -qw {}", quoted(&sysctl.of(name)))),
+            Op::Tool { step } => self.tool(step),
             Op::SetMaster { link, master } => format!("{} link set dev {} master if{master}", self.ip(link.side), name(link)),
             Op::SetBridge { port, bridge: Some(bridge), .. } => {
                 format!("ip link set dev {} master {}", quoted(port.as_str()), quoted(bridge.as_str()))

@@ -50,6 +50,8 @@ pub enum Field {
     Address,
     /// The guest's default route of a family.
     DefaultRoute,
+    /// The interface's own routing table.
+    Table,
     /// Another of its routes.
     Route,
     /// A rule of its routing.
@@ -88,6 +90,7 @@ impl Field {
             Self::Mac => "MAC address",
             Self::Address => "address",
             Self::DefaultRoute => "default route",
+            Self::Table => "a table of its own",
             Self::Route => "route",
             Self::Rule => "rule",
             Self::Shaping => "shaping",

@@ -1,15 +1,17 @@
 //! What the two sides look like when a plan is made: observed, plain data.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::access::AccessFacts;
 use super::bridge::BridgeVlans;
-use super::op::OldPort;
+use super::op::{OldPort, Op};
 use super::ovs::OvsFacts;
 use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
+use super::settings::Features;
 use super::sharing::Sharing;
 use super::types::{Family, IfAddr, IfName, MacAddr};
 use super::vlan::{NicVlan, VlanProtocol};
@@ -58,6 +60,8 @@ pub struct HostFacts {
     pub vlans: Option<BridgeVlans>,
     /// The phy of a Wi-Fi interface that is to be moved away.
     pub phy: Option<PhyFacts>,
+    /// The features of a NIC that is to be moved away; looked at only when some are to be switched.
+    pub features: Option<Features>,
     /// IPoIB children of the InfiniBand interface that we made, and that came back when their guest died.
     pub returned: Vec<LinkFacts>,
 }
@@ -109,8 +113,28 @@ pub struct GuestFacts {
     pub addrs: Vec<AddrFacts>,
     /// Its default routes in table main, of the gateways' families, in the kernel's order.
     pub default_routes: Vec<RouteFacts>,
+    /// Its routing tables; looked at only when the interface is to have one of its own.
+    pub tables: TableFacts,
+    /// Steps in the words of `tc`, `ip route` and `ip rule` that were taken for the interface, and whose effect is gone.
+    pub lost: Vec<Op>,
     /// Whether new links have IPv6 switched off (net.ipv6.conf.default.disable_ipv6).
     pub ipv6_disabled: bool,
+}
+
+/// The routing tables of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableFacts {
+    /// Those that have routes, or that rules lead to.
+    pub used: BTreeSet<u32>,
+    /// The tables that rules have for what comes from a single address.
+    pub rules: Vec<(IpAddr, u32)>,
+}
+
+impl TableFacts {
+    /// The table of an address.
+    pub fn of(&self, ip: IpAddr) -> Option<u32> {
+        self.rules.iter().find(|(from, _)| *from == ip).map(|(_, table)| *table)
+    }
 }
 
 /// Who a guest is: for messages, made names and printed commands.
@@ -158,6 +182,8 @@ pub struct LinkFacts {
     pub carrier: bool,
     /// MTU in bytes.
     pub mtu: u32,
+    /// How many packets may wait (IFLA_TXQLEN).
+    pub queue_len: u32,
     /// Ethernet address.
     pub mac: Option<MacAddr>,
     /// Index of the bridge, bond, ... that it is a port of.

@@ -285,6 +285,14 @@ impl IfAddr {
         Family::of(self.ip())
     }
 
+    /// The subnet: the address without its host bits.
+    pub fn network(&self) -> IpNetwork {
+        match self.0 {
+            IpNetwork::V4(net) => Ipv4Network::new(net.network(), net.prefix()).map_or(self.0, IpNetwork::V4),
+            IpNetwork::V6(net) => Ipv6Network::new(net.network(), net.prefix()).map_or(self.0, IpNetwork::V6),
+        }
+    }
+
     /// Whether `ip` lies in the subnet of this address.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.0, ip) {

@@ -194,7 +194,7 @@ pub(super) fn ops(job: &Job<'_>, grant: Option<&Grant>) -> Result<Vec<Op>, PlanE
     let known = facts.guest_neighs.iter().find(|(ip, _)| *ip == grant.source).map(|(_, mac)| *mac);
     ops.extend(neigh_ops(guest, known));
     if grant.on_link && !facts.guest_routes.contains(&grant.source) {
-        ops.push(Op::AddRoute { route: NewRoute { to: Some(grant.source.into()), via: None, dev: grant.interface.clone() } });
+        ops.push(Op::AddRoute { route: NewRoute { to: Some(grant.source.into()), via: None, dev: grant.interface.clone(), metric: None } });
     }
     ops.extend(route_ops(grant, facts, shim)?);
     Ok(ops)
@@ -260,7 +260,9 @@ pub fn removal(user: &User, guest_is_there: bool, is_last: bool) -> Vec<Op> {
         let link = LinkRef::guest(&user.interface);
         ops.push(Op::DelNeigh { neigh: Neigh { link, ip: user.source, mac: user.shim_mac } });
         if user.on_link {
-            ops.push(Op::DelNewRoute { route: NewRoute { to: Some(user.source.into()), via: None, dev: user.interface.clone() } });
+            ops.push(Op::DelNewRoute {
+                route: NewRoute { to: Some(user.source.into()), via: None, dev: user.interface.clone(), metric: None },
+            });
         }
     }
     if is_last {

@@ -1,6 +1,6 @@
 //! A veth pair with its host end on a Linux bridge, which is made when it is not there.
 
-use super::{Job, PlanError, vlan};
+use super::{Job, PlanError, settings, vlan};
 use crate::model::facts::LinkKind;
 use crate::model::op::Op;
 use crate::model::types::{IfName, LinkRef};
@@ -33,9 +33,9 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     let stale = set_aside(job, &host)?;
     ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
     // Born on the host, a veth's other end has a name of its own there: the original's v<guestif>pg<pid>.
-    let (guest, moves) = job.newborn("vg", Some(mtu), job.request.mac);
+    let (guest, moves) = job.newborn("vg", Some(settings::mtu(job, mtu)), job.request.mac);
     let vlans = vlan::wanted(job)?.map(|wanted| vlan::ops(job, &bridge, &host, &wanted));
-    ops.push(Op::AddVeth { host, bridge: Some(bridge), guest });
+    ops.push(Op::AddVeth { host, host_mtu: settings::host_mtu(job), host_mac: job.request.settings.link_mac, bridge: Some(bridge), guest });
     ops.extend(vlans.into_iter().flatten());
     ops.extend(moves);
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::addressing::default_metric;
 use super::nic::{is_vlan_of, nic_vlan};
 use super::ovs::wanted_vlans;
 use super::same::moved_before;
 use super::{Kind, Past, PlanError, guest_if, kind_of, sharing, vlan};
 use crate::model::difference::{Difference, Field};
-use crate::model::facts::{AddrFacts, Facts, LinkFacts, LinkKind};
+use crate::model::facts::{AddrFacts, Facts, LinkFacts, LinkKind, RouteFacts};
 use crate::model::op::Op;
 use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
@@ -48,10 +49,14 @@ pub(super) fn of_link(
         Kind::Nic if request.direct_phys => {
             let is = moved_before(request, facts).is_some();
             found.check(Field::Nic, is, link.describe(), format!("the NIC {}", request.host_if));
+            found.own_mtu();
         }
         Kind::Nic => found.shared()?,
         Kind::Ipoib => found.ipoib()?,
-        Kind::Dummy => found.kind(link.kind == LinkKind::Dummy, "dummy"),
+        Kind::Dummy => {
+            found.kind(link.kind == LinkKind::Dummy, "dummy");
+            found.own_mtu();
+        }
     }
     found.common(kind);
     Ok(found.all)
@@ -118,7 +123,8 @@ impl<'a> Found<'a> {
             self.check(Field::HostEndMac, peer.mac == Some(wanted), mac_text(peer.mac), wanted);
         }
         if let Some(bridge) = &facts.host.link {
-            self.check(Field::HostEndMtu, peer.mtu >= link.mtu.min(bridge.mtu), peer.mtu, bridge.mtu);
+            let wanted = wanted_mtu(request, bridge.mtu).max(bridge.mtu);
+            self.check(Field::HostEndMtu, peer.mtu == wanted, peer.mtu, wanted);
             self.mtu(bridge.mtu);
         }
         Some(peer)
@@ -129,6 +135,13 @@ impl<'a> Found<'a> {
         // A DHCP server may have told a smaller one.
         let same = self.link.mtu == wanted || (self.request.dynamic.is_some() && self.link.mtu < wanted);
         self.check(Field::Mtu, same, self.link.mtu, wanted);
+    }
+
+    /// The MTU of a link that has its own, when one was asked for.
+    fn own_mtu(&mut self) {
+        if let Some(mtu) = self.request.settings.mtu {
+            self.mtu(mtu.get());
+        }
     }
 
     fn ovs(&mut self) -> Result<(), PlanError> {
@@ -185,6 +198,7 @@ impl<'a> Found<'a> {
             return Ok(());
         };
         let parent = facts.host.link.as_ref();
+        self.own_mtu();
         // The kernel leaves the parent's index out when it is the child's own, in another namespace (rtnl_fill_ifinfo).
         let on = link.link.unwrap_or(link.index);
         self.check(Field::Parent, parent.is_some_and(|p| on == p.index), format!("interface {on}"), &request.host_if);
@@ -205,10 +219,18 @@ impl<'a> Found<'a> {
         if let Some(mac) = wanted_mac(self.request, self.past, kind) {
             self.check(Field::Mac, self.link.mac == Some(mac), mac_text(self.link.mac), mac);
         }
-        if let (None, Some(mtu), Kind::Dummy | Kind::Ipoib) = (&self.request.dynamic, self.request.settings.mtu, kind) {
-            self.check(Field::Mtu, self.link.mtu == mtu.get(), self.link.mtu, mtu);
+        if let Some(packets) = self.request.settings.txqueuelen {
+            self.check(Field::Txqueuelen, self.link.queue_len == packets, self.link.queue_len, packets);
         }
         self.addresses();
+        if self.request.settings.table.is_some() {
+            let tables = &self.facts.guest.tables;
+            for addr in self.request.addr.addrs.iter().filter(|addr| tables.of(addr.ip()).is_none()) {
+                self.check(Field::Table, false, "none", format!("one by a rule from {}", addr.ip()));
+            }
+            // The gateways are there.
+            return;
+        }
         for gateway in &self.request.addr.gateways {
             self.gateway(*gateway);
         }
@@ -234,11 +256,18 @@ impl<'a> Found<'a> {
     }
 
     fn gateway(&mut self, gateway: IpAddr) {
-        let first = self.facts.guest.default_routes.iter().find(|route| route.family == Family::of(gateway));
+        let first = first_default(self.request, self.facts, gateway);
         let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(self.link.index));
         let wanted = format!("default via {gateway} dev {}", self.link.name);
         self.check(Field::DefaultRoute, same, first.map_or("none", |r| r.text.as_str()), wanted);
     }
+}
+
+/// The guest's default route that counts: the first of the gateway's family, or of the metric that was asked for.
+pub(super) fn first_default<'a>(request: &AttachRequest, facts: &'a Facts, gateway: IpAddr) -> Option<&'a RouteFacts> {
+    let metric = default_metric(Some(gateway), request.settings.metric);
+    let own = facts.guest.default_routes.iter().filter(|route| route.family == Family::of(gateway));
+    own.into_iter().find(|route| request.settings.metric.is_none() || route.metric == metric)
 }
 
 /// The MTU in bytes that the guest's interface is to have, where its bridge or parent has `base`.

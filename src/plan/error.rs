@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{SharingError, VlanError};
+use super::{SettingError, SharingError, VlanError};
 use crate::model::difference::Difference;
 use crate::model::error::InputError;
 
@@ -15,6 +15,9 @@ pub enum PlanError {
     /// VLANs.
     #[error(transparent)]
     Vlan(#[from] VlanError),
+    /// What the interface is to be given beyond its addresses.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// How a NIC is to be shared.
     #[error(transparent)]
     Sharing(#[from] SharingError),
@@ -43,6 +46,14 @@ pub enum PlanError {
         interface: String,
         /// Field by field.
         differences: Vec<Difference>,
+    },
+    /// What is asked needs another link, and this one cannot make way for it by itself.
+    #[error("{interface} of {guest} would have to be made anew")]
+    NotInPlace {
+        /// The guest.
+        guest: String,
+        /// The interface.
+        interface: String,
     },
     /// Another interface of the guest has the address.
     #[error("the guest has {addr} already, on {dev}")]
@@ -189,6 +200,9 @@ impl PlanError {
             Self::GuestLinkDiffers { interface, .. } => {
                 format!("choose another name with -i, or have {interface} changed in place with --replace")
             }
+            Self::NotInPlace { guest, interface } => {
+                format!("take it away first, then attach: pipework detach {guest} -i {interface}")
+            }
             Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
             Self::HostLinkInUse { name, .. } => format!("choose another name with -l; `ip -d link show {name}` tells what has this one"),
             Self::ForeignVlanLink { name, .. } => format!("rename or remove {name}, or choose another VLAN"),
@@ -222,6 +236,7 @@ impl PlanError {
             Self::Access(error) => return error.hint(),
             Self::Vlan(error) => error.hint(),
             Self::Sharing(error) => error.hint(),
+            Self::Setting(error) => return error.hint(),
             Self::NotEthernet { .. } | Self::Input(_) => return None,
         })
     }

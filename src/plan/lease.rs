@@ -7,6 +7,7 @@ use super::addressing::{default_route, way_to};
 use crate::model::facts::RouteFacts;
 use crate::model::lease::{Lease, LeaseRoute, Lifetime};
 use crate::model::op::{NewRoute, Op};
+use crate::model::settings::Settings;
 use crate::model::types::{IfName, LinkRef};
 
 /// The least MTU that every IPv4 host must take (RFC 791, section 3.1); smaller ones are a server's mistake.
@@ -21,6 +22,8 @@ pub struct LeaseTarget<'a> {
     pub mtu: u32,
     /// The guest's default routes of the lease's family, in the kernel's order.
     pub default_routes: &'a [RouteFacts],
+    /// What the interface was given beyond its address: an MTU and a metric that were asked for win.
+    pub settings: &'a Settings,
     /// Whether the lease is renewed. If not, the address stays until somebody takes it away, as with `udhcpc -q`.
     pub renewed: bool,
 }
@@ -66,20 +69,20 @@ fn steps(route: &LeaseRoute, lease: &Lease, target: &LeaseTarget<'_>) -> Vec<Op>
     let via = route.via.map(IpAddr::V4).filter(|via| *via != lease.addr.ip());
     let mut ops: Vec<Op> = via.and_then(|via| way_to(via, &[lease.addr], dev)).into_iter().collect();
     if route.to.prefix() == 0 {
-        ops.extend(default_route(target.default_routes, via, dev));
+        ops.extend(default_route(target.default_routes, via, dev, target.settings.metric));
         return ops;
     }
     // The subnet's own route comes with the address, and there is no place for another.
     let is_subnet = route.to.prefix() == lease.addr.prefix() && lease.addr.contains(route.to.ip());
     if !is_subnet {
-        ops.push(Op::AddRoute { route: NewRoute { to: Some(route.to), via, dev: dev.clone() } });
+        ops.push(Op::AddRoute { route: NewRoute { to: Some(route.to), via, dev: dev.clone(), metric: None } });
     }
     ops
 }
 
 /// The lease's MTU when it is smaller than the link's, which is its bridge's or NIC's and the most that passes.
 fn usable_mtu(lease: &Lease, target: &LeaseTarget<'_>, warnings: &mut Vec<String>) -> Option<u32> {
-    let mtu = lease.mtu.filter(|mtu| *mtu != target.mtu)?;
+    let mtu = lease.mtu.filter(|mtu| *mtu != target.mtu && target.settings.mtu.is_none())?;
     let dev = target.guest_if;
     if mtu > target.mtu {
         warnings.push(format!("{} says MTU {mtu} (option 26); {dev} keeps {}, the most that its link passes", lease.server, target.mtu));

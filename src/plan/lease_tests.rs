@@ -25,7 +25,7 @@ fn a_lease(routes: &[(&str, Option<&str>)], mtu: Option<u32>) -> Lease {
 
 fn steps_of(of: &Lease, default_routes: &[RouteFacts], renewed: bool) -> (Vec<String>, Vec<String>) {
     let dev = "eth1".parse().unwrap();
-    let plan = lease(of, &LeaseTarget { guest_if: &dev, mtu: 1500, default_routes, renewed });
+    let plan = lease(of, &LeaseTarget { guest_if: &dev, mtu: 1500, default_routes, settings: &Settings::default(), renewed });
     (plan.ops().iter().map(Op::describe).collect(), plan.warnings().to_vec())
 }
 
@@ -79,7 +79,10 @@ fn only_a_smaller_mtu_that_hosts_can_live_with_is_taken() {
 fn an_address_that_nobody_renews_stays() {
     let dev = "eth1".parse().unwrap();
     for (renewed, valid) in [(true, 60), (false, FOREVER)] {
-        let plan = lease(&a_lease(&[], None), &LeaseTarget { guest_if: &dev, mtu: 1500, default_routes: &[], renewed });
+        let plan = lease(
+            &a_lease(&[], None),
+            &LeaseTarget { guest_if: &dev, mtu: 1500, default_routes: &[], settings: &Settings::default(), renewed },
+        );
         assert!(matches!(plan.ops(), [Op::LeaseAddr { lifetime, .. }] if lifetime.valid == valid), "{:?}", plan.ops());
     }
 }

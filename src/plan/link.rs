@@ -3,6 +3,7 @@
 use super::{Job, PlanError};
 use crate::model::facts::{LinkFacts, LinkKind, child_name};
 use crate::model::op::Op;
+use crate::model::settings::Mtu;
 use crate::model::types::LinkRef;
 
 /// A child of an InfiniBand interface. There is no Ethernet below it, so neither macvlan nor bridge can be.
@@ -44,7 +45,7 @@ fn pkey(kind: &LinkKind) -> Option<u16> {
 
 /// A link that leads nowhere.
 pub(super) fn dummy(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
-    let (link, moves) = job.newborn("du", None, job.request.mac);
+    let (link, moves) = job.newborn("du", job.request.settings.mtu.map(Mtu::get), job.request.mac);
     let mut ops = vec![Op::AddDummy { link }];
     ops.extend(moves);
     Ok(ops)

@@ -3,7 +3,8 @@
 //! knows what there was before the first of all steps.
 
 use super::Kind;
-use crate::model::op::{NewRoute, Op};
+use crate::model::op::{NewRoute, Op, Tool};
+use crate::model::ovs::NewOvsPort;
 use crate::model::request::AttachRequest;
 use crate::model::types::{Family, IfName, LinkRef, MacAddr, Side};
 
@@ -53,15 +54,6 @@ fn host_end(log: &[Op]) -> Option<&IfName> {
 pub fn then(log: &[Op], steps: &[Op]) -> Vec<Op> {
     let mut log = Log(log.to_vec());
     steps.iter().for_each(|step| log.add(step));
-    log.0
-}
-
-/// The log once the interface is gone by somebody else's hand: what is left of it, and what there was before, stays.
-#[must_use]
-pub fn without_link(log: &[Op]) -> Vec<Op> {
-    let Some(made) = log.iter().find_map(Op::newborn) else { return log.to_vec() };
-    let mut log = Log(log.to_vec());
-    log.forget(&made.at.clone());
     log.0
 }
 
@@ -119,10 +111,10 @@ impl Log {
                 self.0.push(step.clone());
             }
             Op::SetBridge { port, bridge, .. } => self.set_bridge(port, bridge.as_ref()),
-            Op::SetOvsVlans { port, .. } | Op::AddOvsPort { port: crate::model::ovs::NewOvsPort { name: port, .. } } => {
+            Op::SetOvsVlans { port, .. } | Op::AddOvsPort { port: NewOvsPort { name: port, .. } } => {
                 self.set_ovs_port(&port.clone(), step);
             }
-            Op::SetMtu { .. } | Op::SetMac { .. } => self.set(step),
+            Op::SetMtu { .. } | Op::SetMac { .. } | Op::SetQueueLen { .. } | Op::SetOffload { .. } | Op::SetSysctl { .. } => self.set(step),
             Op::RenameLink { link, name } => self.rename(link, name),
             Op::SetRoute { route, before } => self.set_route(route, before),
             Op::DelRoute { side: Side::Guest, route } if route.is_default && self.owns_default(route.family) => {}
@@ -161,7 +153,8 @@ impl Log {
         let name = name_of(step);
         // A link that we made and set up is made anew, or set up again: what took it back still does.
         if !self.0.iter().any(|op| name_of(op) == name) {
-            let at = self.0.iter().take_while(|op| matches!(op, Op::AddBridge { .. } | Op::AddOvsBridge { .. } | Op::AddVlan { .. })).count();
+            let at =
+                self.0.iter().take_while(|op| matches!(op, Op::AddBridge { .. } | Op::AddOvsBridge { .. } | Op::AddVlan { .. })).count();
             self.0.insert(if matches!(step, Op::SetUp { .. }) { at } else { at.min(self.0.len()) }, step.clone());
         }
     }
@@ -179,6 +172,8 @@ impl Log {
             Op::SetUp { link }
             | Op::SetMtu { link, .. }
             | Op::SetMac { link, .. }
+            | Op::SetQueueLen { link, .. }
+            | Op::SetOffload { link, .. }
             | Op::AddAddr { link, .. }
             | Op::LeaseAddr { link, .. }
             | Op::AddAltName { link, .. } => !is_gone(link),
@@ -186,8 +181,9 @@ impl Log {
             Op::MoveLink { to, before: None, .. } => to.side != Side::Guest,
             Op::RenameLink { link, .. } => link.side != Side::Guest,
             Op::AddRoute { route } => route.dev != gone.name,
-            Op::EnableIpv6 { name } | Op::AcceptRouter { name } => *name != gone.name,
+            Op::EnableIpv6 { name } | Op::AcceptRouter { name } | Op::SetSysctl { name, .. } => *name != gone.name,
             Op::AddNeigh { neigh } => !is_gone(&neigh.link),
+            Op::Tool { step } => step.tool == Tool::Rule,
             _ => true,
         });
     }
@@ -213,7 +209,7 @@ impl Log {
             (Some(port), Op::SetOvsVlans { vlans, .. }) => port.vlans = vlans.clone(),
             // What it replaces is our own row; what that had replaced is still to be put back.
             (Some(port), Op::AddOvsPort { port: new }) => {
-                *port = crate::model::ovs::NewOvsPort { replaces: port.replaces.take(), ..new.clone() };
+                *port = NewOvsPort { replaces: port.replaces.take(), ..new.clone() };
             }
             (None, Op::AddOvsPort { .. }) => self.0.push(step.clone()),
             _ => {}
@@ -222,27 +218,9 @@ impl Log {
 
     /// A link that we made has the value from its beginning; of another the first value is kept, to be put back.
     fn set(&mut self, step: &Op) {
-        let (Op::SetMtu { link, .. } | Op::SetMac { link, .. }) = step else { return };
-        for op in &mut self.0 {
-            match (op, step) {
-                (
-                    Op::AddVeth { guest: made, .. }
-                    | Op::AddShared { link: made, .. }
-                    | Op::AddIpoib { link: made, .. }
-                    | Op::AddDummy { link: made },
-                    _,
-                ) if made.at == *link => match step {
-                    Op::SetMtu { mtu, .. } => return made.mtu = Some(*mtu),
-                    Op::SetMac { mac, .. } => return made.mac = Some(*mac),
-                    _ => {}
-                },
-                (Op::AddVeth { host, .. }, _) if link.side == Side::Host && link.name == *host => return,
-                (Op::SetMtu { link: on, mtu, .. }, Op::SetMtu { mtu: now, .. }) if on == link => return *mtu = *now,
-                (Op::SetMac { link: on, mac, .. }, Op::SetMac { mac: now, .. }) if on == link => return *mac = *now,
-                _ => {}
-            }
+        if !self.0.iter_mut().any(|op| born_with(op, step) || set_before(op, step)) {
+            self.0.push(step.clone());
         }
-        self.0.push(step.clone());
     }
 
     /// A link that had gone by another name gets the one that the log has for it, or the log gets its new one.
@@ -301,6 +279,57 @@ impl Log {
     }
 }
 
+/// Gives a link the value where it is made, if it is made there with one.
+fn born_with(maker: &mut Op, step: &Op) -> bool {
+    if let Op::AddVeth { host, host_mtu, host_mac, .. } = maker {
+        match step {
+            Op::SetMtu { link, mtu, .. } if *link == LinkRef::host(host) => {
+                *host_mtu = Some(*mtu);
+                return true;
+            }
+            Op::SetMac { link, mac, .. } if *link == LinkRef::host(host) => {
+                *host_mac = Some(*mac);
+                return true;
+            }
+            _ => {}
+        }
+    }
+    let (Op::AddVeth { guest: made, .. }
+    | Op::AddShared { link: made, .. }
+    | Op::AddIpoib { link: made, .. }
+    | Op::AddDummy { link: made }) = maker
+    else {
+        return false;
+    };
+    match step {
+        Op::SetMtu { link, mtu, .. } if *link == made.at => made.mtu = Some(*mtu),
+        Op::SetMac { link, mac, .. } if *link == made.at => made.mac = Some(*mac),
+        _ => return false,
+    }
+    true
+}
+
+/// Gives an earlier step the value of a later one that sets the same.
+fn set_before(earlier: &mut Op, step: &Op) -> bool {
+    match (earlier, step) {
+        (Op::SetMtu { link: on, mtu, .. }, Op::SetMtu { link, mtu: now, .. }) if on == link => *mtu = *now,
+        (Op::SetMac { link: on, mac, .. }, Op::SetMac { link, mac: now, .. }) if on == link => *mac = *now,
+        (Op::SetQueueLen { link: on, packets, .. }, Op::SetQueueLen { link, packets: now, .. }) if on == link => *packets = *now,
+        (Op::SetOffload { link: on, offload, .. }, Op::SetOffload { link, offload: now, .. })
+            if on == link && offload.feature == now.feature =>
+        {
+            *offload = now.clone();
+        }
+        (Op::SetSysctl { name: on, sysctl, .. }, Op::SetSysctl { name, sysctl: now, .. })
+            if on == name && (sysctl.tree, &sysctl.name) == (now.tree, &now.name) =>
+        {
+            *sysctl = now.clone();
+        }
+        _ => return false,
+    }
+    true
+}
+
 fn moves_to(op: &Op, place: &LinkRef) -> bool {
     matches!(op, Op::MoveLink { to, .. } | Op::MovePhy { to, .. } if to == place)
 }
@@ -309,6 +338,7 @@ fn moves_to(op: &Op, place: &LinkRef) -> bool {
 fn same_effect(a: &Op, b: &Op) -> bool {
     match (a, b) {
         (Op::RestoreRoute { side, route, .. }, Op::RestoreRoute { side: other, route: same, .. }) => (side, route) == (other, same),
+        (Op::Tool { step }, Op::Tool { step: other }) => (step.side, step.tool, &step.words) == (other.side, other.tool, &other.words),
         _ => a == b,
     }
 }

@@ -14,6 +14,7 @@ mod log;
 mod nic;
 mod ovs;
 mod same;
+mod settings;
 mod sharing;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,8 @@ pub use differences::differences;
 pub use error::PlanError;
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
-pub use log::{Past, leftovers, then, without_link};
+pub use log::{Past, leftovers, then};
+pub use settings::SettingError;
 pub use sharing::SharingError;
 pub use vlan::VlanError;
 
@@ -34,7 +36,7 @@ use std::net::IpAddr;
 
 use crate::model::access::Grant;
 use crate::model::dynamic::Dynamic;
-use crate::model::facts::{self, Facts, Layer, LinkKind, Names};
+use crate::model::facts::{self, Facts, Layer, LinkFacts, LinkKind, Names};
 use crate::model::op::{NewLink, Op};
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::sharing::Sharing;
@@ -154,7 +156,7 @@ pub fn plan(request: &AttachRequest, facts: &Facts, birth: Birth) -> Result<Plan
     };
     let access = access::grant(&job)?;
     let last = ops.pop_if(|op| matches!(op, Op::DelLink { .. }));
-    ops.extend(addressing::ops(&job));
+    ops.extend(addressing::ops(&job, kind));
     ops.extend(access::ops(&job, access.as_ref())?);
     ops.extend(last);
     if kind == Kind::Ipoib {
@@ -231,6 +233,12 @@ impl Job<'_> {
         Ok(self.host_name().parse::<IfName>()?)
     }
 
+    /// The NIC, or its VLAN child, that the guest's link lies on or is; none when it is to be made.
+    fn base(&self) -> Option<&LinkFacts> {
+        let host = &self.facts.host;
+        if self.request.tag.is_some() { host.vlan_link.as_ref().or(host.link.as_ref()) } else { host.link.as_ref() }
+    }
+
     /// The guest's new link where it is born, with the steps that then bring it to its place.
     fn newborn(&self, prefix: &str, mtu: Option<u32>, mac: Option<MacAddr>) -> (NewLink, Vec<Op>) {
         let place = LinkRef::guest(&self.guest_if);
@@ -248,6 +256,7 @@ impl Job<'_> {
     /// Options that contradict the kind.
     fn check_options(&self, kind: Kind) -> Result<(), PlanError> {
         sharing::check_options(self, kind)?;
+        settings::check(self)?;
         access::check(self, kind)?;
         match kind {
             Kind::Bridge => vlan::wanted(self).map(|_| ()),
@@ -274,6 +283,7 @@ impl Job<'_> {
         if self.request.vlan_filtering && (kind != Kind::Bridge || self.request.tag.is_none()) {
             warnings.push(format!("--vlan-filtering has no effect: it is for a VLAN on a bridge, like {host_if} ... @10"));
         }
+        warnings.extend(settings::warnings(self, kind));
         match kind {
             Kind::Bridge => warnings.extend(self.bridge_warning(&host_if).into_iter().chain(vlan::warnings(self))),
             Kind::Nic => warnings.extend(sharing::warnings(self).into_iter().chain(access::warning(self))),

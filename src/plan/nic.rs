@@ -1,6 +1,6 @@
 //! A NIC, or its VLAN child: shared through a macvlan or ipvlan, or moved into the guest whole (`--direct-phys`).
 
-use super::{Birth, Job, PlanError, VlanError, sharing, wifi};
+use super::{Birth, Job, PlanError, VlanError, settings, sharing, wifi};
 use crate::model::facts::{LinkFacts, LinkKind, NicState, origin_name};
 use crate::model::op::{NicBefore, Op};
 use crate::model::types::{IfName, LinkRef, Tag};
@@ -75,7 +75,7 @@ fn shared(job: &Job<'_>, parent: &Parent<'_>) -> Result<Vec<Op>, PlanError> {
     if !parent.link.is_some_and(|l| l.up) {
         ops.push(Op::SetUp { link: LinkRef::host(&parent.name) });
     }
-    let (link, moves) = job.newborn("ph", Some(parent.mtu), super::access::guest_mac(job));
+    let (link, moves) = job.newborn("ph", Some(settings::mtu_on(job, &parent.name, parent.mtu)?), super::access::guest_mac(job));
     ops.push(Op::AddShared { parent: parent.name.clone(), sharing: how, link });
     ops.extend(moves);
     Ok(ops)

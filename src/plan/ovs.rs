@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::bridge::{DEFAULT_MTU, set_aside};
-use super::{Job, PlanError};
+use super::{Job, PlanError, settings};
 use crate::model::op::Op;
 use crate::model::ovs::{NewOvsPort, OvsBridge, OvsPort, OvsVlans};
 use crate::model::request::AttachRequest;
@@ -26,21 +26,20 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
         }
     };
     let stale = set_aside(job, &host)?;
-    let port = NewOvsPort {
-        bridge,
-        vlans: wanted_vlans(job.request, known_bridge(job))?,
-        ids: ids(job, &typed, &host),
-        replaces: stale_row(job, &host)?,
-        name: host.clone(),
-    };
+    let port = port(job, &typed, bridge, &host, wanted_vlans(job.request, known_bridge(job))?)?;
     ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
     let mtu = job.facts.host.link.as_ref().map_or(DEFAULT_MTU, |link| link.mtu);
-    let (guest, moves) = job.newborn("vg", Some(mtu), job.request.mac);
-    ops.push(Op::AddVeth { host, bridge: None, guest });
+    let (guest, moves) = job.newborn("vg", Some(settings::mtu(job, mtu)), job.request.mac);
+    ops.push(Op::AddVeth { host, host_mtu: settings::host_mtu(job), host_mac: job.request.settings.link_mac, bridge: None, guest });
     ops.extend(moves);
     ops.push(Op::AddOvsPort { port });
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));
     Ok(ops)
+}
+
+/// The port that is to be made for a host end, in the place of one that we made before.
+pub(super) fn port(job: &Job<'_>, typed: &IfName, bridge: IfName, host: &IfName, vlans: OvsVlans) -> Result<NewOvsPort, PlanError> {
+    Ok(NewOvsPort { bridge, vlans, ids: ids(job, typed, host), replaces: stale_row(job, host)?, name: host.clone() })
 }
 
 fn known_bridge<'a>(job: &Job<'a>) -> Option<&'a OvsBridge> {

@@ -7,7 +7,7 @@ mod links;
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};
 use crate::model::command::Commands;
-use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts};
+use crate::model::facts::{AddrFacts, GuestFacts, GuestId, HostFacts, LinkFacts, RouteFacts, TableFacts};
 use crate::model::ovs::{OvsBridge, OvsFacts, OvsPort, OvsVlans};
 use crate::model::request::{AddrWord, GuestRef, MacAndTag};
 use crate::model::sharing::{MacvlanMode, Sharing};
@@ -23,6 +23,7 @@ fn link(index: u32, name: &str, kind: LinkKind) -> LinkFacts {
         up: true,
         carrier: true,
         mtu: 1500,
+        queue_len: 1000,
         mac: Some("02:00:00:00:00:aa".parse().unwrap()),
         master: None,
         link: None,
@@ -43,7 +44,16 @@ fn facts() -> Facts {
     };
     Facts {
         host: HostFacts::default(),
-        guest: GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false },
+        guest: GuestFacts {
+            id,
+            shares_host: false,
+            link: None,
+            addrs: Vec::new(),
+            default_routes: Vec::new(),
+            tables: TableFacts::default(),
+            lost: Vec::new(),
+            ipv6_disabled: false,
+        },
         fresh_mac: "02:00:00:00:00:01".parse().unwrap(),
     }
 }
@@ -312,7 +322,14 @@ fn a_name_that_is_too_long_for_the_vlan_child_is_refused_and_made_names_are_alwa
 #[test]
 fn an_address_that_another_interface_has_is_refused_and_on_the_same_one_it_is_no_conflict() {
     let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
-    let addr = AddrFacts { index: 5, dev: Some("eth0".into()), addr: "10.1.1.2/16".parse().unwrap(), automatic: false, ours: false, raw: Vec::new() };
+    let addr = AddrFacts {
+        index: 5,
+        dev: Some("eth0".into()),
+        addr: "10.1.1.2/16".parse().unwrap(),
+        automatic: false,
+        ours: false,
+        raw: Vec::new(),
+    };
     facts.guest.addrs = vec![addr];
     let error = plan(&request("br0 10.1.1.2/24"), &facts, Birth::Guest).unwrap_err();
     assert_eq!(error.to_string(), "the guest has 10.1.1.2/16 already, on eth0");

@@ -102,7 +102,8 @@ pub fn fail_lease_at(host: &Space, guest: &Space, lease: &Lease, n: usize, fault
         let default_routes = observe::default_routes(&mut sides.guest, lease.addr.ip()).unwrap();
         let link = facts.guest.link.unwrap();
         let guest_if = link.name.parse().unwrap();
-        let target = LeaseTarget { guest_if: &guest_if, mtu: link.mtu, default_routes: &default_routes, renewed: true };
+        let target =
+            LeaseTarget { guest_if: &guest_if, mtu: link.mtu, default_routes: &default_routes, settings: &request.settings, renewed: true };
         let plan = pipework::plan::lease(lease, &target);
         let mut database = Database::default();
         let mut system = Machine::new(System::new(&mut sides), &mut database);

@@ -72,7 +72,7 @@ fn lease_addr(addr: &str, seconds: u32) -> Op {
 
 fn route(to: Option<&str>, via: Option<&str>) -> NewRoute {
     let ip = |text: Option<&str>| text.map(|t| t.parse().unwrap());
-    NewRoute { to: to.map(|text| text.parse().unwrap()), via: ip(via), dev: "eth1".parse().unwrap() }
+    NewRoute { to: to.map(|text| text.parse().unwrap()), via: ip(via), dev: "eth1".parse().unwrap(), metric: None }
 }
 
 fn add_route(to: Option<&str>, via: Option<&str>) -> Op {

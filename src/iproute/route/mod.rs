@@ -172,6 +172,11 @@ pub struct Cache {
     pub ts_age: u32,
 }
 
+/// Whether the route is of a type that needs no link: blackhole, unreachable, prohibit, throw.
+pub(super) fn leads_nowhere(route: &Route) -> bool {
+    matches!(route.kind, 6..=9)
+}
+
 /// Types of routes, in the order of iproute2's look-up.
 const KINDS: &[Keyword<u8>] = &[
     whole("local", LOCAL),

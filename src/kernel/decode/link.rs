@@ -21,6 +21,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_GROUP: u16 = 27;
 const IFLA_CARRIER: u16 = 33;
@@ -55,6 +56,7 @@ pub(in super::super) fn link(answer: &Answer) -> Option<LinkFacts> {
         up: flags & IFF_UP != 0,
         carrier: false,
         mtu: 0,
+        queue_len: 0,
         mac: None,
         master: None,
         link: None,
@@ -66,6 +68,7 @@ pub(in super::super) fn link(answer: &Answer) -> Option<LinkFacts> {
             IFLA_ADDRESS => facts.mac = MacAddr::from_bytes(value),
             IFLA_IFNAME => facts.name = text(value),
             IFLA_MTU => facts.mtu = word(value).unwrap_or(0),
+            IFLA_TXQLEN => facts.queue_len = word(value).unwrap_or(0),
             IFLA_LINK => facts.link = word(value).filter(|i| *i != 0),
             IFLA_GROUP => facts.group = word(value).unwrap_or(0),
             IFLA_MASTER => facts.master = word(value).filter(|i| *i != 0),

@@ -1,11 +1,13 @@
 //! One step of a plan. Every step prints as the `ip` command that does the same, and knows its undo.
 
 mod route;
+mod tool;
 mod undo;
 mod words;
 
 pub use route::NewRoute;
 pub(super) use route::destination;
+pub use tool::{Tool, ToolStep};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,7 @@ use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
 use super::ovs::{NewOvsPort, OvsVlans};
 use super::phy::{Phy, PhyMember};
+use super::settings::{Offload, Sysctl};
 use super::sharing::Sharing;
 use super::types::{IfAddr, IfName, LinkRef, MacAddr, Pkey, Side};
 use super::vlan::{NicVlan, PortVlan};
@@ -71,6 +74,12 @@ pub enum Op {
     AddVeth {
         /// The host's end.
         host: IfName,
+        /// Its MTU in bytes; the guest's end's when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host_mtu: Option<u32>,
+        /// Its MAC address; random when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host_mac: Option<MacAddr>,
         /// The Linux bridge; Open vSwitch's ports are made in its database.
         bridge: Option<IfName>,
         /// The guest's end.
@@ -211,6 +220,40 @@ pub enum Op {
         mtu: u32,
         /// What it had before.
         before: Option<u32>,
+    },
+    /// Sets how many packets may wait at a link.
+    SetQueueLen {
+        /// Which link.
+        link: LinkRef,
+        /// How many.
+        packets: u32,
+        /// How many could before.
+        before: Option<u32>,
+    },
+    /// Switches a feature of a link on or off, as `ethtool -K`.
+    SetOffload {
+        /// Which link.
+        link: LinkRef,
+        /// The feature, and whether it is to be on.
+        offload: Offload,
+        /// The kernel's features that are changed by it, as they were; none on a link that goes away itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<Offload>,
+    },
+    /// Sets a sysctl of one link of the guest.
+    SetSysctl {
+        /// Which link of the guest.
+        name: IfName,
+        /// The setting and its value.
+        sysctl: Sysctl,
+        /// The value that it had; none on a link that goes away itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+    },
+    /// Does what words of `ip route`, `ip rule` or `tc` say.
+    Tool {
+        /// The words.
+        step: ToolStep,
     },
     /// Makes a link a port of a bridge or bond.
     SetMaster {
@@ -434,6 +477,8 @@ impl Op {
             | Self::DelAltName { link, .. }
             | Self::SetMac { link, .. }
             | Self::SetMtu { link, .. }
+            | Self::SetQueueLen { link, .. }
+            | Self::SetOffload { link, .. }
             | Self::SetMaster { link, .. }
             | Self::SetUp { link }
             | Self::SetDown { link }
@@ -441,7 +486,9 @@ impl Op {
             | Self::LeaseAddr { link, .. }
             | Self::DelAddr { link, .. }
             | Self::RestoreAddr { link, .. } => link.side,
-            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetRoute { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
+            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetSysctl { .. } => Side::Guest,
+            Self::SetRoute { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
+            Self::Tool { step } => step.side,
             Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,
         }
     }

@@ -18,6 +18,9 @@ pub struct NewRoute {
     pub via: Option<IpAddr>,
     /// The guest's link.
     pub dev: IfName,
+    /// Priority; the kernel's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
 }
 
 impl NewRoute {
@@ -47,6 +50,7 @@ impl fmt::Display for NewRoute {
         if let Some(via) = self.via {
             write!(f, " via {via}")?;
         }
-        write!(f, " dev {}", self.dev)
+        write!(f, " dev {}", self.dev)?;
+        self.metric.map_or(Ok(()), |metric| write!(f, " metric {metric}"))
     }
 }

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::{Moved, NicBefore, OldPort, Op};
+use crate::model::settings::{Offload, Sysctl};
 use crate::model::types::{IfName, LinkRef, Side};
 use crate::model::vlan::PortVlan;
 
@@ -40,6 +41,18 @@ impl Op {
             Self::TakeBack { steps } => vec![Self::Again { steps: steps.clone() }],
             Self::Again { steps } => vec![Self::TakeBack { steps: steps.clone() }],
             Self::SetRoute { route, before } => vec![Self::SetRoute { route: before.clone(), before: route.clone() }],
+            Self::SetQueueLen { link, before, .. } => {
+                before.iter().map(|packets| Self::SetQueueLen { link: link.clone(), packets: *packets, before: None }).collect()
+            }
+            Self::SetOffload { link, before, .. } => {
+                let back = |offload: &Offload| Self::SetOffload { link: link.clone(), offload: offload.clone(), before: Vec::new() };
+                before.iter().map(back).collect()
+            }
+            Self::SetSysctl { name, sysctl, before } => {
+                let back = |value: &String| Sysctl { value: value.clone(), ..sysctl.clone() };
+                before.iter().map(|value| Self::SetSysctl { name: name.clone(), sysctl: back(value), before: None }).collect()
+            }
+            Self::Tool { step } => step.undo().into_iter().map(|step| Self::Tool { step }).collect(),
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
             Self::DelAddr { link, addr } => vec![Self::AddAddr { link: link.clone(), addr: *addr }],
@@ -98,6 +111,8 @@ impl Op {
             Self::AddOvsBridge { .. } | Self::RestoreAddr { .. } | Self::RestoreRoute { .. } => errno == Errno::EEXIST,
             Self::AddRoute { route } => route.via.is_none() && errno == Errno::EEXIST,
             Self::DelNeigh { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
+            // A rule, a route or a qdisc that is gone, with its link or by somebody's hand.
+            Self::Tool { step } => step.is_undo() && matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT),
             Self::DelRoute { .. } | Self::DelNewRoute { .. } | Self::DelShimRoute { .. } => {
                 matches!(errno, Errno::ESRCH | Errno::ENODEV | Errno::ENOENT)
             }

@@ -14,8 +14,8 @@ impl Op {
             Self::DelUnusedOvsBridge { name } => format!("remove Open vSwitch bridge {name}"),
             Self::AddOvsPort { port } => format!("make {} a port of {}", port.name, port.bridge),
             Self::DelOvsPort { port } => format!("remove port {} from {}", port.name, port.bridge),
-            Self::AddVeth { host, bridge: Some(bridge), guest } => format!("make veth pair {host} on {bridge} and {}", guest.at),
-            Self::AddVeth { host, bridge: None, guest } => format!("make veth pair {host} and {}", guest.at),
+            Self::AddVeth { host, bridge: Some(bridge), guest, .. } => format!("make veth pair {host} on {bridge} and {}", guest.at),
+            Self::AddVeth { host, bridge: None, guest, .. } => format!("make veth pair {host} and {}", guest.at),
             Self::SetVlanFiltering { bridge, on: true, .. } => format!("make {bridge} filter VLANs"),
             Self::SetVlanFiltering { bridge, on: false, .. } => format!("make {bridge} filter no VLANs"),
             Self::AddPortVlan { port, vlan } => format!("let {port} carry VLAN {vlan}"),
@@ -39,6 +39,15 @@ impl Op {
             Self::DelAltName { link, name } => format!("take the other name {name} from {link}"),
             Self::SetMac { link, mac, .. } => format!("set the address of {link} to {mac}"),
             Self::SetMtu { link, mtu, .. } => format!("set the MTU of {link} to {mtu}"),
+            Self::SetQueueLen { link, packets, .. } => format!("let {packets} packets wait at {link}"),
+            Self::SetOffload { link, offload, .. } => {
+                format!("switch {} {} for {link}", offload.feature, if offload.on { "on" } else { "off" })
+            }
+            Self::SetSysctl { name, sysctl, .. } => format!("set {} in the guest", sysctl.of(name)),
+            Self::Tool { step } => {
+                let (options, words) = step.parts();
+                format!("{}{options} {words} {}", step.tool, on(step.side))
+            }
             Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
             Self::SetBridge { port, bridge: Some(bridge), .. } => format!("make {port} a port of {bridge}"),
             Self::SetBridge { port, bridge: None, .. } => format!("make {port} no bridge's port"),

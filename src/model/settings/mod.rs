@@ -6,7 +6,7 @@ mod shaping;
 mod sysctl;
 mod words;
 
-pub use offload::{Feature, Offload, Offloads};
+pub use offload::{Feature, Features, Offload, Offloads};
 pub use quantity::{Bandwidth, Bytes, Micros, Percent};
 pub use shaping::{Netem, Rate};
 pub use sysctl::{Sysctl, Tree};

@@ -1,5 +1,6 @@
 //! `--offload`: the features of an interface, as `ethtool -K` names them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,6 +66,42 @@ pub struct Offload {
     pub on: bool,
 }
 
+impl Offload {
+    /// One of the kernel's own features, as it is.
+    ///
+    /// # Errors
+    /// When that is no name of a feature.
+    pub fn of_kernel(name: &str, on: bool) -> Result<Self, InputError> {
+        if !is_name(name) {
+            return Err(InputError::Setting { option: "--offload", text: name.to_owned(), why: "it is no name of a feature".into() });
+        }
+        Ok(Self { feature: Feature(name.to_owned()), on })
+    }
+}
+
+/// ETH_GSTRING_LEN, linux/ethtool.h.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() < 32 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+impl FromStr for Offload {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let refuse = |why: String| InputError::Setting { option: "--offload", text: text.to_owned(), why };
+        let (name, value) = text.split_once('=').ok_or_else(|| refuse("give tx=off,tso=off and the like".into()))?;
+        let on = match value {
+            "on" => true,
+            "off" => false,
+            _ => return Err(refuse(format!("{name} is to be on or off, not {value:?}"))),
+        };
+        if !is_name(name) {
+            return Err(refuse(format!("{name:?} is no name of a feature: ethtool -k lists them")));
+        }
+        Ok(Self { feature: Feature(name.to_owned()), on })
+    }
+}
+
 /// All that are to be changed, as `tx=off,tso=off`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offloads(Vec<Offload>);
@@ -85,26 +122,15 @@ impl FromStr for Offloads {
     type Err = InputError;
 
     fn from_str(text: &str) -> Result<Self, InputError> {
-        let refuse = |why: String| InputError::Setting { option: "--offload", text: text.to_owned(), why };
         let mut all: Vec<Offload> = Vec::new();
         for word in text.split(',') {
-            let (name, value) = word.split_once('=').ok_or_else(|| refuse("give tx=off,tso=off and the like".into()))?;
-            let on = match value {
-                "on" => true,
-                "off" => false,
-                _ => return Err(refuse(format!("{name} is to be on or off, not {value:?}"))),
-            };
-            // ETH_GSTRING_LEN, linux/ethtool.h.
-            let good =
-                !name.is_empty() && name.len() < 32 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !good {
-                return Err(refuse(format!("{name:?} is no name of a feature: ethtool -k lists them")));
+            let offload: Offload = word.parse()?;
+            let names = offload.feature.kernel_names();
+            if all.iter().any(|other| other.feature.kernel_names().iter().any(|name| names.contains(name))) {
+                let why = format!("it has {} twice", offload.feature);
+                return Err(InputError::Setting { option: "--offload", text: text.to_owned(), why });
             }
-            let feature = Feature(name.to_owned());
-            if all.iter().any(|other| other.feature.kernel_names().iter().any(|n| feature.kernel_names().contains(n))) {
-                return Err(refuse(format!("it has {name} twice")));
-            }
-            all.push(Offload { feature, on });
+            all.push(offload);
         }
         Ok(Self(all))
     }
@@ -123,7 +149,30 @@ impl fmt::Display for Offloads {
     }
 }
 
-serde_as_text!(Offloads);
+/// The features of a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Those that can be switched.
+    pub changeable: BTreeSet<String>,
+    /// Those that are on.
+    pub active: BTreeSet<String>,
+}
+
+impl Features {
+    /// The kernel's features that an offload would change, as they are.
+    pub fn before(&self, offload: &Offload) -> Vec<Offload> {
+        let names = offload.feature.kernel_names().into_iter().filter(|name| self.changeable.contains(name));
+        let states = names.map(|name| (self.active.contains(&name), name)).filter(|(is_on, _)| *is_on != offload.on);
+        states.filter_map(|(is_on, name)| Offload::of_kernel(&name, is_on).ok()).collect()
+    }
+
+    /// Whether the link is as an offload has it: on when any of the feature's parts is.
+    pub fn is(&self, offload: &Offload) -> bool {
+        offload.feature.kernel_names().iter().any(|name| self.active.contains(name)) == offload.on
+    }
+}
+
+serde_as_text!(Offload, Offloads);
 
 #[cfg(test)]
 mod tests {
@@ -139,5 +188,22 @@ mod tests {
         for text in ["", "tx", "tx=", "tx=0", "TX=off", "tx=off,tx-checksum-ipv4=on", "tx=off,tx-checksumming=off", "=on", "a b=on"] {
             assert!(text.parse::<Offloads>().is_err(), "{text}");
         }
+    }
+
+    fn features() -> Features {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Features {
+            changeable: names(&["tx-checksum-ip-generic", "tx-checksum-sctp", "rx-gro"]),
+            active: names(&["tx-checksum-ip-generic", "rx-lro"]),
+        }
+    }
+
+    #[test]
+    fn what_an_offload_changes_is_told_by_the_kernels_names() {
+        let before = |text: &str| features().before(&text.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(before("tx=off"), ["tx-checksum-ip-generic=on"]);
+        assert_eq!(before("tx=on"), ["tx-checksum-sctp=off"]);
+        assert_eq!(before("lro=off"), Vec::<String>::new(), "it is fixed");
+        assert!(features().is(&"tx=on".parse().unwrap()) && features().is(&"gro=off".parse().unwrap()));
     }
 }

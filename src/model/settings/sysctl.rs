@@ -51,6 +51,13 @@ pub struct Sysctl {
     pub value: String,
 }
 
+impl Sysctl {
+    /// As sysctl(8) takes it, for an interface. Its names may have dots in them, so that slashes stand between the parts.
+    pub fn of(&self, interface: &IfName) -> String {
+        format!("{}/{interface}/{}={}", self.tree.directory(), self.name, self.value)
+    }
+}
+
 impl FromStr for Sysctl {
     type Err = InputError;
 

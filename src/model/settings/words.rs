@@ -14,6 +14,11 @@ pub struct ToolWords(Vec<String>);
 const MOST: usize = 128;
 
 impl ToolWords {
+    /// Words that have been read and found right.
+    pub(crate) fn read(words: Vec<String>) -> Self {
+        Self(words)
+    }
+
     /// Each of them.
     pub fn words(&self) -> &[String] {
         &self.0
@@ -26,6 +31,9 @@ impl FromStr for ToolWords {
     fn from_str(text: &str) -> Result<Self, InputError> {
         let refuse = |why: String| InputError::Setting { option: "--route, --rule", text: text.to_owned(), why };
         let words: Vec<String> = text.split_ascii_whitespace().map(str::to_owned).collect();
+        if let Some(option) = words.iter().take_while(|word| word.starts_with('-')).find(|word| !matches!(word.as_str(), "-4" | "-6")) {
+            return Err(refuse(format!("{option} cannot stand here: of `ip`'s options only -4 and -6 can")));
+        }
         let first = words.iter().find(|word| !word.starts_with('-'));
         match first.map(String::as_str) {
             None => return Err(refuse("there are no words: give those that follow `ip route add` or `ip rule add`".into())),
