@@ -246,7 +246,7 @@ fn print(args: &AttachArgs, request: &AttachRequest, report: &Report, guest: &Gu
         let what = match report.result {
             Outcome::Unchanged => "nothing to do: it is so already",
             Outcome::Planned => "nothing done: this was the plan",
-            Outcome::Attached | Outcome::Failed => "done",
+            Outcome::Attached | Outcome::Detached | Outcome::Cleared | Outcome::Failed => "done",
         };
         complain(&format!("pipework: {what} ({:.1} ms)", report.elapsed_us as f64 / 1000.0));
     }

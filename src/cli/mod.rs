@@ -2,7 +2,9 @@
 
 mod access;
 mod attach;
+mod detach;
 mod documents;
+mod gc;
 mod inside;
 mod output;
 mod settings;
@@ -68,6 +70,10 @@ struct Cli {
 enum Command {
     /// Give a guest an interface (also without the word: pipework br0 web 10.0.0.2/24)
     Attach(Box<AttachArgs>),
+    /// Take an interface away again, with all that was made for it; also from a guest that is gone
+    Detach(detach::DetachArgs),
+    /// Clear up what runs that were killed, and guests that died, left behind
+    Gc(gc::GcArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// `ip route WORDS` in a guest
@@ -109,6 +115,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Some(Command::Attach(words)) => attach::run(&words),
+        Some(Command::Detach(words)) => detach::run(&words),
+        Some(Command::Gc(words)) => gc::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),

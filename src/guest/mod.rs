@@ -86,6 +86,16 @@ fn in_brackets(places: &[String]) -> String {
 }
 
 impl GuestError {
+    /// Whether it says that there is no such guest, or none that runs.
+    pub fn is_absence(&self) -> bool {
+        use nix::errno::Errno;
+        match self {
+            Self::NotFound { .. } | Self::NotRunning { .. } | Self::Gone { .. } => true,
+            Self::Namespace { source, .. } => matches!(source.errno(), Some(Errno::ENOENT | Errno::ESRCH | Errno::EINVAL)),
+            Self::Several { .. } | Self::Elsewhere { .. } | Self::Engine { .. } => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

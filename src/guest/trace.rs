@@ -19,6 +19,25 @@ pub fn namespace(first: &str, inode: u64) -> Option<Namespace> {
     opened.into_iter().find(|namespace| namespace.inode() == inode)
 }
 
+/// When a process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); `None` when there is no such process, or it
+/// has ended and nobody has asked how.
+pub fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may have anything in it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    if matches!(fields.next(), Some("Z" | "X")) {
+        return None;
+    }
+    // Field 3 is gone: 22 is the nineteenth from here.
+    fields.nth(18)?.parse().ok()
+}
+
+/// Whether a process is in the namespace with that inode number.
+pub fn is_in(pid: u32, netns: u64) -> bool {
+    std::fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|m| m.ino() == netns)
+}
+
 fn entries(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory).map(|all| all.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }

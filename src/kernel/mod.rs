@@ -24,4 +24,5 @@ mod tool;
 pub mod wait;
 pub mod wire;
 
+pub use observe::random_id;
 pub use system::System;

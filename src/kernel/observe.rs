@@ -8,7 +8,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressM
 
 use super::netns::Namespace;
 use super::nl80211::phy_facts;
-use super::system::{find_link, link_at, ports};
+use super::system::{find_link, has_address, link_at, ports};
 use super::wire::{Answer, Netlink};
 use super::{access, bridge_vlans, decode, ethtool, routing, siblings, sysctl};
 use crate::model::access::AccessFacts;
@@ -229,6 +229,14 @@ fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest
     Ok(guest)
 }
 
+/// The host's end of a veth of the guest's.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn peer_of(host: &mut Netlink, link: &LinkFacts) -> Result<Option<LinkFacts>, KernelError> {
+    peer(host, Some(link))
+}
+
 /// The host's end of the guest's veth: each says that the other is its peer.
 fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
     let Some(link) = link.filter(|l| l.kind == LinkKind::Veth) else { return Ok(None) };
@@ -337,6 +345,12 @@ pub(super) fn address_family(family: Family) -> AddressFamily {
     }
 }
 
+/// A random identifier, 16 hexadecimal digits.
+pub fn random_id() -> String {
+    let (one, two) = (fresh_mac().octets(), fresh_mac().octets());
+    one.iter().skip(1).chain(two.iter().skip(3)).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A random address for a link. Should the kernel have no random bytes, the clock must do.
 pub(super) fn fresh_mac() -> MacAddr {
     let mut bytes = [0u8; 6];
@@ -345,6 +359,24 @@ pub(super) fn fresh_mac() -> MacAddr {
         bytes.copy_from_slice(&now.as_nanos().to_ne_bytes()[..6]);
     }
     MacAddr::local_from(bytes)
+}
+
+/// All links of the host.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn links_of_host() -> Result<Vec<LinkFacts>, KernelError> {
+    links(&mut Netlink::open()?)
+}
+
+/// Whether nobody uses a bridge or VLAN child of the host's: it has no port, no link on it, no master, no address.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn is_unused(link: &LinkFacts) -> Result<bool, KernelError> {
+    let (home, mut host) = (Namespace::current()?, Netlink::open()?);
+    let free = link.master.is_none() && ports(&mut host, link.index)?.is_empty() && !has_address(&mut host, link.index)?;
+    Ok(free && siblings::on(&mut host, &home, link.index)?.is_empty())
 }
 
 /// The link of a name, on the socket's side.

@@ -109,6 +109,23 @@ impl<'a> System<'a> {
         Ok(index)
     }
 
+    /// The index of a link; not looked up where the kernel has told it already.
+    ///
+    /// # Errors
+    /// When it is not there, or the kernel refuses to tell.
+    pub fn index_of(&mut self, link: &LinkRef) -> Result<u32, KernelError> {
+        self.index(link)
+    }
+
+    /// The Ethernet address of a link.
+    ///
+    /// # Errors
+    /// When it is not there, or the kernel refuses to tell.
+    pub fn mac_of(&mut self, link: &LinkRef) -> Result<Option<MacAddr>, KernelError> {
+        let found = find_link(self.socket(link.side), link.name.as_str())?;
+        Ok(found.ok_or_else(|| KernelError::NoLink(link.to_string()))?.mac)
+    }
+
     fn host_index(&mut self, name: &IfName) -> Result<u32, KernelError> {
         self.index(&LinkRef::host(name))
     }
@@ -477,7 +494,7 @@ fn get_link(socket: &mut Netlink, mut message: LinkMessage) -> Result<Option<Lin
 }
 
 /// Whether somebody gave a link an address: a link-local one of IPv6 it has by itself.
-fn has_address(socket: &mut Netlink, index: u32) -> Result<bool, KernelError> {
+pub(super) fn has_address(socket: &mut Netlink, index: u32) -> Result<bool, KernelError> {
     let is_given =
         |addr: &AddrFacts| addr.index == index && !matches!(addr.addr.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
     Ok(addrs(socket, Family::Inet)?.iter().any(is_given) || addrs(socket, Family::Inet6)?.iter().any(is_given))

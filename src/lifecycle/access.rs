@@ -15,6 +15,7 @@ use crate::model::access::{Grant, SHIM_MARK, User};
 use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::op::Op;
+use crate::model::record::Record;
 use crate::model::report::{AccessReport, SCHEMA, ShimReport, UserReport};
 use crate::model::request::GuestRef;
 use crate::model::types::IfName;
@@ -170,6 +171,31 @@ pub fn remove_access(run_dir: &Path, guest: &GuestRef, watch: Watch<'_>) -> Resu
         _ => {}
     }
     ended(&users, take_all(&users, meant, watch)?)
+}
+
+/// Takes away what is left of guests that are gone, or only says what. Returns that, and what could not be taken away.
+pub(super) fn clear(run_dir: &Path, dry_run: bool, watch: Watch<'_>) -> Result<(Vec<String>, Vec<String>), AccessError> {
+    let users = Users::of(run_dir, Namespace::current()?.inode());
+    let text = |user: &User| format!("the host's access to {}, {} of {}, which is gone", user.address, user.interface, user.guest);
+    let gone: Vec<User> = users.all()?.into_iter().filter(is_gone).collect();
+    if dry_run || gone.is_empty() {
+        return Ok((gone.iter().map(text).collect(), Vec::new()));
+    }
+    let _lock = users.lock()?;
+    let taken = prune_all(&users, watch)?;
+    Ok((taken.users.iter().map(text).collect(), taken.left))
+}
+
+/// Takes the access to an interface away that is about to go. Returns what could not be.
+pub(super) fn forget(run_dir: &Path, record: &Record, watch: Watch<'_>) -> Vec<String> {
+    let mut work = || {
+        let users = Users::of(run_dir, Namespace::current()?.inode());
+        let _lock = users.lock()?;
+        let is_it = |user: &User| user.netns == record.guest.netns && user.interface == record.interface;
+        let meant = users.all()?.into_iter().filter(is_it).collect();
+        Ok::<_, AccessError>(take_all(&users, meant, watch)?.left)
+    };
+    work().unwrap_or_else(|error| vec![format!("the host's access to {}: {}", record.interface, error.chain().join(": "))])
 }
 
 /// What was taken away, and what could not be.

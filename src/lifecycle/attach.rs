@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
+use super::gc::lock_name;
+use super::journal::{recover, recover_guest};
+use super::recording::{self, Recording, Subject};
 use super::settings;
-use super::stay::Stay;
-use super::{AttachError, Database, Machine, NoAddress};
+use super::stay::{Recorded, Stay};
+use super::takeback::take_back;
+use super::{AttachError, Database, Machine, NoAddress, keeper};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
@@ -19,12 +23,13 @@ use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
+use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::{Done, Event, ExecuteError, execute};
 use crate::plan::{Birth, Plan, plan};
-use crate::state::{NetnsLink, SharedLock};
+use crate::state::{Change, NetnsLink, Records, SharedLock, Unreadable};
 
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
@@ -82,12 +87,25 @@ pub struct Attached {
 pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(Event<'_>)) -> Result<Attached, AttachError> {
     let start = Instant::now();
     let warnings = check_privileges()?;
-    match attach_once(request, options, warnings.clone(), start, watch) {
-        // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use: look again.
-        Err(AttachError::Execute(error)) if error.bridge_came_or_went() => attach_once(request, options, warnings, start, watch),
-        ended => ended,
+    let mut warnings = warnings;
+    if !options.dry_run {
+        let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
+    }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attach_once(request, options, warnings.clone(), start, watch) {
+            // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use:
+            // look again.
+            Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
+            ended => return ended,
+        }
     }
 }
+
+/// Many runs that use and remove one bridge at the same time may be in each other's way more than once.
+const MOST_TRIES: usize = 50;
 
 fn attach_once(
     request: &AttachRequest,
@@ -98,6 +116,12 @@ fn attach_once(
 ) -> Result<Attached, AttachError> {
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
     let held = guest::hold(&request.guest)?;
+    let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
+    let guest_lock = if options.dry_run { None } else { Some(records.lock(held.id.netns).map_err(AttachError::Unrecorded)?) };
+    if guest_lock.is_some() {
+        let recovered = recover_guest(&records, held.id.netns, &options.run_dir, watch).map_err(AttachError::Unrecorded)?;
+        warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
+    }
     let request = &*settings::resolved(request, &held)?;
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
@@ -127,8 +151,17 @@ fn attach_once(
         return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
-    let run = Run { request, options, facts: &facts, held: &held, lock: bridge_lock(&planned, &ends.sides.home, options) };
+    if clear_old_record(&records, held.id.netns, &planned, &options.run_dir, &mut warnings, watch)? {
+        // What is left of an older attachment was just taken away: look again.
+        drop(claim);
+        drop((ends, accesses, guest_lock));
+        return attach_once(request, options, warnings, start, watch);
+    }
+    let ovsdb = ends.database.unusual_address();
+    let lock = bridge_lock(&planned, &ends.sides.home, options);
+    let run = Run { request, options, facts: &facts, held: &held, lock, records: &records, ovsdb };
     let ended = run.carry_out(planned, &mut ends, &mut warnings, watch);
+    drop(guest_lock);
     // A record goes when nothing is left of what it is about.
     let is_left = ended.as_ref().map_or_else(|error| error.undone().is_some_and(|u| !u.left.is_empty()), |_| true);
     claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
@@ -141,6 +174,38 @@ fn attach_once(
     let guest = held.id.clone();
     let announcement = announcement(report.addresses.clone(), &done, held);
     Ok(Attached { report, guest, announcement, stay })
+}
+
+/// The interface is to be made, so what is recorded of one of that name is about a link that is gone: by hand, or with a guest
+/// whose namespace had the same number. Returns whether there was such a record.
+fn clear_old_record(
+    records: &Records,
+    netns: u64,
+    planned: &Plan,
+    run_dir: &Path,
+    warnings: &mut Vec<String>,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<bool, AttachError> {
+    if !planned.makes_link() {
+        return Ok(false);
+    }
+    let old = match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
+        Ok(None) => return Ok(false),
+        Ok(Some(record)) => record,
+        Err(Unreadable::Damaged { path, why }) => {
+            warnings.push(Unreadable::Damaged { path, why }.to_string());
+            return Ok(false);
+        }
+        Err(later) => return Err(AttachError::Unreadable(later)),
+    };
+    records.begin_detach(netns, &old.interface).map_err(AttachError::Unrecorded)?;
+    let taken = take_back(&old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
+    warnings.extend(taken.warnings);
+    warnings.extend(taken.left.iter().map(|left| format!("of the old {}: could not {left}", old.interface)));
+    if taken.left.is_empty() {
+        records.abandon(Change::Detaching, netns, &old.interface).map_err(AttachError::Unrecorded)?;
+    }
+    Ok(true)
 }
 
 /// What is asked and cannot be had, although the rest can.
@@ -187,15 +252,13 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
     Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
 }
 
-/// A run that makes a bridge, or makes one filter VLANs, holds a lock for as long as it might take that back; runs that use
-/// the bridge meanwhile join it, and the bridge stays when it is not the last. Mostly nobody makes one, and there is no lock
-/// to join.
+/// A run that uses a bridge holds a shared lock for as long as it does, so that none that takes its own port away, or fails,
+/// takes the bridge away too: only the last one may.
 fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
-    let makes = ops.iter().any(|op| matches!(op, Op::AddBridge { .. } | Op::AddOvsBridge { .. } | Op::SetVlanFiltering { .. }));
-    let name = uses.then(|| format!("{}-{}.lock", planned.host_if(), home.inode()))?;
-    if makes { SharedLock::take(&options.run_dir, &name).ok() } else { SharedLock::join(&options.run_dir, &name).ok() }
+    let bridge: IfName = uses.then(|| planned.host_if().parse().ok())??;
+    SharedLock::take(&options.run_dir, &lock_name(&bridge, home.inode())).ok()
 }
 
 /// What the steps are carried out on.
@@ -210,11 +273,22 @@ struct Run<'a> {
     facts: &'a Facts,
     held: &'a Held,
     lock: Option<SharedLock>,
+    records: &'a Records,
+    /// Address of Open vSwitch's database, when it is an unusual one.
+    ovsdb: Option<String>,
+}
+
+/// A link that was made, with its address.
+struct Made {
+    planned: Plan,
+    done: Done,
+    link: Option<LinkIdentity>,
+    configured: Configured,
 }
 
 impl Run<'_> {
-    /// Carries the plan out with signals held back and the namespace link in place. Returns what was done, and the
-    /// interface's address.
+    /// Carries the plan out with signals held back and the namespace link in place, and records it. Returns what was done, and
+    /// the interface's address.
     fn carry_out(
         &self,
         planned: Plan,
@@ -227,25 +301,75 @@ impl Run<'_> {
         if let Some(Err(error)) = &link {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
-        let (planned, done) = match self.execute(&planned, ends, &mut signals, watch) {
+        let mut recording = Recording::begin(self.records, &self.subject(), &planned)?;
+        let made = self.make(planned, &mut recording, ends, &mut signals, watch);
+        let recorded = made.and_then(|made| self.record(&recording, made, ends, watch));
+        match recorded {
+            Ok((planned, mut configured, record)) => {
+                warnings.append(&mut configured.warnings);
+                if let Some(stay) = &mut configured.stay {
+                    stay.inherit(Recorded { record, run_dir: self.options.run_dir.clone() }, signals);
+                }
+                Ok((planned, configured))
+            }
+            Err(error) => {
+                // What could not be taken back stays in the journal: the next run tries again.
+                if error.undone().is_none_or(|undone| undone.left.is_empty()) {
+                    recording.abandon();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The link, and then its address where somebody else gives it.
+    fn make(
+        &self,
+        planned: Plan,
+        recording: &mut Recording<'_>,
+        ends: &mut Ends<'_>,
+        signals: &mut Signals,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Made, AttachError> {
+        let (planned, (done, link)) = match self.execute(&planned, ends, signals, watch) {
             Ok(done) => (planned, done),
             Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
                 // The kernel would not make the link where it belongs; the original's way is left.
                 let fallback = plan(self.request, self.facts, Birth::Host)?;
-                let done = self.execute(&fallback, ends, &mut signals, watch)?;
+                recording.again(&fallback)?;
+                let done = self.execute(&fallback, ends, signals, watch)?;
                 (fallback, done)
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(dynamic) = &self.request.dynamic else {
-            return Ok((planned, Configured { addr: self.request.addr.first(), ..Configured::default() }));
+        let configured = match &self.request.dynamic {
+            None => Configured { addr: self.request.addr.first(), ..Configured::default() },
+            Some(dynamic) => self.configure(dynamic, planned.guest_if(), done.clone(), ends, signals, watch)?,
         };
-        let mut configured = self.configure(dynamic, planned.guest_if(), done.clone(), ends, &mut signals, watch)?;
-        warnings.append(&mut configured.warnings);
-        if let Some(stay) = &mut configured.stay {
-            stay.inherit(done, signals);
-        }
-        Ok((planned, configured))
+        Ok(Made { planned, done, link, configured })
+    }
+
+    /// Writes down how it stands. What cannot be recorded is taken back.
+    fn record(
+        &self,
+        recording: &Recording<'_>,
+        made: Made,
+        ends: &mut Ends<'_>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(Plan, Configured, Record), AttachError> {
+        let Made { planned, done, link, mut configured } = made;
+        let done = done.and(std::mem::take(&mut configured.done));
+        let given = if self.request.dynamic.is_some() { configured.addr.into_iter().collect() } else { Vec::new() };
+        let keeper = configured.keeper.take().or_else(|| configured.stay.as_ref().and_then(|_| keeper::this_process()));
+        let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper };
+        recording.commit(done.ops(), outcome).map(|record| (planned, configured, record)).inspect_err(|_| {
+            let mut machine = Machine::new(self.system(&mut ends.sides), &mut ends.database).with_bridge_check(|_| self.is_unused());
+            let _ = done.undo(&mut machine, watch);
+        })
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { request: self.request, guest: &self.held.id, ovsdb: self.ovsdb.clone() }
     }
 
     fn execute(
@@ -254,10 +378,14 @@ impl Run<'_> {
         ends: &mut Ends<'_>,
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Done, Box<ExecuteError>> {
+    ) -> Result<(Done, Option<LinkIdentity>), Box<ExecuteError>> {
         let unused = |_: &_| self.is_unused();
         let system = self.system(&mut ends.sides).with_signals(signals);
-        execute(planned, &mut Machine::new(system, &mut ends.database).with_bridge_check(unused), watch)
+        let mut machine = Machine::new(system, &mut ends.database).with_bridge_check(unused);
+        let done = execute(planned, &mut machine, watch)?;
+        // A guest that has just died has none any more.
+        let link = recording::identity(machine.system(), &self.subject(), planned).ok();
+        Ok((done, link))
     }
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {

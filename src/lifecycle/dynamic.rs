@@ -15,6 +15,8 @@ use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, GuestId};
 use crate::model::lease::LeaseReport;
+use crate::model::op::Op;
+use crate::model::record::Keeper;
 use crate::model::report::Step;
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName, Side};
@@ -76,6 +78,10 @@ pub(super) struct Configured {
     pub(super) lease: Option<LeaseReport>,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
+    /// The steps that it took.
+    pub(super) done: Vec<Op>,
+    /// The process that keeps it, when that is another.
+    pub(super) keeper: Option<Keeper>,
     /// What keeps it, when the command is to stay.
     pub(super) stay: Option<Box<Stay>>,
 }

@@ -13,6 +13,7 @@ use crate::model::report;
 use crate::model::types::IfName;
 use crate::plan::execute::{ExecuteError, Undone};
 use crate::plan::{PlanError, hint};
+use crate::state::Unreadable;
 
 /// Why an attach failed.
 #[derive(Debug, Error)]
@@ -25,6 +26,12 @@ pub enum AttachError {
         /// What it does.
         what_for: &'static str,
     },
+    /// The attachment cannot be recorded, and so is not made.
+    #[error("the attachment cannot be recorded, so nothing is left of it")]
+    Unrecorded(#[source] std::io::Error),
+    /// What is recorded of the guest cannot be used.
+    #[error("{0}")]
+    Unreadable(Unreadable),
     /// No guest to work on.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -87,6 +94,12 @@ impl AttachError {
         match self {
             Self::Privilege { .. } => Some("run it with sudo".into()),
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
+            Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
+            Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Some("another pipework is at work on this guest: wait for it, or end it".into())
+            }
+            Self::Unrecorded(_) => Some("PIPEWORK_RUN_DIR names another directory; /run is the usual place, in memory".into()),
+            Self::Unreadable(_) => None,
             Self::Observe(_) => None,
             Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(
                 "is the word misspelt? What is not known here is not for {option}: `pipework {} GUEST add ...` hands it to the installed ip",

@@ -41,7 +41,8 @@ pub(super) fn dhcp6(
         applied.undo(system, watch);
         return Err(error);
     }
-    Ok(Configured { addr: Some(lease.addr), lease: Some(LeaseReport::new(&lease, false)), warnings, stay: None })
+    let (addr, report) = (Some(lease.addr), Some(LeaseReport::new(&lease, false)));
+    Ok(Configured { addr, lease: report, warnings, done: applied.ops(), ..Configured::default() })
 }
 
 /// Waits for an address that the kernel makes of a router's prefix (RFC 4862).

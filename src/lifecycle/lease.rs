@@ -19,6 +19,7 @@ use crate::model::dhcp::ClientWords;
 use crate::model::error::{InputError, KernelError};
 use crate::model::facts::{GuestId, LinkFacts};
 use crate::model::lease::{Lease, LeaseReport};
+use crate::model::op::Op;
 use crate::model::request::GuestRef;
 use crate::model::settings::Settings;
 use crate::model::types::IfName;
@@ -95,6 +96,11 @@ impl Applied {
             let _ = written.undo();
         }
         let _ = self.done.undo(system, watch);
+    }
+
+    /// The steps that took effect.
+    pub(super) fn ops(&self) -> Vec<Op> {
+        self.done.ops().to_vec()
     }
 
     /// Takes back what outlives the guest: a file of the host that is for it.
@@ -201,8 +207,9 @@ pub(super) fn dhcp(
     }
     let report = LeaseReport::new(&lease, place.stays);
     let addr = Some(lease.addr);
+    let done = applied.ops();
     let stay = held.map(|held| Box::new(Stay::new(held, place, client.who().clone(), lease, applied)));
-    Ok(Configured { addr, lease: Some(report), warnings, stay })
+    Ok(Configured { addr, lease: Some(report), warnings, done, stay, ..Configured::default() })
 }
 
 /// The guest, held once more: for as long as the command stays.

@@ -80,6 +80,16 @@ impl Database {
         self.ask(&nic.name, &nic.name).ok()
     }
 
+    /// The names of the ports that pipework made.
+    pub(super) fn own_port_names(&mut self) -> Result<Vec<String>, OvsError> {
+        self.switch()?.own_port_names()
+    }
+
+    /// What the database has of a port; `None` also when there is no database.
+    pub(super) fn port(&mut self, name: &str) -> Option<crate::model::ovs::OvsPort> {
+        self.ask(name, name).ok()?.port
+    }
+
     fn ask(&mut self, bridge: &str, port: &str) -> Result<OvsFacts, OvsError> {
         self.switch()?.look(bridge, port)
     }

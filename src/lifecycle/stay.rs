@@ -1,10 +1,12 @@
 //! `dhcp:-f`: the command stays, keeps the lease, and gives it back at the end.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::lease::{Applied, LeaseError, Place};
-use super::{Database, Machine};
+use super::takeback::take_back;
+use super::{Database, Machine, recording};
 use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
 use crate::external::dhcp::{DhcpError, Patience, Wake};
 use crate::kernel::System;
@@ -14,7 +16,9 @@ use crate::kernel::signal::Signals;
 use crate::kernel::wire::Netlink;
 use crate::model::error::KernelError;
 use crate::model::lease::{FOREVER, Lease};
+use crate::model::record::Record;
 use crate::plan::execute::{Done, Event};
+use crate::state::Change;
 
 /// The least time between two questions for more time. RFC 2131, section 4.4.5, has 60 s, which leaves a short lease one try.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,6 +36,28 @@ pub struct Stay {
     link: Done,
     /// Held without a gap since before the link was made.
     signals: Option<Signals>,
+    /// The attachment's record, by which all is taken back at the end.
+    recorded: Option<Recorded>,
+}
+
+/// A record, and where it is kept.
+pub(super) struct Recorded {
+    pub(super) record: Record,
+    pub(super) run_dir: PathBuf,
+}
+
+impl Recorded {
+    /// The interface and all that was made for it. Another run may have done it: then there is no record any more.
+    fn take_back(self, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), std::io::Error> {
+        let Self { record, run_dir } = self;
+        let records = recording::records(&run_dir).map_err(std::io::Error::other)?;
+        let _lock = records.lock(record.guest.netns)?;
+        let now = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id);
+        let Some(record) = now else { return Ok(()) };
+        records.begin_detach(record.guest.netns, &record.interface)?;
+        let taken = take_back(&record, &record.done, &run_dir, watch).map_err(std::io::Error::other)?;
+        if taken.left.is_empty() { records.abandon(Change::Detaching, record.guest.netns, &record.interface) } else { Ok(()) }
+    }
 }
 
 /// What happens to a lease.
@@ -73,24 +99,42 @@ impl End {
 impl Stay {
     pub(super) fn new(held: (Namespace, Option<OwnedFd>), place: Place, who: Who, lease: Lease, applied: Applied) -> Self {
         let (namespace, process) = held;
-        Self { namespace, process, place, who, lease, granted: Instant::now(), applied, link: Done::default(), signals: None }
+        Self {
+            namespace,
+            process,
+            place,
+            who,
+            lease,
+            granted: Instant::now(),
+            applied,
+            link: Done::default(),
+            signals: None,
+            recorded: None,
+        }
     }
 
     /// What the attach leaves to be taken back at the end, and its hold on the signals.
-    pub(super) fn inherit(&mut self, link: Done, signals: Signals) {
-        (self.link, self.signals) = (link, Some(signals));
+    pub(super) fn inherit(&mut self, recorded: Recorded, signals: Signals) {
+        (self.recorded, self.signals) = (Some(recorded), Some(signals));
     }
 
     /// Keeps the lease until a signal comes or the guest ends.
     ///
     /// # Errors
     /// When the kernel refuses what cannot be done without.
-    pub fn run(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
-        self.keep(tell, watch).or_else(End::from_error)
+    pub fn run(mut self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
+        // A second signal must not cut off what the first one asked for.
+        let _signals = Signals::hold()?;
+        let recorded = self.recorded.take();
+        let end = self.keep(tell, watch).or_else(End::from_error);
+        if let Some(Err(error)) = recorded.map(|recorded| recorded.take_back(watch)) {
+            tell(Kept::Failed(&error.to_string()));
+        }
+        end
     }
 
     fn keep(self, tell: &mut dyn FnMut(Kept<'_>), watch: &mut dyn FnMut(Event<'_>)) -> Result<End, LeaseError> {
-        let Self { namespace, process, place, who, lease, granted, applied, link, signals } = self;
+        let Self { namespace, process, place, who, lease, granted, applied, link, signals, recorded: _ } = self;
         let mut signals = signals.map_or_else(Signals::hold, Ok)?;
         let mut sides = match sides(&namespace) {
             Ok(sides) => sides,

@@ -5,7 +5,7 @@ use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
 use super::lease::FOREVER;
 use super::op::{NewLink, NewRoute, Op, Tool, ToolStep, destination};
-use super::ovs::{NewOvsPort, OvsVlans};
+use super::ovs::{BRIDGE_MARK, NewOvsPort, OvsVlans};
 use super::sharing::{MacvlanMode, Sharing};
 use super::types::{Family, IfAddr, IfName, LinkRef, Side};
 use super::vlan::{NicVlan, PortVlan, VlanProtocol};
@@ -187,7 +187,10 @@ impl<'a> Commands<'a> {
                 let master = bridge.as_ref().map(|bridge| format!(" master {}", quoted(bridge.as_str()))).unwrap_or_default();
                 format!("ip link add name {}{mtu}{master} up{} type veth peer {}", quoted(host.as_str()), group(), self.new_link(guest))
             }
-            Op::AddOvsBridge { name } => format!("{} add-br {}", self.vsctl(), quoted(name.as_str())),
+            Op::AddOvsBridge { name } => {
+                let name = quoted(name.as_str());
+                format!("{} add-br {name} -- br-set-external-id {name} {BRIDGE_MARK} {name}", self.vsctl())
+            }
             Op::DelUnusedOvsBridge { name } => format!("{} --if-exists del-br {}", self.vsctl(), quoted(name.as_str())),
             Op::AddOvsPort { port } => self.add_ovs_port(port),
             Op::DelOvsPort { port } => {

@@ -322,9 +322,12 @@ impl Names {
         self.made(&format!("{prefix}{}{guest_if}", self.number))
     }
 
+    /// How the names begin under which old links are set aside.
+    pub const ASIDE: &str = "old-";
+
     /// A name to set an old link of the name `name` aside under.
     pub fn aside(&self, name: &IfName) -> IfName {
-        self.made(&format!("old-{name}-{}", self.number))
+        self.made(&format!("{}{name}-{}", Self::ASIDE, self.number))
     }
 
     /// See [`short_name`].
@@ -372,6 +375,11 @@ impl LinkFacts {
     pub fn is_child_of(&self, parent: &Self) -> bool {
         let ours = self.alt_names.iter().any(|name| name.starts_with(CHILD));
         ours && matches!(self.kind, LinkKind::Ipoib { .. }) && self.link == Some(parent.index) && self.index != parent.index
+    }
+
+    /// Whether we made it as an InfiniBand interface's child for a guest, whatever interface that was.
+    pub fn is_child(&self) -> bool {
+        self.alt_names.iter().any(|name| name.starts_with(CHILD))
     }
 
     /// Whether it bears a name that says where it came from.

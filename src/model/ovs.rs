@@ -51,8 +51,11 @@ pub struct OvsPort {
     pub raw: String,
 }
 
+/// The key of `external_ids` that a bridge has which we made.
+pub const BRIDGE_MARK: &str = "pipework.bridge";
+
 /// The key of `external_ids` that the original, too, writes the port's own name under.
-const OWN_NAME: &str = "pipework.interface";
+pub const OWN_NAME: &str = "pipework.interface";
 
 impl OvsPort {
     /// Whether pipework, this one or the original, made it.

@@ -60,6 +60,10 @@ pub enum Outcome {
     Attached,
     /// It was there already, just as asked.
     Unchanged,
+    /// The interface was taken away.
+    Detached,
+    /// What was left over was cleared up.
+    Cleared,
     /// `--dry-run`: this would be done.
     Planned,
     /// Nothing is left of it.
@@ -131,6 +135,58 @@ impl Failure {
     pub fn new(guest: &str, error: Vec<String>, hint: Option<String>, undone: Option<Undone>) -> Self {
         Self { schema: SCHEMA, result: Outcome::Failed, guest: guest.to_owned(), error, hint, undone }
     }
+}
+
+/// What a detach did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct DetachReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// `detached`, `unchanged` when there was nothing to take away, or `planned`.
+    pub result: Outcome,
+    /// The guest as it was typed.
+    pub guest: String,
+    /// What was taken away.
+    pub interfaces: Vec<DetachedInterface>,
+    /// What the user should know although it went well.
+    pub warnings: Vec<String>,
+    /// Time from start to end in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// What gc cleared up, or would.
+#[derive(Clone, Debug, Serialize)]
+pub struct GcReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// `cleared`, `unchanged` when there was nothing, or `planned`.
+    pub result: Outcome,
+    /// What.
+    pub items: Vec<GcItem>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Something that was left over.
+#[derive(Clone, Debug, Serialize)]
+pub struct GcItem {
+    /// `unfinished`, `record`, `netns-link`, `link`, `ovs-port`, `host-access`.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+}
+
+/// An interface that was taken away.
+#[derive(Clone, Debug, Serialize)]
+pub struct DetachedInterface {
+    /// The guest, as it was when it got the interface.
+    pub guest: GuestReport,
+    /// The interface in the guest.
+    pub interface: IfName,
+    /// The host interface, where it is known.
+    pub host_interface: Option<String>,
+    /// The steps that took effect, or would.
+    pub steps: Vec<Step>,
 }
 
 /// Who the host has access to: what `host-access --json` prints.

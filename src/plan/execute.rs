@@ -161,6 +161,13 @@ impl Done {
         &self.ops
     }
 
+    /// With more steps, that were done after these.
+    #[must_use]
+    pub fn and(mut self, ops: Vec<Op>) -> Self {
+        self.ops.extend(ops);
+        self
+    }
+
     /// Takes everything back in reverse. Never stops at an error: what is left is told.
     pub fn undo(self, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event<'_>)) -> Undone {
         let mut undone = Undone { of: self.ops.len(), ..Undone::default() };

@@ -5,6 +5,7 @@ mod addressing;
 mod bridge;
 mod converge;
 mod differences;
+mod detach;
 mod error;
 pub mod execute;
 mod hints;
@@ -25,6 +26,7 @@ pub use access::{AccessRefusal, removal};
 pub use converge::converge;
 pub use differences::differences;
 pub use error::PlanError;
+pub use detach::{GuestNow, detach, inherit, settled};
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
 pub use log::{Past, leftovers, then};
@@ -87,6 +89,22 @@ impl Plan {
     /// What the user should know although it can be done.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether the interface is made, or moved to where it belongs.
+    pub fn makes_link(&self) -> bool {
+        let makes = |op: &Op| {
+            matches!(
+                op,
+                Op::AddVeth { .. }
+                    | Op::AddShared { .. }
+                    | Op::AddIpoib { .. }
+                    | Op::AddDummy { .. }
+                    | Op::MoveLink { .. }
+                    | Op::MovePhy { .. }
+            )
+        };
+        self.ops.iter().any(makes)
     }
 
     /// The interface in the guest.

@@ -7,7 +7,7 @@ mod records;
 
 pub use access::Users;
 pub use lock::{ExclusiveLock, SharedLock};
-pub use netns_link::NetnsLink;
+pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};
 
 use std::path::PathBuf;
@@ -17,7 +17,13 @@ pub fn pid_dir() -> PathBuf {
     std::env::var_os("PIPEWORK_PID_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/var/run"), PathBuf::from)
 }
 
-/// Where locks are kept: `PIPEWORK_RUN_DIR`, else /run/pipework.
+/// The time, as records have it (RFC 3339, to the second).
+pub fn now() -> String {
+    let now = time::OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
+/// Where locks and records are kept: `PIPEWORK_RUN_DIR`, else /run/pipework.
 pub fn run_dir() -> PathBuf {
     std::env::var_os("PIPEWORK_RUN_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/run/pipework"), PathBuf::from)
 }

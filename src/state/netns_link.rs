@@ -71,6 +71,17 @@ impl<'a> NetnsLink<'a> {
     }
 }
 
+/// Links that runs of this program made, and that lead to processes that are dead.
+pub fn dead() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(DIRECTORY) else { return Vec::new() };
+    let is_dead = |path: &PathBuf| {
+        let ours = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_symlink() && m.mtime() == OURS);
+        let named = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        ours && named && !path.exists()
+    };
+    entries.flatten().map(|entry| entry.path()).filter(is_dead).collect()
+}
+
 /// Waits while a last run tidies up, but not for ever: processes of the guest can lock its namespace too.
 fn take_shared(namespace: &Namespace) -> std::io::Result<()> {
     let deadline = Instant::now() + PATIENCE;

@@ -34,6 +34,15 @@ pub enum Change {
 impl Change {
     const ALL: [Self; 3] = [Self::Attaching, Self::Replacing, Self::Detaching];
 
+    /// In words: `an attach that was cut off`.
+    pub fn was_cut_off(self) -> &'static str {
+        match self {
+            Self::Attaching => "an attach that was cut off",
+            Self::Replacing => "a change that was cut off",
+            Self::Detaching => "a detach that was cut off",
+        }
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             Self::Attaching => ".attaching.json",

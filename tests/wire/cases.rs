@@ -14,7 +14,7 @@ use pipework::model::types::{LinkRef, Side};
 use pipework::model::vlan::{NicVlan, PortVlan};
 
 use crate::differs::{
-    CACHE, DEL_V4, DEL_V6, Differs, EXACT, EXACT_V4, EXACT_V6, OBSERVED, OBSERVED_TABLE, UNPRINTED, V6_ANY, exact, medium, ours,
+    CACHE, DEL_V4, DEL_V6, Differs, EXACT, EXACT_V4, EXACT_V6, OBSERVED, OBSERVED_TABLE, UNPRINTED, V6_ANY, exact, marked, medium, ours,
 };
 use crate::id;
 
@@ -121,6 +121,8 @@ fn new_links() -> Vec<Case> {
                 host: "veth1pl7".parse().unwrap(),
                 bridge: Some("br0".parse().unwrap()),
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
+                host_mac: None,
+                host_mtu: None,
             },
             vec![Differs {
                 ours: "RTM_NEWLINK flags 0x60d",
@@ -133,7 +135,13 @@ fn new_links() -> Vec<Case> {
         case(
             "veth without a bridge",
             &[],
-            |_| Op::AddVeth { host: "veth1pl7".parse().unwrap(), bridge: None, guest: newborn(Some(1400), Some("02:00:00:00:00:07")) },
+            |_| Op::AddVeth {
+                host: "veth1pl7".parse().unwrap(),
+                bridge: None,
+                guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
+                host_mac: None,
+                host_mtu: None,
+            },
             vec![Differs {
                 ours: "RTM_NEWLINK flags 0x60d",
                 theirs: "RTM_NEWLINK flags 0x605",
@@ -214,14 +222,14 @@ fn old_links() -> Vec<Case> {
         ),
         case("mac", &[GUEST_LINK], |_| Op::SetMac { link: guest("eth1"), mac: "02:00:00:00:00:07".parse().unwrap(), before: None }, vec![]),
         case("mtu", &[GUEST_LINK], |_| Op::SetMtu { link: guest("eth1"), mtu: 1400, before: None }, vec![]),
-        case("leased address v4", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", 60), vec![]),
-        case("leased address v4 for ever", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", u32::MAX), vec![]),
-        case("leased address v6", &[GUEST_LINK], |_| lease_addr("fd00::2/128", 60), vec![]),
+        case("leased address v4", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", 60), vec![marked()]),
+        case("leased address v4 for ever", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", u32::MAX), vec![marked()]),
+        case("leased address v6", &[GUEST_LINK], |_| lease_addr("fd00::2/128", 60), vec![marked()]),
         case("up", &[GUEST_LINK], |_| Op::SetUp { link: guest("eth1") }, vec![]),
         case("down", &[GUEST_LINK, GUEST_UP], |_| Op::SetDown { link: guest("eth1") }, vec![]),
-        case("address v4", &[GUEST_LINK], |_| add_addr("10.1.1.2/24"), vec![]),
-        case("address v4 without broadcast", &[GUEST_LINK], |_| add_addr("10.1.1.2/32"), vec![]),
-        case("address v6", &[GUEST_LINK], |_| add_addr("fd00::2/64"), vec![]),
+        case("address v4", &[GUEST_LINK], |_| add_addr("10.1.1.2/24"), vec![marked()]),
+        case("address v4 without broadcast", &[GUEST_LINK], |_| add_addr("10.1.1.2/32"), vec![marked()]),
+        case("address v6", &[GUEST_LINK], |_| add_addr("fd00::2/64"), vec![marked()]),
         case(
             "address v4 away",
             &[GUEST_LINK, GUEST_UP],

@@ -39,6 +39,11 @@ pub const CACHE: Differs = Differs {
     why: OBSERVED,
 };
 
+/// IFA_PROTO, 'p'.
+pub fn marked() -> Differs {
+    ours("other.11: [70]", "our mark on an address; iproute2 knows the word `proto` from 6.3 on only")
+}
+
 /// RTA_PREF.
 pub fn medium() -> Differs {
     ours("other.20: [00]", OBSERVED)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Switch;
 use super::rows::{Row, restorable, uuid};
 use super::transaction::{Transaction, only};
-use crate::model::ovs::{OvsBridge, OvsError, OvsFacts, OvsPort};
+use crate::model::ovs::{OWN_NAME, OvsBridge, OvsError, OvsFacts, OvsPort};
 
 impl Switch {
     /// Asks what the database has of a bridge and a port.
@@ -32,6 +32,21 @@ impl Switch {
         };
         let (row, interface) = (answers.rows(ports).first(), answers.rows(interfaces).first());
         Ok(OvsFacts { bridge: found, port: self.port(port, row, interface)? })
+    }
+
+    /// The names of the interfaces that pipework, this one or the original, made.
+    ///
+    /// # Errors
+    /// See [`OvsError`].
+    pub fn own_port_names(&mut self) -> Result<Vec<String>, OvsError> {
+        let mut ask = Transaction::default();
+        let interfaces = ask.select("Interface", &json!([]), &["name", "external_ids"]);
+        let answers = self.ask(&ask)?;
+        let own = answers.rows(interfaces).iter().map(Row).filter_map(|row| {
+            let name = row.text("name")?;
+            (row.map("external_ids").get(OWN_NAME).map(String::as_str) == Some(name)).then(|| name.to_owned())
+        });
+        Ok(own.collect())
     }
 
     fn fake_bridge(&mut self, row: Row<'_>) -> Result<Option<OvsBridge>, OvsError> {

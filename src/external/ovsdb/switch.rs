@@ -10,7 +10,7 @@ use super::Client;
 use super::address::Address;
 use super::rows::{Row, all_vlan_columns, map, uuid, vlan_columns};
 use super::transaction::{Answers, Transaction, only};
-use crate::model::ovs::{NewOvsPort, OvsError, OvsPort, OvsVlans};
+use crate::model::ovs::{BRIDGE_MARK, NewOvsPort, OvsError, OvsPort, OvsVlans};
 
 const DATABASE: &str = "Open_vSwitch";
 /// How long ovs-vswitchd may take. A busy one with thousands of ports takes a second or two.
@@ -52,7 +52,8 @@ impl Switch {
         change.expect("Bridge", &only("name", "==", &json!(name)), &["name"], &json!([]), there);
         change.insert("Interface", &interface, columns([("name", json!(name)), ("type", json!("internal"))]));
         change.insert("Port", &port, columns([("name", json!(name)), ("interfaces", uuid(&interface))]));
-        change.insert("Bridge", &bridge, columns([("name", json!(name)), ("ports", uuid(&port))]));
+        let mark = BTreeMap::from([(BRIDGE_MARK.to_owned(), name.to_owned())]);
+        change.insert("Bridge", &bridge, columns([("name", json!(name)), ("ports", uuid(&port)), ("external_ids", map(&mark))]));
         change.mutate("Open_vSwitch", &json!([]), "bridges", "insert", &bridge);
         self.carry_out(name, change, vec![bridge, port], stop)
     }
@@ -238,11 +239,13 @@ impl Switch {
 
     fn find_unused_bridge(&mut self, name: &str) -> Result<Option<Vec<String>>, OvsError> {
         let mut ask = Transaction::default();
-        let bridges = ask.select("Bridge", &only("name", "==", &json!(name)), &["_uuid", "ports"]);
+        let bridges = ask.select("Bridge", &only("name", "==", &json!(name)), &["_uuid", "ports", "external_ids"]);
         let answers = self.transact(&ask)?;
         let Some(row) = answers.rows(bridges).first().map(Row) else { return Ok(None) };
         Ok(match (row.uuid(), row.uuids("ports").as_slice()) {
-            (Some(bridge), [port]) => Some(vec![bridge.to_owned(), (*port).to_owned()]),
+            (Some(bridge), [port]) if row.map("external_ids").contains_key(BRIDGE_MARK) => {
+                Some(vec![bridge.to_owned(), (*port).to_owned()])
+            }
             _ => None,
         })
     }

@@ -8,6 +8,7 @@ mod words;
 pub use route::NewRoute;
 pub(super) use route::destination;
 pub use tool::{Tool, ToolStep};
+pub use undo::put_back;
 
 use serde::{Deserialize, Serialize};
 

@@ -155,7 +155,7 @@ fn undo_move(from: &LinkRef, to: &LinkRef, before: Option<&NicBefore>) -> Vec<Op
 }
 
 /// What a NIC had before it was moved away, in the order that the kernel wants.
-fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
+pub fn put_back(nic: &LinkRef, before: &NicBefore) -> Vec<Op> {
     let link = || nic.clone();
     let mut ops: Vec<Op> = before.master.map(|master| Op::SetMaster { link: link(), master }).into_iter().collect();
     let restored = before.state.addrs.iter().filter(|a| !a.automatic);

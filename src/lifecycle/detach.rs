@@ -1,0 +1,318 @@
+//! Taking a guest's interface away again, whatever has become of the guest.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::error::chain;
+use super::journal::{Recovered, recover, recover_guest};
+use super::takeback::{Taken, take_back};
+use super::{access, foreign, keeper};
+use crate::guest::{self, GuestError, Held};
+use crate::kernel::netns::Namespace;
+use crate::kernel::privilege;
+use crate::kernel::signal::Signals;
+use crate::model::command::Commands;
+use crate::model::error::KernelError;
+use crate::model::record::Record;
+use crate::model::report::{DetachReport, DetachedInterface, Outcome, SCHEMA, Step};
+use crate::model::request::GuestRef;
+use crate::model::types::IfName;
+use crate::plan;
+use crate::plan::execute::Event;
+use crate::state::{Change, Records};
+
+/// Which of a guest's interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The only one.
+    #[default]
+    Only,
+    /// One by name.
+    Interface(IfName),
+    /// All that are recorded.
+    All,
+}
+
+/// How to go about it.
+#[derive(Clone, Debug, Default)]
+pub struct DetachOptions {
+    /// Which interfaces.
+    pub which: Which,
+    /// Also what bears neither our mark nor one of the original's names.
+    pub force: bool,
+    /// Say only what would be done.
+    pub dry_run: bool,
+    /// List the steps in the report.
+    pub steps: bool,
+    /// Where records are kept ([`crate::state::run_dir`]).
+    pub run_dir: PathBuf,
+    /// Address of Open vSwitch's database; `OVS_DB`'s or the usual one when absent.
+    pub ovsdb: Option<String>,
+}
+
+/// Why nothing, or not all, was taken away.
+#[derive(Debug, Error)]
+pub enum DetachError {
+    /// A capability is missing.
+    #[error("{name} is missing, which {what_for} (as root, all are there)")]
+    Privilege {
+        /// The capability.
+        name: &'static str,
+        /// What it does.
+        what_for: &'static str,
+    },
+    /// It is not known whether there is such a guest.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// Several interfaces, and none was named.
+    #[error("{guest} has several attachments: {}", .interfaces.join(", "))]
+    Several {
+        /// The guest.
+        guest: String,
+        /// Their names in the guest.
+        interfaces: Vec<String>,
+    },
+    /// The name fits attachments of several guests that are gone.
+    #[error("{word} may be any of several guests: {}", .guests.join(", "))]
+    Ambiguous {
+        /// What was typed.
+        word: String,
+        /// All of them.
+        guests: Vec<String>,
+    },
+    /// An interface that we know nothing of.
+    #[error("{interface} of {guest} is {is}: pipework has no record of it, and it bears no mark or name of pipework's")]
+    Foreign {
+        /// The guest.
+        guest: String,
+        /// The interface.
+        interface: IfName,
+        /// What it is.
+        is: String,
+    },
+    /// The records.
+    #[error("records of attachments")]
+    Records(#[from] std::io::Error),
+    /// The interfaces cannot be looked at.
+    #[error("looking at the interfaces")]
+    Kernel(#[from] KernelError),
+    /// The process that keeps the lease does not end.
+    #[error("the process that keeps its lease ({pid}) does not end")]
+    Keeper {
+        /// Its number.
+        pid: u32,
+    },
+    /// Something was left.
+    #[error("could not {}", .0.join("; could not "))]
+    Left(Vec<String>),
+}
+
+impl DetachError {
+    /// What to type, or what is missing.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Privilege { .. } => Some("run it with sudo".into()),
+            Self::Guest(error) => error.hint(),
+            Self::Several { guest, .. } => Some(format!("name one with -i, or take all: pipework detach {guest} --all")),
+            Self::Ambiguous { .. } => Some("type one of these".into()),
+            Self::Foreign { .. } => Some("--force deletes it, or moves a NIC back to the host".into()),
+            Self::Records(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
+            Self::Left(_) => Some("`pipework gc` tries again".into()),
+            Self::Keeper { pid } => Some(format!("end it: kill -9 {pid}; then try again")),
+            Self::Records(_) | Self::Kernel(_) => None,
+        }
+    }
+
+    /// The chain of reasons, outermost first.
+    pub fn chain(&self) -> Vec<String> {
+        chain(self)
+    }
+}
+
+type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
+
+/// Takes a guest's interfaces away, with all that was made for them, and puts back what they replaced. What is gone already is
+/// no error, nor is a guest that is gone.
+///
+/// # Errors
+/// See [`DetachError`]. It never stops at the first step that fails.
+pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Result<DetachReport, DetachError> {
+    let start = Instant::now();
+    if let Some(m) = privilege::missing().iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
+        return Err(DetachError::Privilege { name: m.name, what_for: m.what_for });
+    }
+    let records = Records::of(&options.run_dir, Namespace::current()?.inode());
+    // Once begun it is ended: half of it would be worse than none or all.
+    let _signals = Signals::hold()?;
+    let recovered = if options.dry_run { Recovered::default() } else { recover(&options.run_dir, watch)? };
+    let mut warnings: Vec<String> = recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left).collect();
+    let (held, meant) = meant(guest, &records, &mut warnings)?;
+    let chosen = choose(guest, &options.which, meant)?;
+    let mut job = Job { records: &records, options, warnings, interfaces: Vec::new(), left: Vec::new() };
+    if chosen.is_empty() {
+        job.foreign(guest, held.as_ref(), watch)?;
+    }
+    for record in chosen {
+        job.take(record, watch)?;
+    }
+    if !job.left.is_empty() {
+        return Err(DetachError::Left(job.left));
+    }
+    let result = match (options.dry_run, job.interfaces.is_empty()) {
+        (_, true) => Outcome::Unchanged,
+        (true, _) => Outcome::Planned,
+        (false, _) => Outcome::Detached,
+    };
+    let elapsed_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Ok(DetachReport { schema: SCHEMA, result, guest: guest.to_string(), interfaces: job.interfaces, warnings: job.warnings, elapsed_us })
+}
+
+/// The attachments of who is meant: of the guest as it is now, and of those that bore its name or identifier before.
+fn meant(guest: &GuestRef, records: &Records, warnings: &mut Vec<String>) -> Result<(Option<Held>, Vec<Record>), DetachError> {
+    let found = records.all()?;
+    warnings.extend(found.unreadable.iter().map(ToString::to_string));
+    let held = match guest::hold(guest) {
+        Ok(held) => Some(held),
+        Err(error) if error.is_absence() => None,
+        // An engine that does not answer need not be asked of a guest that is recorded.
+        Err(_) if found.all.iter().any(|record| record.guest.is_called(guest)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let is_meant = |record: &Record| match &held {
+        Some(held) => {
+            let same_container = held.id.container.is_some() && record.guest.container == held.id.container;
+            record.guest.netns == held.id.netns || same_container || record.guest.word == *guest
+        }
+        None => record.guest.is_called(guest),
+    };
+    let meant: Vec<Record> = found.all.into_iter().filter(is_meant).collect();
+    if held.is_none() {
+        check_one_guest(guest, &meant)?;
+        if meant.is_empty() {
+            warnings.push(format!("nothing is known of {guest}: there is no such guest, and no attachment of that name is recorded"));
+        }
+    }
+    Ok((held, meant))
+}
+
+/// Names of containers that are gone come again: two that bore one are told apart by their identifiers.
+fn check_one_guest(word: &GuestRef, meant: &[Record]) -> Result<(), DetachError> {
+    let exact = |r: &&Record| r.guest.word == *word;
+    let mut guests: Vec<String> = meant
+        .iter()
+        .filter(|r| !exact(r))
+        .map(|r| r.guest.container.clone().map_or_else(|| r.guest.word.to_string(), |id| format!("{}:{id}", r.guest.engine)))
+        .collect();
+    guests.sort();
+    guests.dedup();
+    if guests.len() > 1 && !meant.iter().any(|r| exact(&r)) {
+        return Err(DetachError::Ambiguous { word: word.to_string(), guests });
+    }
+    Ok(())
+}
+
+fn choose(guest: &GuestRef, which: &Which, meant: Vec<Record>) -> Result<Vec<Record>, DetachError> {
+    let mut names: Vec<String> = meant.iter().map(|record| record.interface.to_string()).collect();
+    names.sort();
+    names.dedup();
+    match which {
+        Which::All => Ok(meant),
+        Which::Interface(name) => Ok(meant.into_iter().filter(|record| record.interface == *name).collect()),
+        Which::Only if names.len() > 1 => Err(DetachError::Several { guest: guest.to_string(), interfaces: names }),
+        Which::Only => Ok(meant),
+    }
+}
+
+/// How long a process that keeps a lease may take to give it back.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(15);
+
+struct Job<'a> {
+    records: &'a Records,
+    options: &'a DetachOptions,
+    warnings: Vec<String>,
+    interfaces: Vec<DetachedInterface>,
+    left: Vec<String>,
+}
+
+impl Job<'_> {
+    /// Takes one attachment away.
+    fn take(&mut self, record: Record, watch: Watch<'_>) -> Result<(), DetachError> {
+        if self.options.dry_run {
+            self.interfaces.push(self.account(&record, planned(&record)?));
+            return Ok(());
+        }
+        if let Some(keeper) = &record.keeper {
+            // It takes the interface away itself, should it be one of ours, and waits for the lock to say so.
+            if !keeper::end(keeper, KEEPER_PATIENCE) {
+                return Err(DetachError::Keeper { pid: keeper.pid });
+            }
+        }
+        let netns = record.guest.netns;
+        let _lock = self.records.lock(netns)?;
+        let recovered = recover_guest(self.records, netns, &self.options.run_dir, watch)?;
+        self.warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
+        let Some(mut record) = self.records.get(netns, &record.interface)?.ok().flatten() else {
+            self.interfaces.push(self.account(&record, Taken::default()));
+            return Ok(());
+        };
+        self.hand_over(&mut record)?;
+        if record.request.host_access {
+            self.warnings.extend(access::forget(&self.options.run_dir, &record, watch));
+        }
+        self.records.begin_detach(netns, &record.interface)?;
+        let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
+        self.warnings.extend(taken.warnings.iter().cloned());
+        if taken.left.is_empty() {
+            self.records.abandon(Change::Detaching, netns, &record.interface)?;
+        } else {
+            self.left.extend(taken.left.iter().cloned());
+        }
+        self.interfaces.push(self.account(&record, taken));
+        Ok(())
+    }
+
+    /// Another attachment of the guest may have replaced the default route of this one: what this one would put back is then
+    /// for that to put back.
+    fn hand_over(&self, leaving: &mut Record) -> Result<(), DetachError> {
+        for heir in self.records.of_guest(leaving.guest.netns)?.all {
+            if let Some((done, rest)) = plan::inherit(&heir, leaving) {
+                self.records.put(&Record { done, ..heir.next() })?;
+                leaving.done = rest;
+                self.records.put(leaving)?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&self, record: &Record, taken: Taken) -> DetachedInterface {
+        let id = record.guest.id();
+        let commands = Commands::new(&id).with_ovsdb(record.ovsdb.clone());
+        let step = |op: &crate::model::op::Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+        DetachedInterface {
+            guest: (&id).into(),
+            interface: record.interface.clone(),
+            host_interface: Some(record.host_interface.clone()),
+            steps: taken.ops.iter().filter(|_| self.options.steps).map(step).collect(),
+        }
+    }
+
+    /// An interface without a record: made by the original script, or by somebody else.
+    fn foreign(&mut self, guest: &GuestRef, held: Option<&Held>, watch: Watch<'_>) -> Result<(), DetachError> {
+        let Some(held) = held else { return Ok(()) };
+        let _lock = if self.options.dry_run { None } else { Some(self.records.lock(held.id.netns)?) };
+        if let Some(taken) = foreign::detach(guest, held, self.options, watch)? {
+            self.left.extend(taken.left);
+            self.interfaces.push(taken.interface);
+        }
+        Ok(())
+    }
+}
+
+/// What would be taken back.
+fn planned(record: &Record) -> Result<Taken, DetachError> {
+    let ops = super::takeback::planned(record)?;
+    Ok(Taken { ops, ..Taken::default() })
+}

@@ -1,0 +1,103 @@
+//! Finishing what a run that was killed had begun: any later run does it, before its own work.
+
+use std::path::Path;
+
+use super::takeback::{Taken, take_back};
+use crate::kernel::netns::Namespace;
+use crate::model::error::KernelError;
+use crate::model::record::Record;
+use crate::plan::execute::Event;
+use crate::state::{Change, Records};
+
+type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
+
+/// What was found unfinished, and what came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Changes that were taken back, or finished, in words.
+    pub done: Vec<String>,
+    /// What could not be: tried again by the next run.
+    pub left: Vec<String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// What was begun by runs that do not live any more, in words.
+pub(super) fn unfinished(records: &Records) -> Result<Vec<String>, std::io::Error> {
+    let mut all = Vec::new();
+    for (change, record) in records.unfinished()?.all {
+        if records.try_lock(record.guest.netns)?.is_some() {
+            all.push(format!("{} of {}: {}", record.interface, record.guest.word, change.was_cut_off()));
+        }
+    }
+    Ok(all)
+}
+
+/// Takes back, or finishes, all that runs on this host began and did not end. What a living run is at is left to it.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn recover(run_dir: &Path, watch: Watch<'_>) -> Result<Recovered, std::io::Error> {
+    let mut recovered = Recovered::default();
+    // Mostly there is no journal, or an empty one.
+    if std::fs::read_dir(run_dir.join("journal")).map_or(true, |mut entries| entries.next().is_none()) {
+        return Ok(recovered);
+    }
+    let home = Namespace::current().map_err(|error| std::io::Error::other(error.to_string()))?;
+    let records = Records::of(run_dir, home.inode());
+    let found = records.unfinished()?;
+    recovered.warnings.extend(found.unreadable.iter().map(ToString::to_string));
+    for (change, record) in found.all {
+        let Some(_lock) = records.try_lock(record.guest.netns)? else { continue };
+        // Its run may have ended it meanwhile.
+        if let Some(record) = records.begun(change, record.guest.netns, &record.interface)? {
+            finish(&records, change, &record, run_dir, &mut recovered, watch);
+        }
+    }
+    Ok(recovered)
+}
+
+/// As [`recover`], for one guest, whose lock the caller has.
+pub(super) fn recover_guest(records: &Records, netns: u64, run_dir: &Path, watch: Watch<'_>) -> Result<Recovered, std::io::Error> {
+    let mut recovered = Recovered::default();
+    let found = records.unfinished()?;
+    for (change, record) in found.all.into_iter().filter(|(_, record)| record.guest.netns == netns) {
+        finish(records, change, &record, run_dir, &mut recovered, watch);
+    }
+    Ok(recovered)
+}
+
+/// Ends one change under the guest's lock. What cannot be taken back stays in the journal, for the next try.
+fn finish(records: &Records, change: Change, record: &Record, run_dir: &Path, recovered: &mut Recovered, watch: Watch<'_>) {
+    let what = format!("{} of {}", record.interface, record.guest.word);
+    let is_committed = change != Change::Detaching && is_committed(records, record);
+    let taken = match (change, is_committed) {
+        (_, true) => Ok(Taken::default()),
+        (Change::Detaching, _) => take_back(record, &record.done, run_dir, watch),
+        (Change::Attaching | Change::Replacing, _) => take_back(record, &record.planned, run_dir, watch),
+    };
+    match taken {
+        Ok(taken) if taken.left.is_empty() => {
+            recovered.warnings.extend(taken.warnings);
+            if !is_committed {
+                let ended = if change == Change::Detaching { "finished" } else { "undone" };
+                recovered.done.push(format!("{what}: {}, {ended}", change.was_cut_off()));
+            }
+            if let Err(error) = records.abandon(change, record.guest.netns, &record.interface) {
+                recovered.warnings.push(error.to_string());
+            }
+        }
+        Ok(taken) => recovered.left.extend(taken.left.iter().map(|left| format!("{what}: could not {left}"))),
+        Err(error) => recovered.left.push(left(&what, &error)),
+    }
+}
+
+fn left(what: &str, error: &KernelError) -> String {
+    format!("{what}: what a run that was cut off left could not be looked at: {error}")
+}
+
+/// Whether the run came to write the record before it was cut off.
+fn is_committed(records: &Records, begun: &Record) -> bool {
+    let now = records.get(begun.guest.netns, &begun.interface);
+    matches!(now, Ok(Ok(Some(now))) if now.id == begun.id && now.revision >= begun.revision)
+}

@@ -1,0 +1,100 @@
+//! The record of one attach: written before the first step, and anew once it is done.
+
+use super::AttachError;
+use crate::kernel::netns::Namespace;
+use crate::kernel::{System, random_id};
+use crate::model::error::KernelError;
+use crate::model::facts::Names;
+use crate::model::lease::LeaseReport;
+use crate::model::op::Op;
+use crate::model::record::{GuestRecord, HostEnd, Keeper, LinkIdentity, Record, VERSION};
+use crate::model::request::AttachRequest;
+use crate::model::types::{IfAddr, LinkRef};
+use crate::plan::{Plan, settled};
+use crate::state::{self, Change, Records};
+
+/// What a plan is about.
+pub(super) struct Subject<'a> {
+    pub(super) request: &'a AttachRequest,
+    pub(super) guest: &'a crate::model::facts::GuestId,
+    pub(super) ovsdb: Option<String>,
+}
+
+/// What came of it besides the steps.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) link: Option<LinkIdentity>,
+    pub(super) given: Vec<IfAddr>,
+    pub(super) lease: Option<LeaseReport>,
+    pub(super) keeper: Option<Keeper>,
+}
+
+/// A record in the making.
+pub(super) struct Recording<'a> {
+    records: &'a Records,
+    record: Record,
+}
+
+impl<'a> Recording<'a> {
+    /// Writes down what is about to be done.
+    pub(super) fn begin(records: &'a Records, subject: &Subject<'_>, planned: &Plan) -> Result<Self, AttachError> {
+        let record = Record {
+            version: VERSION,
+            id: random_id(),
+            revision: 1,
+            since: state::now(),
+            home: records.home(),
+            guest: GuestRecord::new(&subject.request.guest, subject.guest),
+            interface: planned.guest_if().clone(),
+            host_interface: planned.host_if().to_owned(),
+            request: subject.request.clone(),
+            link: None,
+            given: Vec::new(),
+            lease: None,
+            keeper: None,
+            ovsdb: subject.ovsdb.clone(),
+            done: Vec::new(),
+            planned: planned.ops().to_vec(),
+        };
+        records.begin(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
+        Ok(Self { records, record })
+    }
+
+    /// Another plan takes the place of the first, of which nothing is left.
+    pub(super) fn again(&mut self, planned: &Plan) -> Result<(), AttachError> {
+        self.record.planned = planned.ops().to_vec();
+        self.records.begin(Change::Attaching, &self.record).map_err(AttachError::Unrecorded)
+    }
+
+    /// Strikes it out: nothing is left of what was begun.
+    pub(super) fn abandon(self) {
+        // Should the file stay, the next run finds nothing to take back.
+        let _ = self.records.abandon(Change::Attaching, self.record.guest.netns, &self.record.interface);
+    }
+
+    /// Writes down how it stands now.
+    pub(super) fn commit(&self, done: &[Op], outcome: Outcome) -> Result<Record, AttachError> {
+        let Outcome { link, given, lease, keeper } = outcome;
+        let record = Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() };
+        self.records.commit(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
+        Ok(record)
+    }
+}
+
+/// What a link that was just made is known by. A veth's ends are known from the answer that made them.
+pub(super) fn identity(system: &mut System<'_>, subject: &Subject<'_>, planned: &Plan) -> Result<LinkIdentity, KernelError> {
+    let interface = LinkRef::guest(planned.guest_if());
+    let is_veth = planned.ops().iter().any(|op| matches!(op, Op::AddVeth { .. }));
+    let index = system.index_of(&interface)?;
+    if !is_veth {
+        return Ok(LinkIdentity { index, mac: system.mac_of(&interface)?, host: None });
+    }
+    let name = Names::of(subject.guest).host_end(subject.request);
+    let host = HostEnd { index: system.index_of(&LinkRef::host(&name))?, name };
+    Ok(LinkIdentity { index, mac: None, host: Some(host) })
+}
+
+/// The records of the host that this process is on.
+pub(super) fn records(run_dir: &std::path::Path) -> Result<Records, KernelError> {
+    Ok(Records::of(run_dir, Namespace::current()?.inode()))
+}

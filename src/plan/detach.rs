@@ -1,0 +1,133 @@
+//! Taking an attachment back: from its record and what has become of the guest to steps. Pure.
+
+use crate::model::facts::Names;
+use crate::model::op::{NicBefore, Op, put_back};
+use crate::model::ovs::NewOvsPort;
+use crate::model::record::Record;
+use crate::model::types::{IfName, LinkRef, Side};
+use crate::model::vlan::NicVlan;
+
+/// What has become of the guest's network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuestNow {
+    /// It is there.
+    There,
+    /// It is gone, with all that was in it but what the kernel gives back.
+    Gone {
+        /// The NIC, or IPoIB child, that came back to the host: its name there.
+        returned: Option<IfName>,
+    },
+}
+
+/// The steps that take `done` back, last first, and with it what nobody is left to use: the bridge or VLAN child, should we
+/// have made it for somebody.
+pub fn detach(record: &Record, done: &[Op], now: &GuestNow) -> Vec<Op> {
+    let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).collect();
+    if ops.iter().any(|op| matches!(op, Op::DelOwnLink { .. })) {
+        ops.retain(|op| !goes_with(op, &LinkRef::guest(&record.interface)));
+    }
+    for op in unused(record) {
+        if !ops.contains(&op) {
+            ops.push(op);
+        }
+    }
+    ops
+}
+
+/// Whether a step is about what goes with the link.
+fn goes_with(op: &Op, going: &LinkRef) -> bool {
+    match op {
+        Op::SetDown { link }
+        | Op::DelAddr { link, .. }
+        | Op::SetMac { link, .. }
+        | Op::SetMtu { link, .. }
+        | Op::DelAltName { link, .. } => link == going,
+        _ => false,
+    }
+}
+
+/// What takes one step back.
+fn back(op: &Op, now: &GuestNow) -> Vec<Op> {
+    let GuestNow::Gone { returned } = now else { return op.undo() };
+    match (op, returned) {
+        (Op::MoveLink { from, before: Some(before), .. } | Op::MovePhy { from, before: Some(before), .. }, Some(name)) => {
+            home_again(from, name, before)
+        }
+        (Op::SetMac { link, before: Some(mac), .. }, Some(name)) if link.side == Side::Guest => {
+            vec![Op::SetMac { link: LinkRef::host(name), mac: *mac, before: None }]
+        }
+        (Op::SetMtu { link, before: Some(mtu), .. }, Some(name)) if link.side == Side::Guest => {
+            vec![Op::SetMtu { link: LinkRef::host(name), mtu: *mtu, before: None }]
+        }
+        (Op::AddIpoib { link, .. }, Some(name)) if link.at.side == Side::Guest => vec![Op::DelOwnLink { link: LinkRef::host(name) }],
+        // Nothing can come out of a namespace that is gone.
+        (Op::MoveLink { .. } | Op::MovePhy { .. }, _) => Vec::new(),
+        _ => op.undo().into_iter().filter(|op| op.side() == Side::Host).collect(),
+    }
+}
+
+/// A NIC that the kernel has given back: down, without addresses, under the guest's name for it.
+fn home_again(from: &LinkRef, name: &IfName, before: &NicBefore) -> Vec<Op> {
+    let rename = (*name != from.name).then(|| Op::RenameLink { link: LinkRef::host(name), name: from.name.clone() });
+    rename.into_iter().chain(put_back(from, before)).collect()
+}
+
+/// The bridge or VLAN child that the attachment was on, whoever made it. The step looks for our mark, and at who uses it.
+fn unused(record: &Record) -> Vec<Op> {
+    let (mut ops, request) = (Vec::new(), &record.request);
+    let on_linux_bridge = record.done.iter().chain(&record.planned).find_map(|op| match op {
+        Op::AddVeth { bridge, .. } => bridge.clone(),
+        _ => None,
+    });
+    let on_ovs_bridge = record.done.iter().chain(&record.planned).find_map(|op| match op {
+        Op::AddOvsPort { port } => Some(port.bridge.clone()),
+        _ => None,
+    });
+    let nic = |op: &Op| matches!(op, Op::AddShared { .. } | Op::MoveLink { .. });
+    if let Some(name) = on_linux_bridge {
+        ops.push(Op::DelUnusedBridge { name });
+    } else if let Some(name) = on_ovs_bridge {
+        ops.push(Op::DelUnusedOvsBridge { name });
+    } else if let (Some(tag), true) = (&request.tag, record.done.iter().chain(&record.planned).any(nic)) {
+        let child = NicVlan::of(tag).ok().and_then(|vlan| vlan.child(&record.host_interface).ok());
+        ops.extend(child.map(|name| Op::DelUnusedVlan { name }));
+    }
+    ops
+}
+
+/// The steps as they are kept once all is well: without what made room for them, which nobody wants back then.
+pub fn settled(done: &[Op]) -> Vec<Op> {
+    let keep = |op: &&Op| !matches!(op, Op::DelLink { .. }) && !is_aside(op);
+    let plain = |op: &Op| match op {
+        Op::AddOvsPort { port } => Op::AddOvsPort { port: NewOvsPort { replaces: None, ..port.clone() } },
+        op => op.clone(),
+    };
+    done.iter().filter(keep).map(plain).collect()
+}
+
+/// Whether the step renamed what a dead attach had left, to be deleted in the end.
+fn is_aside(op: &Op) -> bool {
+    matches!(op, Op::RenameLink { link, name } if link.side == Side::Host && name.as_str().starts_with(Names::ASIDE))
+}
+
+/// What would take a default route of the guest's back that another of its attachments has replaced since: that one has to
+/// put back what this one would have.
+pub fn inherit(heir: &Record, leaving: &Record) -> Option<(Vec<Op>, Vec<Op>)> {
+    let index = leaving.link.as_ref()?.index;
+    let through_leaving = |op: &Op| matches!(op, Op::DelRoute { side: Side::Guest, route } if route.links.contains(&index));
+    if heir.interface == leaving.interface || !heir.done.iter().any(through_leaving) {
+        return None;
+    }
+    let replaced = |op: &Op| matches!(op, Op::DelRoute { side: Side::Guest, .. });
+    let (routes, rest): (Vec<Op>, Vec<Op>) = leaving.done.iter().cloned().partition(replaced);
+    let mut done = Vec::new();
+    let mut routes = Some(routes);
+    for op in &heir.done {
+        if through_leaving(op) {
+            done.extend(routes.take().into_iter().flatten());
+        } else {
+            done.push(op.clone());
+        }
+    }
+    Some((done, rest))
+}
