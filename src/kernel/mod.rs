@@ -2,6 +2,7 @@
 //! enters a namespace or opens a netlink socket.
 
 pub mod access;
+pub mod again;
 pub mod announce;
 mod bridge_vlans;
 mod decode;

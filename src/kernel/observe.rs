@@ -238,7 +238,7 @@ pub fn peer_of(host: &mut Netlink, link: &LinkFacts) -> Result<Option<LinkFacts>
 }
 
 /// The host's end of the guest's veth: each says that the other is its peer.
-fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
+pub(super) fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
     let Some(link) = link.filter(|l| l.kind == LinkKind::Veth) else { return Ok(None) };
     let Some(index) = link.link else { return Ok(None) };
     let peer = link_at(host, index)?;

@@ -10,7 +10,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLA
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::nl80211::Wifi;
-use super::observe::{Sides, addrs};
+use super::observe::{Sides, addrs, peer};
 use super::signal::Signals;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, ethtool, siblings, sysctl, tool};
@@ -19,6 +19,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, Op};
 use crate::model::phy::PhyMember;
+use crate::model::record::HostEnd;
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
 use crate::plan::execute::{Kernel, again, take_back};
 
@@ -124,6 +125,16 @@ impl<'a> System<'a> {
     pub fn mac_of(&mut self, link: &LinkRef) -> Result<Option<MacAddr>, KernelError> {
         let found = find_link(self.socket(link.side), link.name.as_str())?;
         Ok(found.ok_or_else(|| KernelError::NoLink(link.to_string()))?.mac)
+    }
+
+    /// The host's end of a link of the guest, where it is a veth's.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn host_end_of(&mut self, index: u32) -> Result<Option<HostEnd>, KernelError> {
+        let link = link_at(self.guest, index)?;
+        let end = peer(self.host, link.as_ref())?;
+        Ok(end.and_then(|end| Some(HostEnd { name: end.name.parse().ok()?, index: end.index })))
     }
 
     fn host_index(&mut self, name: &IfName) -> Result<u32, KernelError> {

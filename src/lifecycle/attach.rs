@@ -50,6 +50,10 @@ pub struct Options {
     pub ovsdb: Option<String>,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
+    /// Where wanted attachments are kept ([`crate::state::state_dir`]); none is when empty.
+    pub state_dir: PathBuf,
+    /// Keep the attachment as a wanted one, which `repair` brings back after a restart.
+    pub persist: bool,
     /// Where DHCP clients have their pid files ([`crate::state::pid_dir`]); /var/run when empty.
     pub pid_dir: PathBuf,
     /// The image of `dhcp-container`; busybox when absent.
@@ -228,7 +232,7 @@ fn given(request: &AttachRequest, facts: &Facts) -> Option<IfAddr> {
 }
 
 /// Waits until no other run changes an access of the host's, when the request is about one.
-fn begin_access(
+pub(super) fn begin_access(
     request: &AttachRequest,
     options: &Options,
     warnings: &mut Vec<String>,
@@ -243,7 +247,7 @@ fn begin_access(
 }
 
 /// Without the first two nothing can be done; without the last, only the neighbours are not told.
-fn check_privileges() -> Result<Vec<String>, AttachError> {
+pub(super) fn check_privileges() -> Result<Vec<String>, AttachError> {
     let missing = privilege::missing();
     if let Some(m) = missing.iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
         return Err(AttachError::Privilege { name: m.name, what_for: m.what_for });
@@ -254,17 +258,17 @@ fn check_privileges() -> Result<Vec<String>, AttachError> {
 
 /// A run that uses a bridge holds a shared lock for as long as it does, so that none that takes its own port away, or fails,
 /// takes the bridge away too: only the last one may.
-fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
+pub(super) fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
-    let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
+    let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. } | Op::SetBridge { .. } | Op::AddOvsPort { .. }));
     let bridge: IfName = uses.then(|| planned.host_if().parse().ok())??;
     SharedLock::take(&options.run_dir, &lock_name(&bridge, home.inode())).ok()
 }
 
 /// What the steps are carried out on.
-struct Ends<'a> {
-    sides: Sides<'a>,
-    database: Database,
+pub(super) struct Ends<'a> {
+    pub(super) sides: Sides<'a>,
+    pub(super) database: Database,
 }
 
 struct Run<'a> {
@@ -417,22 +421,22 @@ impl Run<'_> {
     }
 }
 
-fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
+pub(super) fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
     let what = planned.announce().filter(|_| !addrs.is_empty())?.clone();
     Some(Announcement::new(held.namespace, what, addrs, held.process))
 }
 
 /// What every report of one attach has in common.
-struct Account<'a> {
-    request: &'a AttachRequest,
-    options: &'a Options,
-    guest: &'a GuestId,
-    ovsdb: Option<String>,
-    start: Instant,
+pub(super) struct Account<'a> {
+    pub(super) request: &'a AttachRequest,
+    pub(super) options: &'a Options,
+    pub(super) guest: &'a GuestId,
+    pub(super) ovsdb: Option<String>,
+    pub(super) start: Instant,
 }
 
 impl Account<'_> {
-    fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
+    pub(super) fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
         let commands = Commands::new(self.guest).with_ovsdb(self.ovsdb.clone());
         let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
         Report {

@@ -32,6 +32,22 @@ pub enum AttachError {
     /// What is recorded of the guest cannot be used.
     #[error("{0}")]
     Unreadable(Unreadable),
+    /// There is nothing to change.
+    #[error("{guest} has no attachment{} that is recorded", .interface.as_ref().map(|name| format!(" {name}")).unwrap_or_default())]
+    NotRecorded {
+        /// The guest.
+        guest: String,
+        /// Its interface, when one was named.
+        interface: Option<IfName>,
+    },
+    /// Several interfaces, and none was named.
+    #[error("{guest} has several attachments: {}", .interfaces.join(", "))]
+    Several {
+        /// The guest.
+        guest: String,
+        /// Their names in the guest.
+        interfaces: Vec<String>,
+    },
     /// No guest to work on.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -100,6 +116,8 @@ impl AttachError {
             }
             Self::Unrecorded(_) => Some("PIPEWORK_RUN_DIR names another directory; /run is the usual place, in memory".into()),
             Self::Unreadable(_) => None,
+            Self::NotRecorded { .. } => Some("`pipework status` lists what there is".into()),
+            Self::Several { .. } => Some("name one with -i".into()),
             Self::Observe(_) => None,
             Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(
                 "is the word misspelt? What is not known here is not for {option}: `pipework {} GUEST add ...` hands it to the installed ip",

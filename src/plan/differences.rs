@@ -9,7 +9,7 @@ use super::same::moved_before;
 use super::{Kind, Past, PlanError, guest_if, kind_of, sharing, vlan};
 use crate::model::difference::{Difference, Field};
 use crate::model::facts::{AddrFacts, Facts, LinkFacts, LinkKind, RouteFacts};
-use crate::model::op::Op;
+use crate::model::op::{Op, Tool};
 use crate::model::ovs::OvsBridge;
 use crate::model::request::AttachRequest;
 use crate::model::types::{Family, IfAddr, MacAddr};
@@ -59,6 +59,7 @@ pub(super) fn of_link(
         }
     }
     found.common(kind);
+    found.lost();
     Ok(found.all)
 }
 
@@ -255,6 +256,19 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// Routes, rules and shaping that were made, and are gone.
+    fn lost(&mut self) {
+        for op in &self.facts.guest.lost {
+            let Op::Tool { step } = op else { continue };
+            let field = match step.tool {
+                Tool::Route => Field::Route,
+                Tool::Rule => Field::Rule,
+                Tool::Tc => Field::Shaping,
+            };
+            self.check(field, false, "gone", step.words.join(" "));
+        }
+    }
+
     fn gateway(&mut self, gateway: IpAddr) {
         let first = first_default(self.request, self.facts, gateway);
         let same = first.is_some_and(|r| r.gateway == Some(gateway) && r.index == Some(self.link.index));
@@ -296,7 +310,7 @@ pub(super) fn surplus(request: &AttachRequest, facts: &Facts, link: &LinkFacts, 
     // IPv6 has an address once only, whatever its prefix length (ipv6_add_addr, EEXIST).
     let in_the_way = |addr: &AddrFacts| addr.addr.family() == Family::Inet6 && wanted.iter().any(|w| w.ip() == addr.addr.ip());
     let on_link = facts.guest.addrs.iter().filter(|a| a.index == link.index && !a.automatic && !wanted.contains(&a.addr));
-    on_link.filter(|a| !leased(a) && (a.ours || made(a) || in_the_way(a))).map(|a| a.addr).collect()
+    on_link.filter(|a| made(a) || (!leased(a) && (a.ours || in_the_way(a)))).map(|a| a.addr).collect()
 }
 
 /// The addresses of the family that the link has in its place.

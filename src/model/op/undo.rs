@@ -52,12 +52,16 @@ impl Op {
                 let back = |value: &String| Sysctl { value: value.clone(), ..sysctl.clone() };
                 before.iter().map(|value| Self::SetSysctl { name: name.clone(), sysctl: back(value), before: None }).collect()
             }
+            Self::Tool { step } if step.is_undo() && !step.back.is_empty() => {
+                vec![Self::Again { steps: vec![Self::Tool { step: step.reversed() }] }]
+            }
             Self::Tool { step } => step.undo().into_iter().map(|step| Self::Tool { step }).collect(),
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
-            Self::DelAddr { link, addr } => vec![Self::AddAddr { link: link.clone(), addr: *addr }],
+            // It may turn out never to have been done: what is there still is no error then.
+            Self::DelAddr { link, addr } => vec![Self::Again { steps: vec![Self::AddAddr { link: link.clone(), addr: *addr }] }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
-            Self::DelNewRoute { route } => vec![Self::AddRoute { route: route.clone() }],
+            Self::DelNewRoute { route } => vec![Self::Again { steps: vec![Self::AddRoute { route: route.clone() }] }],
             Self::RestoreRoute { side, route, moved: None } => vec![Self::DelRoute { side: *side, route: route.clone() }],
             Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
             Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
