@@ -29,7 +29,7 @@ use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::{Done, Event, ExecuteError, execute};
 use crate::plan::{Birth, Plan, plan};
-use crate::state::{Change, NetnsLink, Records, SharedLock, Unreadable};
+use crate::state::{Change, NetnsLink, Records, SharedLock, Unreadable, Wanted};
 
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +65,15 @@ impl Options {
     /// there is a time of day when it ends.
     pub fn dhcp_timeout(&self) -> Duration {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(u32::MAX.into()))
+    }
+
+    /// Keeps what is wanted also after a reboot, when it is asked to, or was before. What went wrong is told.
+    pub(super) fn want(&self, record: &Record) -> Option<String> {
+        let wanted = Wanted::of(&self.state_dir);
+        if !self.persist && !wanted.has(&record.guest.word, &record.interface) {
+            return None;
+        }
+        wanted.put(record).err().map(|error| format!("it is not kept for a restart: {error}"))
     }
 
     pub(super) fn pid_dir(&self) -> &Path {
@@ -146,6 +155,9 @@ fn attach_once(
     };
     if options.dry_run || planned.ops().is_empty() {
         claim.into_iter().for_each(Claim::keep);
+        if let (false, Ok(Ok(Some(record)))) = (options.dry_run, records.get(held.id.netns, planned.guest_if())) {
+            warnings.extend(options.want(&record));
+        }
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
         report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
@@ -310,6 +322,7 @@ impl Run<'_> {
         let recorded = made.and_then(|made| self.record(&recording, made, ends, watch));
         match recorded {
             Ok((planned, mut configured, record)) => {
+                warnings.extend(self.options.want(&record));
                 warnings.append(&mut configured.warnings);
                 if let Some(stay) = &mut configured.stay {
                     stay.inherit(Recorded { record, run_dir: self.options.run_dir.clone() }, signals);

@@ -20,7 +20,7 @@ use crate::model::request::{AddrSpec, AttachRequest, GuestRef};
 use crate::model::types::{IfAddr, IfName, LinkRef};
 use crate::plan::execute::{Done, Event, execute};
 use crate::plan::{Birth, Past, Plan, PlanError, converge, differences, leftovers, plan, settled, then};
-use crate::state::{self, Change, Records, SharedLock, Wanted};
+use crate::state::{self, Change, Records, SharedLock};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -100,7 +100,7 @@ fn replace_once(
         claim.into_iter().for_each(Claim::keep);
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         if let (Outcome::Unchanged, Some(record)) = (outcome, record) {
-            job.note(&record)?;
+            job.note(&record, &mut warnings)?;
         }
         let report = account.report(&planned, outcome, warnings);
         return Ok(Some(Attached { report, guest: held.id.clone(), announcement: None, stay: None }));
@@ -203,23 +203,14 @@ impl Job<'_> {
     }
 
     /// Writes down a request that says the same in other words.
-    fn note(&self, record: &Record) -> Result<(), AttachError> {
+    fn note(&self, record: &Record, warnings: &mut Vec<String>) -> Result<(), AttachError> {
         if record.revision > 0 && record.request == *self.request {
             return Ok(());
         }
         let noted = Record { request: self.request.clone(), ..record.next() };
         self.records.put(&noted).map_err(AttachError::Unrecorded)?;
-        self.want(&noted);
+        warnings.extend(self.options.want(&noted));
         Ok(())
-    }
-
-    /// A wanted attachment is wanted as it is now.
-    fn want(&self, record: &Record) {
-        let wanted = Wanted::of(&self.options.state_dir);
-        if self.options.persist || wanted.has(&record.guest.word, &record.interface) {
-            // It is done by now; a reboot would bring back what was wanted before.
-            let _ = wanted.put(record);
-        }
     }
 
     /// Writes down what is about to be done, does it, and writes down how it stands.
@@ -253,7 +244,7 @@ impl Job<'_> {
         });
         match ended {
             Ok(now) => {
-                self.want(&now);
+                warnings.extend(self.options.want(&now));
                 warnings.extend(self.clear(now, ends, lock.as_ref(), watch));
                 Ok(())
             }
