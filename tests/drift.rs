@@ -40,7 +40,7 @@ fn drift(lab: &Lab, words: &str) -> Vec<String> {
 #[track_caller]
 fn mends(by_hand: impl Fn(&Lab, &Space), fields: &[&str], count: usize, words: &str) {
     let (lab, guest, word) = lab();
-    lab.host.sh("ip link add br9 type bridge && ip link set br9 up");
+    lab.host.sh("ip link add br9 address 02:00:00:00:00:09 type bridge && ip link set br9 up");
     attach(&lab, &words.replace("GUEST", &word));
     let before = settled(&[&guest], || both(&lab, &guest));
     assert_eq!(drift(&lab, &word), [""; 0], "right after the attach");

@@ -9,6 +9,7 @@ mod inside;
 mod output;
 mod repair;
 mod settings;
+mod status;
 mod words;
 
 use std::ffi::OsString;
@@ -77,6 +78,8 @@ enum Command {
     Gc(gc::GcArgs),
     /// Tell what of a guest's attachments, or of what an attach's words ask for, is not so (exit status 2)
     Diff(Box<AttachArgs>),
+    /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
+    Status(status::StatusArgs),
     /// Make attachments again what their records want; also those of guests that were started again
     Repair(repair::RepairArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
@@ -123,6 +126,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Detach(words)) => detach::run(&words),
         Some(Command::Gc(words)) => gc::run(&words),
         Some(Command::Diff(words)) => attach::diff(&words),
+        Some(Command::Status(words)) => status::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),

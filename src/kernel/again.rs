@@ -69,7 +69,10 @@ fn old_port(facts: &Facts, master: u32, sides: &mut Sides<'_>) -> Result<Option<
 }
 
 /// The steps of the log whose effect is gone.
-fn lost(log: &[Op], sides: &mut Sides<'_>) -> Result<Vec<Op>, KernelError> {
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn lost(log: &[Op], sides: &mut Sides<'_>) -> Result<Vec<Op>, KernelError> {
     let mut lost = Vec::new();
     for op in log {
         let Op::Tool { step } = op else { continue };

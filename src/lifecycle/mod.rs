@@ -23,6 +23,7 @@ mod recording;
 mod repair;
 mod routing;
 mod settings;
+mod status;
 mod stay;
 mod takeback;
 
@@ -39,4 +40,5 @@ pub use lease::LeaseError;
 pub use machine::Machine;
 pub use ovs::Database;
 pub use repair::{Repaired, repair};
+pub use status::{StatusOptions, status, watch};
 pub use stay::{End, Kept, Stay};

@@ -47,7 +47,8 @@ pub fn repair(
     let is_known = |word: &GuestRef, name: &IfName| meant.iter().any(|record| record.guest.word == *word && record.interface == *name);
     let wanted = Wanted::of(&options.state_dir).all().map_err(AttachError::Unrecorded)?;
     let is_meant = |word: &GuestRef| guest.is_none_or(|guest| guest == word);
-    for (interface, request) in wanted.all.iter().filter(|(name, request)| is_meant(&request.guest) && is_named(name)) {
+    for (record, request) in wanted.all.iter().filter(|(record, request)| is_meant(&request.guest) && is_named(&record.interface)) {
+        let interface = &record.interface;
         if !is_known(&request.guest, interface) {
             let outcome = replace(request, options, watch);
             repaired.push(Repaired { guest: request.guest.clone(), interface: interface.clone(), outcome });

@@ -21,6 +21,7 @@ pub mod report;
 pub mod request;
 pub mod settings;
 pub mod sharing;
+pub mod status;
 pub mod types;
 pub mod units;
 pub mod vlan;

@@ -42,19 +42,19 @@ impl Wanted {
         remove(&self.path(guest, interface))
     }
 
-    /// All that are wanted: their interfaces, and how they were asked for.
+    /// All that are wanted: as they were recorded, and how they were asked for.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn all(&self) -> std::io::Result<Found<(IfName, AttachRequest)>> {
+    pub fn all(&self) -> std::io::Result<Found<(Record, AttachRequest)>> {
         let mut found = Found::default();
         for path in super::records::entries(&self.directory)?.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
             match read(path)? {
-                Ok(record) => found.all.extend(record.map(|record| (record.interface, record.request))),
+                Ok(record) => found.all.extend(record.map(|record| (record.clone(), record.request))),
                 Err(unreadable) => found.unreadable.push(unreadable),
             }
         }
-        found.all.sort_by(|a, b| (a.1.guest.to_string(), &a.0).cmp(&(b.1.guest.to_string(), &b.0)));
+        found.all.sort_by(|a, b| (a.1.guest.to_string(), &a.0.interface).cmp(&(b.1.guest.to_string(), &b.0.interface)));
         Ok(found)
     }
 
