@@ -139,3 +139,184 @@ fn routes_rules_and_shaping_that_are_gone_are_made_again() {
     };
     mends(change, &["txqueuelen", "shaping", "route"], 3, words);
 }
+
+#[test]
+fn replacing_addresses_gateway_bridge_and_vlan_is_done_in_place_by_the_fewest_steps() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    guest.sh("ip link add old0 type veth peer name old1 && ip addr add 10.9.9.2/24 dev old0 && ip link set old0 up && ip link set old1 up");
+    guest.sh("ip route add default via 10.9.9.1 dev old0");
+    let before = settled(&[&guest], || both(&lab, &guest));
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24@10.1.1.1"));
+    let index = guest.link("eth1")["ifindex"].clone();
+    let replaces = |words: &str, wanted: &[&str]| {
+        let line = format!("attach --replace -v {}", words.replace("GUEST", &word));
+        let done: Vec<String> = steps(&lab, &line).into_iter().filter(|step| !step.starts_with("warning")).collect();
+        assert_eq!(done, wanted, "{line}");
+        assert_eq!(drift(&lab, &word), [""; 0], "{line}");
+        assert_eq!(guest.link("eth1")["ifindex"], index, "{line}: the same link");
+    };
+    replaces("br1 GUEST 10.1.1.2/24@10.1.1.1", &[]);
+    replaces(
+        "br1 GUEST 10.1.1.3/24@10.1.1.1",
+        &["add address 10.1.1.3/24 to eth1 in the guest", "delete address 10.1.1.2/24 from eth1 in the guest"],
+    );
+    replaces(
+        "br1 GUEST 10.1.1.3/24@10.1.1.254",
+        &["put route default via 10.1.1.254 dev eth1 in the place of default via 10.1.1.1 dev eth1 in the guest"],
+    );
+    let port = format!("veth1pl{}", guest.pid());
+    replaces(
+        "br2 GUEST 10.1.1.3/24@10.1.1.254",
+        &["make bridge br2", &format!("make {port} a port of br2"), "undo: remove bridge br1"],
+    );
+    replaces("--mtu 1400 br2 GUEST 10.1.1.3/24@10.1.1.254", &["set the MTU of eth1 in the guest to 1400"]);
+    // Without a gateway, what was there before the first attach is the default route again.
+    replaces(
+        "--mtu 1400 br2 GUEST 10.1.1.3/24",
+        &["delete route default via 10.1.1.254 dev eth1 in the guest", "put route default via 10.9.9.1 dev old0 back in the guest"],
+    );
+    lab.ok(&format!("detach {word}"));
+    assert_same(&before, &settled(&[&guest], || both(&lab, &guest)), "after all changes and a detach");
+}
+
+#[test]
+fn a_link_of_another_kind_is_made_anew_and_the_old_one_comes_back_when_that_fails() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    let _switch = lab.nic("nic0");
+    lab.host.sh("ip link set nic0 up");
+    let nothing = settled(&[&guest], || both(&lab, &guest));
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24,fd00::2/64@10.1.1.1"));
+    attach(&lab, &format!("attach --replace nic0 {word} 10.1.1.3/24@10.1.1.1"));
+    assert_eq!(guest.link("eth1")["linkinfo"]["info_kind"], "macvlan");
+    assert_eq!(guest.addrs("eth1"), ["10.1.1.3/24"]);
+    assert!(lab.host.link("br1").is_null(), "the bridge went with its last user");
+    assert_eq!(drift(&lab, &word), [""; 0]);
+    let before = settled(&[&guest], || unnumbered(&both(&lab, &guest)));
+    // A gateway that nobody can reach: the last step fails.
+    guest.sh("ip route add blackhole 10.7.7.7 && ip route add 10.8.0.0/16 dev lo");
+    let before_routes = guest.routes();
+    lab.fails(&format!("attach --replace --route 10.8.0.0/16 br1 {word} 10.1.1.2/24@10.1.1.1"), "undone");
+    assert_eq!(guest.routes(), before_routes);
+    guest.sh("ip route del blackhole 10.7.7.7 && ip route del 10.8.0.0/16 dev lo");
+    assert_same(&before, &settled(&[&guest], || unnumbered(&both(&lab, &guest))), "after a replace that failed");
+    assert_eq!(drift(&lab, &word), [""; 0]);
+    lab.ok(&format!("detach {word}"));
+    assert_same(&nothing, &settled(&[&guest], || both(&lab, &guest)), "after the detach");
+}
+
+/// Without indexes: a link that was made again has another.
+fn unnumbered(state: &[String]) -> Vec<String> {
+    state.iter().map(|line| line.split(" index ").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn addresses_are_added_and_deleted_by_themselves() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24"));
+    lab.ok(&format!("attach {word} --add 10.1.1.3/24 --add fd00::3/64"));
+    assert_eq!(guest.addrs("eth1"), ["10.1.1.2/24", "10.1.1.3/24", "fd00::3/64"]);
+    lab.ok(&format!("attach {word} --add 10.1.1.3/24 --del 10.1.1.2/24 --del 10.1.1.77/24"));
+    assert_eq!(guest.addrs("eth1"), ["10.1.1.3/24", "fd00::3/64"], "the first of a subnet goes alone");
+    assert_eq!(drift(&lab, &word), [""; 0]);
+    lab.fails(&format!("attach {word} --add 10.1.1.3/25"), "twice");
+    let other = lab.guest();
+    lab.fails(&format!("attach pid:{} --add 10.1.1.3/25", other.pid()), "no attachment");
+    lab.fails(&format!("attach br1 {word} 10.1.1.2/24 --add 10.1.1.3/24"), "only word");
+    lab.ok(&format!("detach {word}"));
+}
+
+#[test]
+fn an_interface_of_somebody_elses_is_not_replaced_unless_it_is_as_asked() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    guest.sh("ip link add eth1 type veth peer name other && ip link set eth1 up");
+    let before = settled(&[&guest], || both(&lab, &guest));
+    lab.fails(&format!("attach --replace br1 {word} 10.1.1.2/24"), "exists in the guest and is not as asked");
+    assert_same(&before, &settled(&[&guest], || both(&lab, &guest)), "untouched");
+}
+
+#[test]
+fn an_attachment_without_a_record_is_known_by_its_mark() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24"));
+    std::fs::remove_dir_all(lab.dir.path().join("guests")).unwrap();
+    attach(&lab, &format!("attach --replace br1 {word} 10.1.1.3/24"));
+    assert_eq!(guest.addrs("eth1"), ["10.1.1.3/24"]);
+    assert_eq!(drift(&lab, &word), [""; 0], "it is recorded from then on");
+    lab.ok(&format!("detach {word}"));
+    assert!(lab.host.link("br1").is_null());
+}
+
+#[test]
+fn an_interface_that_was_deleted_is_made_anew_by_repair() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24"));
+    guest.sh("ip link del eth1");
+    assert_eq!(drift(&lab, &word), ["interface"]);
+    attach(&lab, &format!("repair {word}"));
+    assert_eq!(guest.addrs("eth1"), ["10.1.1.2/24"]);
+    assert_eq!(drift(&lab, &word), [""; 0]);
+    guest.sh("ip link set eth1 name foo");
+    assert_eq!(drift(&lab, &word)[0], "name");
+    attach(&lab, &format!("repair {word}"));
+    assert_eq!(drift(&lab, &word), [""; 0]);
+    assert!(guest.link("foo").is_null());
+}
+
+#[test]
+fn a_bridge_that_was_deleted_is_made_again_for_all_that_were_on_it() {
+    if no_root() {
+        return;
+    }
+    let (lab, one, word) = lab();
+    let two = lab.guest();
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24"));
+    attach(&lab, &format!("br1 pid:{} 10.1.1.3/24", two.pid()));
+    lab.host.sh("ip link del br1");
+    let ran = lab.run("repair --all");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
+    for guest in [&one, &two] {
+        assert_eq!(lab.host.link(&format!("veth1pl{}", guest.pid()))["master"], "br1");
+        lab.ok(&format!("detach pid:{}", guest.pid()));
+    }
+    assert!(lab.host.link("br1").is_null(), "it is ours still");
+}
+
+#[test]
+fn a_wanted_attachment_is_made_when_nothing_is_recorded_any_more() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let name = format!("pw-drift-{}", std::process::id());
+    lab.host.sh(&format!("ip netns add {name}"));
+    let word = format!("netns:{name}");
+    attach(&lab, &format!("--persist br1 {word} 10.1.1.2/24"));
+    attach(&lab, &format!("attach {word} --add 10.1.1.3/24"));
+    // As after a reboot: /run is empty, and the guest's namespace is another.
+    std::fs::remove_dir_all(lab.dir.path().join("guests")).unwrap();
+    lab.host.sh(&format!("ip netns del {name} && ip netns add {name}"));
+    let ran = lab.run("repair --all");
+    let addrs = lab.host.sh(&format!("ip -n {name} -4 -o addr show dev eth1"));
+    lab.host.sh(&format!("ip netns del {name}"));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(addrs.contains("10.1.1.2/24") && addrs.contains("10.1.1.3/24"), "{addrs}");
+}

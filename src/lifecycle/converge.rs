@@ -133,7 +133,7 @@ fn look<'a>(request: &AttachRequest, held: &'a Held, records: &Records, ovsdb: O
         interface = IfName::made("ib0");
         record = of_interface(records, held.id.netns, &interface)?.filter(|record| record.request.host_if == request.host_if);
     }
-    let ovsdb = ovsdb.or_else(|| record.as_ref().and_then(|record| record.ovsdb.as_deref()));
+    let ovsdb = ovsdb.or_else(|| record.as_ref().and_then(Record::database));
     let mut database = Database::at(ovsdb).map_err(AttachError::Ovs)?;
     let log: &[Op] = record.as_ref().map_or(&[], |record| &record.done);
     let known = Known { index: record.as_ref().and_then(|record| Some(record.link.as_ref()?.index)), log };
@@ -362,7 +362,7 @@ pub fn drift(guest: &GuestRef, interface: Option<&IfName>, options: &Options) ->
     if named.is_empty() {
         return Err(AttachError::NotRecorded { guest: guest.to_string(), interface: interface.cloned() });
     }
-    let one = |record: &Record| diff(&super::repair::request_of(record), &Options { ovsdb: record.ovsdb.clone(), ..options.clone() });
+    let one = |record: &Record| diff(&super::repair::request_of(record), &Options { ovsdb: record.database().map(str::to_owned), ..options.clone() });
     named.iter().map(one).collect()
 }
 

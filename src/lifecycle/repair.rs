@@ -67,6 +67,8 @@ pub(super) fn meant(guest: Option<&GuestRef>, records: &Records) -> Result<Vec<R
     let held = match guest::hold(guest) {
         Ok(held) => Some(held),
         Err(error) if error.is_absence() => None,
+        // An engine that does not answer need not be asked of a guest that is recorded.
+        Err(_) if all.iter().any(|record| record.guest.is_called(guest)) => None,
         Err(error) => return Err(error.into()),
     };
     let is_held = |record: &Record| {
@@ -90,7 +92,7 @@ pub(super) fn only(guest: &GuestRef, interface: Option<&IfName>, options: &Optio
 }
 
 fn one(record: &Record, records: &Records, options: &Options, watch: Watch<'_>) -> Result<Attached, AttachError> {
-    let options = &Options { ovsdb: record.ovsdb.clone().or_else(|| options.ovsdb.clone()), ..options.clone() };
+    let options = &Options { ovsdb: record.database().map(str::to_owned).or_else(|| options.ovsdb.clone()), ..options.clone() };
     let request = &request_of(record);
     if !is_dead(record).map_err(AttachError::Observe)? {
         return replace(request, options, watch);

@@ -119,10 +119,10 @@ impl Survey {
         request: &AttachRequest,
         facts: &mut Facts,
     ) -> Result<Vec<crate::model::difference::Difference>, String> {
-        let database = match self.databases.entry(record.ovsdb.clone()) {
+        let database = match self.databases.entry(record.database().map(str::to_owned)) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Database::at(record.ovsdb.as_deref()).map_err(|error| error.to_string())?)
+                entry.insert(Database::at(record.database()).map_err(|error| error.to_string())?)
             }
         };
         database.look(request, facts).map_err(|error| error.to_string())?;
