@@ -168,10 +168,7 @@ fn replacing_addresses_gateway_bridge_and_vlan_is_done_in_place_by_the_fewest_st
         &["put route default via 10.1.1.254 dev eth1 in the place of default via 10.1.1.1 dev eth1 in the guest"],
     );
     let port = format!("veth1pl{}", guest.pid());
-    replaces(
-        "br2 GUEST 10.1.1.3/24@10.1.1.254",
-        &["make bridge br2", &format!("make {port} a port of br2"), "undo: remove bridge br1"],
-    );
+    replaces("br2 GUEST 10.1.1.3/24@10.1.1.254", &["make bridge br2", &format!("make {port} a port of br2"), "undo: remove bridge br1"]);
     replaces("--mtu 1400 br2 GUEST 10.1.1.3/24@10.1.1.254", &["set the MTU of eth1 in the guest to 1400"]);
     // Without a gateway, what was there before the first attach is the default route again.
     replaces(

@@ -362,7 +362,9 @@ pub fn drift(guest: &GuestRef, interface: Option<&IfName>, options: &Options) ->
     if named.is_empty() {
         return Err(AttachError::NotRecorded { guest: guest.to_string(), interface: interface.cloned() });
     }
-    let one = |record: &Record| diff(&super::repair::request_of(record), &Options { ovsdb: record.database().map(str::to_owned), ..options.clone() });
+    let one = |record: &Record| {
+        diff(&super::repair::request_of(record), &Options { ovsdb: record.database().map(str::to_owned), ..options.clone() })
+    };
     named.iter().map(one).collect()
 }
 

@@ -298,7 +298,7 @@ fn anew(request: &AttachRequest, facts: &Facts, past: &Past<'_>, birth: Birth) -
     if past.log.is_empty() || request.dynamic.is_some() || past.log.iter().any(|op| matches!(op, Op::LeaseAddr { .. })) {
         return Err(PlanError::NotInPlace { guest: facts.guest.id.name.clone(), interface });
     }
-    let groups = groups(past.log, request);
+    let groups = groups(&as_it_is(past.log, facts), request);
     let mut without = facts.clone();
     let gone = without.guest.link.take().map(|link| link.index);
     without.guest.addrs.retain(|addr| Some(addr.index) != gone);
@@ -318,6 +318,24 @@ fn anew(request: &AttachRequest, facts: &Facts, past: &Past<'_>, birth: Birth) -
     let new = plan(request, &without, birth)?;
     let ops = groups.into_iter().chain(new.ops.iter().cloned()).collect();
     Ok(Plan { ops, ..new })
+}
+
+/// The log with the MAC addresses that the kernel chose, so that a link which is made again is the same to its neighbours.
+fn as_it_is(log: &[Op], facts: &Facts) -> Vec<Op> {
+    let (own, far) = (facts.guest.link.as_ref().and_then(|link| link.mac), facts.host.peer.as_ref().and_then(|peer| peer.mac));
+    let mut log = log.to_vec();
+    for op in &mut log {
+        match op {
+            Op::AddVeth { host_mac, guest, .. } => {
+                *host_mac = host_mac.or(far);
+                guest.mac = guest.mac.or(own);
+            }
+            Op::AddShared { sharing, link, .. } if !sharing.is_ipvlan() && !sharing.is_passthru() => link.mac = link.mac.or(own),
+            Op::AddDummy { link } => link.mac = link.mac.or(own),
+            _ => {}
+        }
+    }
+    log
 }
 
 /// The log in parts that are taken back one after the other, the last first. What others may lie on stays.

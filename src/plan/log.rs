@@ -138,7 +138,9 @@ impl Log {
     }
 
     fn remove(&mut self, gone: &Op) {
-        if let Some(at) = self.0.iter().rposition(|op| op == gone) {
+        // A link may be known better by now than when it was made.
+        let is_it = |op: &Op| op == gone || op.newborn().is_some_and(|new| gone.newborn().is_some_and(|old| new.at == old.at));
+        if let Some(at) = self.0.iter().rposition(is_it) {
             self.0.remove(at);
         }
     }
