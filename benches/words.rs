@@ -4,7 +4,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use pipework::cli::AttachArgs;
 use pipework::model::command::Commands;
-use pipework::model::facts::{Facts, GuestFacts, GuestId, HostFacts};
+use pipework::model::facts::{Facts, GuestFacts, GuestId, HostFacts, TableFacts};
 use pipework::model::request::AttachRequest;
 use pipework::plan::{Birth, plan};
 
@@ -21,7 +21,15 @@ fn words(criterion: &mut Criterion) {
         path: "/proc/4711/ns/net".into(),
         netns: 42,
     };
-    let guest = GuestFacts { id, shares_host: false, link: None, addrs: Vec::new(), default_routes: Vec::new(), ipv6_disabled: false };
+    let guest = GuestFacts {
+        id,
+        shares_host: false,
+        link: None,
+        addrs: Vec::new(),
+        default_routes: Vec::new(),
+        tables: TableFacts::default(),
+        ipv6_disabled: false,
+    };
     let facts = Facts { host: HostFacts::default(), guest, fresh_mac: "02:00:00:00:00:01".parse().unwrap() };
     criterion.bench_function("plan", |b| b.iter(|| plan(&request, &facts, Birth::Guest).unwrap()));
     let planned = plan(&request, &facts, Birth::Guest).unwrap();

@@ -161,6 +161,28 @@ fn a_client_that_is_ended_by_its_pid_file_takes_the_file_along_and_gives_back_th
 }
 
 #[test]
+fn a_detach_has_a_kept_client_give_its_lease_back_and_leaves_nothing_of_it() {
+    if cannot() {
+        return;
+    }
+    each(["udhcpc-f", "dhclient-f", "dhcpcd-f"], |client| {
+        let lab = Lab::new();
+        let server = dnsmasq(&lab);
+        let guest = lab.guest();
+        let before = guest.state();
+        lab.ok(&format!("br0 pid:{} {client}", guest.pid()));
+        let lent = guest.addrs("eth1").remove(0).replace("/24", " ");
+        assert!(server.leases().iter().any(|lease| lease.contains(&lent)), "{client}: {lent}: {:?}", server.leases());
+        let all = processes(guest.pid());
+        lab.ok(&format!("detach pid:{}", guest.pid()));
+        eventually("the lease is given back", || !server.leases().iter().any(|lease| lease.contains(&lent)));
+        eventually("the client ends", || !all.iter().any(|pid| *pid != guest.pid() && is_running(*pid)));
+        assert_same(&before, &guest.state(), client);
+        assert_eq!(pid_files(lab.dir.path()), [""; 0]);
+    });
+}
+
+#[test]
 fn clients_that_stay_renew_their_leases() {
     if cannot() {
         return;

@@ -56,7 +56,8 @@ impl Lan {
 
     /// No file is left under the run directory.
     fn has_no_records(&self) -> bool {
-        std::fs::read_dir(self.lab.dir.path()).unwrap().next().is_none()
+        let mut entries = std::fs::read_dir(self.lab.dir.path()).unwrap();
+        !entries.any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with("host-access"))
     }
 }
 

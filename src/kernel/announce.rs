@@ -12,6 +12,7 @@ use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, So
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::arp;
 use super::fork;
 use super::netns::Namespace;
 use super::observe;
@@ -23,7 +24,7 @@ use crate::model::types::{IfAddr, MacAddr};
 use crate::plan::Announce;
 
 /// Two forward delays of the longest kind (IEEE 802.1D-2004, table 17-1: 30 s) would be a minute; the usual is 2 x 15 s.
-const FORWARDING_DEADLINE: Duration = Duration::from_secs(32);
+pub(super) const FORWARDING_DEADLINE: Duration = Duration::from_secs(32);
 /// Duplicate address detection: one probe, one second, after a random delay of up to one (RFC 4862, section 5.4.2).
 const DAD_DEADLINE: Duration = Duration::from_secs(5);
 /// For so long a signal to stop is put off: whoever stops a service's leftover processes as soon as its command has ended
@@ -32,10 +33,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the command itself may wait where there can be no child.
 const HERE: Duration = Duration::from_millis(50);
-
-const ETH_P_ARP: u16 = 0x0806;
-const ARP_REQUEST: u16 = 1;
-const ARP_REPLY: u16 = 2;
 
 /// What is to be announced, and where.
 pub struct Announcement {
@@ -139,8 +136,9 @@ fn refused(what: &str) -> impl Fn(Errno) -> KernelError {
 fn send_arp(index: u32, mac: MacAddr, ip: Ipv4Addr) -> Result<(), KernelError> {
     let to = link_address(index)?;
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(refused("packet socket"))?;
-    for operation in [ARP_REQUEST, ARP_REPLY] {
-        sendto(socket.as_raw_fd(), &arp_frame(operation, mac, ip), &to, MsgFlags::empty()).map_err(refused("sending ARP"))?;
+    for operation in [arp::REQUEST, arp::REPLY] {
+        let frame = arp::Packet::announcement(operation, mac, ip).broadcast();
+        sendto(socket.as_raw_fd(), &frame, &to, MsgFlags::empty()).map_err(refused("sending ARP"))?;
     }
     Ok(())
 }
@@ -152,24 +150,6 @@ pub(super) fn link_address(index: u32) -> Result<LinkAddr, KernelError> {
     let mut links = all.filter_map(|i| i.address).filter(|a| a.family() == Some(AddressFamily::Packet));
     let found = links.find_map(|a| a.as_link_addr().filter(|l| l.ifindex() == wanted).copied());
     found.ok_or_else(|| KernelError::NoLink(format!("number {index}")))
-}
-
-/// A broadcast Ethernet frame with an ARP packet in which sender and target are the same address (RFC 826, RFC 5227).
-fn arp_frame(operation: u16, mac: MacAddr, ip: Ipv4Addr) -> Vec<u8> {
-    let mac = mac.octets();
-    let target_mac = if operation == ARP_REPLY { mac } else { [0; 6] };
-    let mut frame = Vec::with_capacity(42);
-    frame.extend([0xff; 6]);
-    frame.extend(mac);
-    frame.extend(ETH_P_ARP.to_be_bytes());
-    // Hardware Ethernet, protocol IPv4, lengths 6 and 4.
-    frame.extend([0x00, 0x01, 0x08, 0x00, 6, 4]);
-    frame.extend(operation.to_be_bytes());
-    frame.extend(mac);
-    frame.extend(ip.octets());
-    frame.extend(target_mac);
-    frame.extend(ip.octets());
-    frame
 }
 
 /// Sends to all nodes, with the hop limit of 255 that neighbours insist on (RFC 4861, section 7.1.2).
@@ -198,14 +178,6 @@ fn advertisement(mac: MacAddr, ip: Ipv6Addr) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn an_arp_frame_is_what_arping_sends() {
-        let mac: MacAddr = "02:72:6c:cd:9b:8d".parse().unwrap();
-        let frame = arp_frame(ARP_REPLY, mac, Ipv4Addr::new(10, 1, 1, 2));
-        let hex: String = frame.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "ffffffffffff02726ccd9b8d08060001080006040002".to_owned() + "02726ccd9b8d0a01010202726ccd9b8d0a010102");
-    }
 
     #[test]
     fn an_advertisement_has_the_override_flag_and_the_address() {

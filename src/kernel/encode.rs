@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, Prop};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -78,6 +78,12 @@ pub(super) fn add_ipoib(parent: u32, pkey: Option<Pkey>, link: &Newborn<'_>) -> 
 /// `ip link add name NAME ... type dummy`
 pub(super) fn add_dummy(link: &Newborn<'_>) -> RouteNetlinkMessage {
     new_link(link.attributes(LinkDummy::new(link.name.as_str())).build())
+}
+
+/// `ip link add name NAME type ifb`
+pub(super) fn add_ifb(name: &IfName) -> RouteNetlinkMessage {
+    let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Ifb)]);
+    new_link(LinkUnspec::new_with_name(name.as_str()).append_extra_attribute(info).append_extra_attribute(MARK).build())
 }
 
 fn new_link(message: LinkMessage) -> RouteNetlinkMessage {

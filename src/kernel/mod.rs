@@ -4,18 +4,22 @@
 pub mod access;
 pub mod again;
 pub mod announce;
+mod arp;
 mod bridge_vlans;
+pub mod conflict;
 mod decode;
 mod encode;
 pub mod ethtool;
 pub mod events;
 pub(crate) mod fork;
 mod genetlink;
+mod ndisc;
 pub mod netns;
 mod nl80211;
 pub mod observe;
 pub mod port;
 pub mod privilege;
+mod question;
 pub mod routing;
 mod siblings;
 pub mod signal;
@@ -28,4 +32,5 @@ pub mod wait;
 pub mod wire;
 
 pub use observe::random_id;
+pub use question::Findings;
 pub use system::System;

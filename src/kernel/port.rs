@@ -1,11 +1,11 @@
-//! Sockets for DHCP, made inside the guest's namespace, where they stay: frames before there is an address, UDP after.
+//! Sockets for DHCP and for questions to the neighbours, made inside the guest's namespace, where they stay: frames before there is an address, UDP after.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{LinkAddr, MsgFlags, bind, sendto};
+use nix::sys::socket::{LinkAddr, MsgFlags, bind, recvfrom, sendto};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::announce::link_address;
@@ -17,6 +17,8 @@ use crate::model::types::IfName;
 const ETH_P_IP: u16 = 0x0800;
 /// A frame of the largest MTU that Ethernet drivers have, and more.
 const LARGEST: usize = 16 * 1024;
+/// linux/if_packet.h: to this host, to all, to a group; then to another host.
+const PACKET_OTHERHOST: u8 = 3;
 
 fn fail(what: &'static str) -> impl Fn(std::io::Error) -> KernelError {
     move |error| refused(what)(Errno::from_raw(error.raw_os_error().unwrap_or_default()))
@@ -38,10 +40,20 @@ impl FramePort {
     /// # Errors
     /// When the link is gone, or CAP_NET_RAW is missing.
     pub fn open(namespace: &Namespace, index: u32, udp_port: u16) -> Result<Self, KernelError> {
+        Self::hearing(namespace, index, ETH_P_IP, &filter(udp_port))
+    }
+
+    /// A port that hears one Ethernet protocol, as far as the filter lets it through; an empty one lets all.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn hearing(namespace: &Namespace, index: u32, protocol: u16, filter: &[SockFilter]) -> Result<Self, KernelError> {
         namespace.inside(|| {
-            let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
+            let protocol = Protocol::from(i32::from(protocol.to_be()));
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).map_err(fail("packet socket"))?;
-            socket.attach_filter(&filter(udp_port)).map_err(fail("packet filter"))?;
+            if !filter.is_empty() {
+                socket.attach_filter(filter).map_err(fail("packet filter"))?;
+            }
             socket.set_nonblocking(true).map_err(fail("packet socket"))?;
             let to = link_address(index)?;
             // The protocol stays that of the socket (net/packet/af_packet.c, packet_do_bind).
@@ -55,7 +67,7 @@ impl FramePort {
     /// # Errors
     /// When the link is down or gone.
     pub fn send(&self, frame: &[u8]) -> Result<(), KernelError> {
-        sendto(self.socket.as_raw_fd(), frame, &self.to, MsgFlags::empty()).map_err(refused("sending DHCP")).map(|_| ())
+        sendto(self.socket.as_raw_fd(), frame, &self.to, MsgFlags::empty()).map_err(refused("sending a frame")).map(|_| ())
     }
 
     /// The next frame that has come, if any.
@@ -69,6 +81,24 @@ impl FramePort {
             bytes.truncate(length);
             bytes
         }))
+    }
+
+    /// The next frame that has come to the link for itself or for all; not what it only sees go by, which another VLAN's frames
+    /// are to it as well (PACKET_OTHERHOST, linux/if_packet.h).
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub(super) fn receive_own(&self) -> Result<Option<Vec<u8>>, KernelError> {
+        let mut bytes = vec![0; LARGEST];
+        loop {
+            let came = some(recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes).map_err(std::io::Error::from))?;
+            let Some((length, from)) = came else { return Ok(None) };
+            // Before it was bound, the socket heard all links.
+            if from.is_some_and(|from| from.ifindex() == self.to.ifindex() && from.pkttype() < PACKET_OTHERHOST) {
+                bytes.truncate(length);
+                return Ok(Some(bytes));
+            }
+        }
     }
 }
 
@@ -184,6 +214,6 @@ fn some<T>(came: std::io::Result<T>) -> Result<Option<T>, KernelError> {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
         // Told once, when the link goes down (packet(7)); it may come up again.
         Err(error) if error.raw_os_error() == Some(Errno::ENETDOWN as i32) => Ok(None),
-        Err(error) => Err(fail("receiving DHCP")(error)),
+        Err(error) => Err(fail("receiving")(error)),
     }
 }

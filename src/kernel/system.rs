@@ -1,17 +1,21 @@
 //! Carrying steps out: one message after another on the host's socket and the guest's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLACE};
 
+use super::conflict::Ends;
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::nl80211::Wifi;
 use super::observe::{Sides, addrs, peer};
+use super::question::{Findings, Questions};
 use super::signal::Signals;
+use super::wait::Interruptions;
 use super::wire::{Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
 use super::{access, decode, ethtool, siblings, sysctl, tool};
 use crate::model::access::NewShim;
@@ -36,13 +40,27 @@ pub struct System<'a> {
     indexes: BTreeMap<LinkRef, u32>,
     /// Where this run has moved links to.
     moved: BTreeSet<LinkRef>,
+    /// What becomes pointless when it ends.
+    process: Option<BorrowedFd<'a>>,
+    questions: Questions,
 }
 
 impl<'a> System<'a> {
     /// A host and a guest.
     pub fn new(sides: &'a mut Sides<'_>) -> Self {
         let Sides { host, home, guest, namespace } = sides;
-        Self { host, guest, home, namespace, signals: None, unused: Box::new(|_| true), indexes: BTreeMap::new(), moved: BTreeSet::new() }
+        Self {
+            host,
+            guest,
+            home,
+            namespace,
+            signals: None,
+            unused: Box::new(|_| true),
+            indexes: BTreeMap::new(),
+            moved: BTreeSet::new(),
+            process: None,
+            questions: Questions::default(),
+        }
     }
 
     /// Stops between steps when one of the signals comes.
@@ -50,6 +68,24 @@ impl<'a> System<'a> {
     pub fn with_signals(mut self, signals: &'a mut Signals) -> Self {
         self.signals = Some(signals);
         self
+    }
+
+    /// Waits no longer than the guest's process lives, of which that is a pidfd.
+    #[must_use]
+    pub fn with_process(mut self, process: Option<&'a OwnedFd>) -> Self {
+        self.process = process.map(AsFd::as_fd);
+        self
+    }
+
+    /// What questions about addresses came to since this was last asked.
+    pub fn findings(&mut self) -> Findings {
+        self.questions.findings()
+    }
+
+    /// What is asked with, and what ends the waiting for an answer.
+    fn asking(&mut self) -> (&mut Questions, Ends<'_>, Interruptions<'_>) {
+        let ends = Ends { host: self.host, guest: self.guest, home: self.home, namespace: self.namespace };
+        (&mut self.questions, ends, Interruptions { signals: self.signals.as_deref_mut(), process: self.process })
     }
 
     /// Removes a bridge only when `unused` says so.
@@ -390,6 +426,10 @@ impl Kernel for System<'_> {
                 let parent = self.host_index(parent)?;
                 self.add(&encode::add_ipoib(parent, *pkey, &self.newborn(link)), std::slice::from_ref(&link.at))
             }
+            Op::AddIfb { name } => {
+                self.indexes.remove(&LinkRef::guest(name));
+                self.send(Side::Guest, &encode::add_ifb(name), NEW)
+            }
             Op::AddDummy { link } => self.add(&encode::add_dummy(&self.newborn(link)), std::slice::from_ref(&link.at)),
             Op::DelOwnLink { link } => self.del_own_link(link),
             Op::DelLink { link } => self.del_link(link),
@@ -432,6 +472,14 @@ impl Kernel for System<'_> {
             Op::SetDown { link } => self.set_down(link),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),
             Op::AcceptRouter { name } => sysctl::accept_router(self.namespace, name),
+            Op::Probe { link, port, addrs, dad } => {
+                let (questions, mut ends, mut until) = self.asking();
+                questions.probe(&mut ends, &link.name, port.as_ref(), addrs, *dad, &mut until)
+            }
+            Op::Settle { addrs, mode, .. } => {
+                let (questions, mut ends, mut until) = self.asking();
+                questions.settle(&mut ends, addrs, *mode, &mut until)
+            }
             Op::AddAddr { link, addr } => {
                 let index = self.index(link)?;
                 self.send(link.side, &RouteNetlinkMessage::NewAddress(encode::new_addr(index, addr)), NEW)

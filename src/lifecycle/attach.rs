@@ -12,24 +12,26 @@ use super::recording::{self, Recording, Subject};
 use super::settings;
 use super::stay::{Recorded, Stay};
 use super::takeback::take_back;
-use super::{AttachError, Database, Machine, NoAddress, keeper};
+use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
 use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
-use crate::kernel::{System, privilege};
+use crate::kernel::{Findings, System, privilege};
 use crate::model::command::Commands;
+use crate::model::conflict::network;
 use crate::model::dynamic::Dynamic;
+use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
-use crate::plan::execute::{Done, Event, ExecuteError, execute};
+use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
-use crate::state::{Change, NetnsLink, Records, SharedLock, Unreadable, Wanted};
+use crate::state::{Change, Claimant, NetnsLink, Records, SharedLock, Unreadable, Wanted};
 
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +138,7 @@ fn attach_once(
         warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
     }
     let request = &*settings::resolved(request, &held)?;
+    let told = warnings.clone();
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
@@ -148,11 +151,26 @@ fn attach_once(
     if let Some(dynamic) = wanted {
         dynamic::check(dynamic, &held.id).map_err(|cause| NoAddress::before(dynamic, planned.guest_if(), cause))?;
     }
+    if !options.dry_run && planned.makes_link() {
+        if let Some(old) = old_record(&records, held.id.netns, &planned, &mut warnings)? {
+            // What is left of an older attachment goes first, and the access of its own; then look again.
+            drop((ends, accesses));
+            let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
+            drop(guest_lock);
+            return attach_once(request, options, told, start, watch);
+        }
+    }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
         (Some(accesses), Some(grant)) => Some(accesses.claim(&held.id, grant)?),
         _ => None,
     };
+    if options.dry_run && conflict::is_on_a_network(&planned) {
+        let own = Claimant { netns: held.id.netns, interface: planned.guest_if().clone() };
+        let ips = request.addr.addrs.iter().map(IfAddr::ip);
+        let found = conflict::look(&records, &network(request, planned.host_if()), &own, ips).map_err(AttachError::Unrecorded)?;
+        warnings.extend(conflict::refuse(found, request.force)?);
+    }
     if options.dry_run || planned.ops().is_empty() {
         claim.into_iter().for_each(Claim::keep);
         if let (false, Ok(Ok(Some(record)))) = (options.dry_run, records.get(held.id.netns, planned.guest_if())) {
@@ -167,12 +185,6 @@ fn attach_once(
         return Ok(Attached { report, guest: held.id, announcement: None, stay: None });
     }
 
-    if clear_old_record(&records, held.id.netns, &planned, &options.run_dir, &mut warnings, watch)? {
-        // What is left of an older attachment was just taken away: look again.
-        drop(claim);
-        drop((ends, accesses, guest_lock));
-        return attach_once(request, options, warnings, start, watch);
-    }
     let ovsdb = ends.database.unusual_address();
     let lock = bridge_lock(&planned, &ends.sides.home, options);
     let run = Run { request, options, facts: &facts, held: &held, lock, records: &records, ovsdb };
@@ -192,36 +204,29 @@ fn attach_once(
     Ok(Attached { report, guest, announcement, stay })
 }
 
-/// The interface is to be made, so what is recorded of one of that name is about a link that is gone: by hand, or with a guest
-/// whose namespace had the same number. Returns whether there was such a record.
-fn clear_old_record(
-    records: &Records,
-    netns: u64,
-    planned: &Plan,
-    run_dir: &Path,
-    warnings: &mut Vec<String>,
-    watch: &mut dyn FnMut(Event<'_>),
-) -> Result<bool, AttachError> {
-    if !planned.makes_link() {
-        return Ok(false);
-    }
-    let old = match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
-        Ok(None) => return Ok(false),
-        Ok(Some(record)) => record,
-        Err(Unreadable::Damaged { path, why }) => {
-            warnings.push(Unreadable::Damaged { path, why }.to_string());
-            return Ok(false);
+/// What is recorded of an interface that is to be made: it is about a link that is gone, by hand, or with a guest whose
+/// namespace had the same number.
+fn old_record(records: &Records, netns: u64, planned: &Plan, warnings: &mut Vec<String>) -> Result<Option<Record>, AttachError> {
+    match records.get(netns, planned.guest_if()).map_err(AttachError::Unrecorded)? {
+        Ok(record) => Ok(record),
+        Err(later @ Unreadable::Later { .. }) => Err(AttachError::Unreadable(later)),
+        Err(damaged) => {
+            warnings.push(damaged.to_string());
+            Ok(None)
         }
-        Err(later) => return Err(AttachError::Unreadable(later)),
-    };
-    records.begin_detach(netns, &old.interface).map_err(AttachError::Unrecorded)?;
-    let taken = take_back(&old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
-    warnings.extend(taken.warnings);
-    warnings.extend(taken.left.iter().map(|left| format!("of the old {}: could not {left}", old.interface)));
-    if taken.left.is_empty() {
-        records.abandon(Change::Detaching, netns, &old.interface).map_err(AttachError::Unrecorded)?;
     }
-    Ok(true)
+}
+
+/// Takes back what is left of an attachment whose link is gone. Returns what the user should know.
+fn clear(records: &Records, old: &Record, run_dir: &Path, watch: &mut dyn FnMut(Event<'_>)) -> Result<Vec<String>, AttachError> {
+    let (netns, interface) = (old.guest.netns, &old.interface);
+    records.begin_detach(netns, interface).map_err(AttachError::Unrecorded)?;
+    let taken = take_back(old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
+    if taken.left.is_empty() {
+        records.abandon(Change::Detaching, netns, interface).map_err(AttachError::Unrecorded)?;
+    }
+    let left = taken.left.iter().map(|left| format!("of the old {interface}: could not {left}"));
+    Ok(taken.warnings.iter().cloned().chain(left).collect())
 }
 
 /// What is asked and cannot be had, although the rest can.
@@ -302,6 +307,13 @@ struct Made {
     configured: Configured,
 }
 
+/// Steps that were carried out.
+struct Executed {
+    done: Done,
+    link: Option<LinkIdentity>,
+    findings: Findings,
+}
+
 impl Run<'_> {
     /// Carries the plan out with signals held back and the namespace link in place, and records it. Returns what was done, and
     /// the interface's address.
@@ -318,12 +330,17 @@ impl Run<'_> {
             warnings.push(format!("no link in /var/run/netns for `ip netns`: {error}"));
         }
         let mut recording = Recording::begin(self.records, &self.subject(), &planned)?;
-        let made = self.make(planned, &mut recording, ends, &mut signals, watch);
+        let claimed = self.claim(&planned, &recording, warnings);
+        let made = claimed.and_then(|()| self.make(planned, &mut recording, ends, &mut signals, watch));
         let recorded = made.and_then(|made| self.record(&recording, made, ends, watch));
         match recorded {
             Ok((planned, mut configured, record)) => {
                 warnings.extend(self.options.want(&record));
                 warnings.append(&mut configured.warnings);
+                if configured.stay.is_none() {
+                    // One that comes from here on finds all done: that is told, rather than nothing.
+                    let _ = signals.pending();
+                }
                 if let Some(stay) = &mut configured.stay {
                     stay.inherit(Recorded { record, run_dir: self.options.run_dir.clone() }, signals);
                 }
@@ -339,6 +356,15 @@ impl Run<'_> {
         }
     }
 
+    /// Nobody else on this host has the addresses, in the same network.
+    fn claim(&self, planned: &Plan, recording: &Recording<'_>, warnings: &mut Vec<String>) -> Result<(), AttachError> {
+        if conflict::is_on_a_network(planned) {
+            let conflicts = conflict::claim(self.records, recording.record()).map_err(AttachError::Unrecorded)?;
+            warnings.extend(conflict::refuse(conflicts, self.request.force)?);
+        }
+        Ok(())
+    }
+
     /// The link, and then its address where somebody else gives it.
     fn make(
         &self,
@@ -348,21 +374,22 @@ impl Run<'_> {
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Made, AttachError> {
-        let (planned, (done, link)) = match self.execute(&planned, ends, signals, watch) {
+        let (planned, Executed { done, link, findings }) = match self.execute(&planned, ends, signals, watch) {
             Ok(done) => (planned, done),
             Err(error) if error.birth_refused() && self.options.birth == Birth::Guest => {
                 // The kernel would not make the link where it belongs; the original's way is left.
                 let fallback = plan(self.request, self.facts, Birth::Host)?;
                 recording.again(&fallback)?;
-                let done = self.execute(&fallback, ends, signals, watch)?;
+                let done = self.execute(&fallback, ends, signals, watch).map_err(|error| conflict::named(error, self.records))?;
                 (fallback, done)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(conflict::named(error, self.records).into()),
         };
-        let configured = match &self.request.dynamic {
+        let mut configured = match &self.request.dynamic {
             None => Configured { addr: self.request.addr.first(), ..Configured::default() },
             Some(dynamic) => self.configure(dynamic, planned.guest_if(), done.clone(), ends, signals, watch)?,
         };
+        configured.warnings.extend(conflict::warnings(findings, self.records));
         Ok(Made { planned, done, link, configured })
     }
 
@@ -379,7 +406,13 @@ impl Run<'_> {
         let given = if self.request.dynamic.is_some() { configured.addr.into_iter().collect() } else { Vec::new() };
         let keeper = configured.keeper.take().or_else(|| configured.stay.as_ref().and_then(|_| keeper::this_process()));
         let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper };
-        recording.commit(done.ops(), outcome).map(|record| (planned, configured, record)).inspect_err(|_| {
+        let recorded = recording.commit(done.ops(), outcome).inspect(|record| {
+            if !record.given.is_empty() {
+                // Whoever gave the address answers for it: that another guest has it is no reason to give it back.
+                let _ = conflict::claim(self.records, record);
+            }
+        });
+        recorded.map(|record| (planned, configured, record)).inspect_err(|_| {
             let mut machine = Machine::new(self.system(&mut ends.sides), &mut ends.database).with_bridge_check(|_| self.is_unused());
             let _ = done.undo(&mut machine, watch);
         })
@@ -395,19 +428,23 @@ impl Run<'_> {
         ends: &mut Ends<'_>,
         signals: &mut Signals,
         watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(Done, Option<LinkIdentity>), Box<ExecuteError>> {
+    ) -> Result<Executed, Box<ExecuteError>> {
         let unused = |_: &_| self.is_unused();
         let system = self.system(&mut ends.sides).with_signals(signals);
         let mut machine = Machine::new(system, &mut ends.database).with_bridge_check(unused);
         let done = execute(planned, &mut machine, watch)?;
         // A guest that has just died has none any more.
         let link = recording::identity(machine.system(), &self.subject(), planned).ok();
-        Ok((done, link))
+        if let (Some(signal), Some(op)) = (machine.interrupted(), planned.ops().last()) {
+            let undone = done.undo(&mut machine, watch);
+            return Err(Box::new(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone }));
+        }
+        Ok(Executed { done, link, findings: machine.system().findings() })
     }
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
         let unused = |_: &_| self.is_unused();
-        System::new(sides).knowing(self.facts).with_bridge_check(unused)
+        System::new(sides).knowing(self.facts).with_process(self.held.process.as_ref()).with_bridge_check(unused)
     }
 
     /// Whether no other run is about to use the bridge.

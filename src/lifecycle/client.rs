@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::dynamic::{Asking, Configured, DynamicError};
+use super::keeper;
 use crate::external::client::{Client, ClientError, Place};
 use crate::kernel::System;
 use crate::kernel::signal::Signals;
@@ -56,10 +57,8 @@ pub(super) fn configure(
     }
     let addr = wait_for_addr(asking, LATEST, system, signals)?;
     let addr = addr.ok_or_else(|| ClientError::NotApplied { program: program.name(), interface: asking.guest_if.to_string() })?;
-    if stay {
-        client.stay();
-    }
-    Ok(Configured { addr: Some(addr), ..Configured::default() })
+    let keeper = if stay { client.stay().and_then(keeper::of) } else { None };
+    Ok(Configured { addr: Some(addr), keeper, ..Configured::default() })
 }
 
 /// Waits until the guest's interface has an address of the family that is asked for, for so long.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::error::chain;
 use super::journal::{Recovered, recover, recover_guest};
 use super::takeback::{Taken, take_back};
-use super::{access, foreign, keeper};
+use super::{foreign, keeper};
 use crate::guest::{self, GuestError, Held};
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege;
@@ -21,7 +21,7 @@ use crate::model::request::GuestRef;
 use crate::model::types::IfName;
 use crate::plan;
 use crate::plan::execute::Event;
-use crate::state::{Change, Records};
+use crate::state::{Change, Records, Unreadable};
 
 /// Which of a guest's interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +92,9 @@ pub enum DetachError {
         /// What it is.
         is: String,
     },
+    /// What is recorded of the guest cannot be used.
+    #[error("{0}")]
+    Unreadable(Unreadable),
     /// The records.
     #[error("records of attachments")]
     Records(#[from] std::io::Error),
@@ -121,7 +124,7 @@ impl DetachError {
             Self::Records(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
             Self::Left(_) => Some("`pipework gc` tries again".into()),
             Self::Keeper { pid } => Some(format!("end it: kill -9 {pid}; then try again")),
-            Self::Records(_) | Self::Kernel(_) => None,
+            Self::Records(_) | Self::Kernel(_) | Self::Unreadable(_) => None,
         }
     }
 
@@ -258,9 +261,6 @@ impl Job<'_> {
             return Ok(());
         };
         self.hand_over(&mut record)?;
-        if record.request.host_access {
-            self.warnings.extend(access::forget(&self.options.run_dir, &record, watch));
-        }
         self.records.begin_detach(netns, &record.interface)?;
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
         self.warnings.extend(taken.warnings.iter().cloned());
@@ -302,7 +302,18 @@ impl Job<'_> {
     /// An interface without a record: made by the original script, or by somebody else.
     fn foreign(&mut self, guest: &GuestRef, held: Option<&Held>, watch: Watch<'_>) -> Result<(), DetachError> {
         let Some(held) = held else { return Ok(()) };
-        let _lock = if self.options.dry_run { None } else { Some(self.records.lock(held.id.netns)?) };
+        // What a later version keeps of the guest may be about this very interface.
+        let unreadable = self.records.of_guest(held.id.netns)?.unreadable;
+        if let Some(later) = unreadable.into_iter().find(|file| matches!(file, Unreadable::Later { .. })) {
+            return Err(DetachError::Unreadable(later));
+        }
+        let lock = if self.options.dry_run { None } else { Some(self.records.lock(held.id.netns)?) };
+        // Another run may have made it since the records were read.
+        let by_now = choose(guest, &self.options.which, self.records.of_guest(held.id.netns)?.all)?;
+        if !by_now.is_empty() {
+            drop(lock);
+            return by_now.into_iter().try_for_each(|record| self.take(record, watch));
+        }
         if let Some(taken) = foreign::detach(guest, held, self.options, watch)? {
             self.left.extend(taken.left);
             self.interfaces.push(taken.interface);

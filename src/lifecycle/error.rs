@@ -6,6 +6,7 @@ use super::{AccessError, DynamicError};
 use crate::guest::GuestError;
 use crate::iproute::WordsError;
 use crate::kernel::privilege;
+use crate::model::conflict::Conflict;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
 use crate::model::ovs::OvsError;
@@ -48,6 +49,9 @@ pub enum AttachError {
         /// Their names in the guest.
         interfaces: Vec<String>,
     },
+    /// Another attachment of this host has the address, and nothing was done.
+    #[error(transparent)]
+    Taken(Box<Conflict>),
     /// No guest to work on.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -118,6 +122,7 @@ impl AttachError {
             Self::Unreadable(_) => None,
             Self::NotRecorded { .. } => Some("`pipework status` lists what there is".into()),
             Self::Several { .. } => Some("name one with -i".into()),
+            Self::Taken(_) => Some("give another address, or take it from there first: pipework detach; --force gives it twice".into()),
             Self::Observe(_) => None,
             Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(
                 "is the word misspelt? What is not known here is not for {option}: `pipework {} GUEST add ...` hands it to the installed ip",

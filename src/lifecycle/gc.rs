@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::detach::DetachError;
 use super::journal::{recover, unfinished};
 use super::takeback::{is_dead, take_back};
-use super::{Database, Machine, access, keeper, recording};
+use super::{Database, Machine, access, conflict, keeper, recording};
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, observe};
 use crate::model::error::KernelError;
@@ -43,6 +43,7 @@ pub fn gc(options: &GcOptions, watch: Watch<'_>) -> Result<GcReport, DetachError
     sweep.links(watch)?;
     sweep.ovs_rows(watch)?;
     sweep.host_access(watch);
+    sweep.notes()?;
     if !sweep.left.is_empty() {
         return Err(DetachError::Left(sweep.left));
     }
@@ -107,9 +108,6 @@ impl Sweep<'_> {
         let Some(_lock) = self.records.try_lock(netns)? else { return Ok(false) };
         let now = self.records.get(netns, &record.interface)?.ok().flatten();
         let Some(record) = now.filter(|now| now.id == record.id) else { return Ok(false) };
-        if record.request.host_access {
-            self.warnings.extend(access::forget(&self.options.run_dir, &record, watch));
-        }
         self.records.begin_detach(netns, &record.interface)?;
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
         self.warnings.extend(taken.warnings);
@@ -125,7 +123,9 @@ impl Sweep<'_> {
     fn netns_links(&mut self) {
         for path in dead_netns_links() {
             if !self.options.dry_run {
-                if let Err(error) = std::fs::remove_file(&path) {
+                let removed = std::fs::remove_file(&path);
+                // Another run may have been quicker.
+                if let Some(error) = removed.err().filter(|error| error.kind() != std::io::ErrorKind::NotFound) {
                     self.left.push(format!("remove {}: {error}", path.display()));
                     continue;
                 }
@@ -204,6 +204,13 @@ impl Sweep<'_> {
             }
             self.item("ovs-port", text);
         }
+        Ok(())
+    }
+
+    /// Which attachment has which address, where that is not so.
+    fn notes(&mut self) -> Result<(), DetachError> {
+        let old = conflict::clear(self.records, self.options.dry_run)?;
+        old.into_iter().for_each(|text| self.item("address", text));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 mod client;
+mod conflict;
 mod container;
 mod converge;
 mod detach;

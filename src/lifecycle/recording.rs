@@ -33,12 +33,18 @@ pub(super) struct Outcome {
 pub(super) struct Recording<'a> {
     records: &'a Records,
     record: Record,
+    /// What is recorded of the interface already, when it is not made but added to.
+    old: Option<Record>,
 }
 
 impl<'a> Recording<'a> {
     /// Writes down what is about to be done.
     pub(super) fn begin(records: &'a Records, subject: &Subject<'_>, planned: &Plan) -> Result<Self, AttachError> {
-        let record = Record {
+        let old = match planned.makes_link() {
+            true => None,
+            false => records.get(subject.guest.netns, planned.guest_if()).map_err(AttachError::Unrecorded)?.ok().flatten(),
+        };
+        let new = Record {
             version: VERSION,
             id: random_id(),
             revision: 1,
@@ -56,27 +62,48 @@ impl<'a> Recording<'a> {
             done: Vec::new(),
             planned: planned.ops().to_vec(),
         };
-        records.begin(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
-        Ok(Self { records, record })
+        let record = match &old {
+            Some(old) => Record { planned: new.planned, request: new.request, ..old.next() },
+            None => new,
+        };
+        let recording = Self { records, record, old };
+        recording.write()?;
+        Ok(recording)
+    }
+
+    /// The record as it stands in the journal.
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     /// Another plan takes the place of the first, of which nothing is left.
     pub(super) fn again(&mut self, planned: &Plan) -> Result<(), AttachError> {
         self.record.planned = planned.ops().to_vec();
-        self.records.begin(Change::Attaching, &self.record).map_err(AttachError::Unrecorded)
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), AttachError> {
+        self.records.begin(self.change(), &self.record).map_err(AttachError::Unrecorded)
+    }
+
+    fn change(&self) -> Change {
+        if self.old.is_some() { Change::Replacing } else { Change::Attaching }
     }
 
     /// Strikes it out: nothing is left of what was begun.
     pub(super) fn abandon(self) {
         // Should the file stay, the next run finds nothing to take back.
-        let _ = self.records.abandon(Change::Attaching, self.record.guest.netns, &self.record.interface);
+        let _ = self.records.abandon(self.change(), self.record.guest.netns, &self.record.interface);
     }
 
     /// Writes down how it stands now.
     pub(super) fn commit(&self, done: &[Op], outcome: Outcome) -> Result<Record, AttachError> {
         let Outcome { link, given, lease, keeper } = outcome;
-        let record = Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() };
-        self.records.commit(Change::Attaching, &record).map_err(AttachError::Unrecorded)?;
+        let record = match &self.old {
+            Some(old) => Record { done: [old.done.clone(), settled(done)].concat(), planned: Vec::new(), ..self.record.clone() },
+            None => Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() },
+        };
+        self.records.commit(self.change(), &record).map_err(AttachError::Unrecorded)?;
         Ok(record)
     }
 }

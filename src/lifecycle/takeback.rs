@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::gc::lock_name;
-use super::{Database, Machine};
+use super::{Database, Machine, access};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, observe};
@@ -32,6 +32,10 @@ pub(super) struct Taken {
 /// Takes steps of a record back, last first. Never stops at an error; what is gone already is no error.
 pub(super) fn take_back(record: &Record, done: &[Op], run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
     let home = Namespace::current()?;
+    let mut taken = Taken::default();
+    if record.request.host_access {
+        taken.warnings.extend(access::forget(run_dir, record, watch));
+    }
     let found = find(record)?;
     let now = match &found {
         Some(_) => GuestNow::There,
@@ -52,7 +56,6 @@ pub(super) fn take_back(record: &Record, done: &[Op], run_dir: &Path, watch: Wat
     let mut sides = observe::open(&guest)?;
     let system = System::new(&mut sides).with_bridge_check(unused);
     let mut machine = Machine::new(system, &mut database).with_bridge_check(unused);
-    let mut taken = Taken::default();
     for op in ops {
         watch(Event::Undoing(&op));
         match machine.apply(&op) {

@@ -51,10 +51,41 @@ impl ClientCommand {
         Self { program: purpose.program.name(), args }
     }
 
+    /// What makes this client, while it runs, give its lease back.
+    pub fn release(&self) -> Release {
+        match self.program {
+            "udhcpc" => Release::Signal(ReleaseSignal::User2),
+            "dhcpcd" => Release::Signal(ReleaseSignal::Alarm),
+            // It knows no signal for it: another of it, with the same files, tells the server and ends the first.
+            _ => {
+                let kept = self.args.iter().filter(|arg| *arg != "-1").cloned();
+                Release::Command(Self { program: self.program, args: std::iter::once("-r".to_owned()).chain(kept).collect() })
+            }
+        }
+    }
+
     /// As a line for a POSIX shell.
     pub fn print(&self) -> String {
         std::iter::once(self.program.to_owned()).chain(self.args.iter().map(|arg| quoted(arg))).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// How a client is made to give its lease back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// By a signal.
+    Signal(ReleaseSignal),
+    /// By another run of it.
+    Command(ClientCommand),
+}
+
+/// The signals that clients know for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseSignal {
+    /// SIGUSR2: busybox's udhcpc.
+    User2,
+    /// SIGALRM: dhcpcd(8).
+    Alarm,
 }
 
 /// The command of a container with busybox's client. `-f` among the options keeps it running.

@@ -1,6 +1,7 @@
 //! Steps as the `ip` commands that do the same: what `--dry-run` prints. They can be pasted into a root shell.
 
 use super::access::{Neigh, NewShim, ShimRoute};
+use super::conflict::{Dad, DadMode};
 use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
 use super::lease::FOREVER;
@@ -139,6 +140,20 @@ impl<'a> Commands<'a> {
         format!("{} neigh {verb} {} lladdr {} dev {} nud permanent", self.ip(neigh.link.side), neigh.ip, neigh.mac, name(&neigh.link))
     }
 
+    /// arping of iputils exits with 1 when somebody answers; ndisc6 with 0, so it stands in a comment.
+    fn probe(&self, link: &LinkRef, addrs: &[IfAddr], dad: Dad) -> String {
+        let dev = name(link);
+        let arping = |addr: &IfAddr| match addr.family() {
+            Family::Inet => {
+                let found = if dad.mode == DadMode::Warn { " || true" } else { "" };
+                self.inside(&format!("arping -D -c 3 -I {dev} {}{found}", addr.ip()))
+            }
+            Family::Inet6 => format!("# nobody may answer: {}", self.inside(&format!("ndisc6 {} {dev}", addr.ip()))),
+        };
+        // A comment ends with its line.
+        addrs.iter().map(arping).collect::<Vec<_>>().join("\n")
+    }
+
     /// How one would ask by hand for an address that the steps do not give: a comment, as the program to do it is not known.
     pub fn then(&self, dynamic: &Dynamic, guest_if: &IfName) -> Option<String> {
         let ns = format!("nsenter --net={}", quoted(&self.guest.path));
@@ -213,6 +228,7 @@ impl<'a> Commands<'a> {
                 let pkey = pkey.map(|key| format!(" pkey 0x{key}")).unwrap_or_default();
                 format!("ip link add link {} {} type ipoib{pkey}", quoted(parent.as_str()), self.new_link(link))
             }
+            Op::AddIfb { name } => format!("{} link add name {}{} type ifb", self.ip(Side::Guest), quoted(name.as_str()), group()),
             Op::AddDummy { link } => format!("ip link add {} type dummy", self.new_link(link)),
             Op::DelOwnLink { link } | Op::DelLink { link } => format!("{} link del {}", self.ip(link.side), name(link)),
             Op::MoveLink { from, to, .. } => {
@@ -261,6 +277,16 @@ impl<'a> Commands<'a> {
                 let setting = |what| quoted(&format!("net/ipv6/conf/{name}/{what}"));
                 let settings = format!("{} {} {}", setting("accept_ra=2"), setting("accept_ra_pinfo=1"), setting("autoconf=1"));
                 format!("nsenter --net={} sysctl -qw {settings}", quoted(&self.guest.path))
+            }
+            Op::Probe { link, addrs, dad, .. } => self.probe(link, addrs, *dad),
+            Op::Settle { link, addrs, .. } => {
+                let list: Vec<String> = addrs.iter().map(|addr| addr.ip().to_string()).collect();
+                format!(
+                    "# wait until none of {} is listed: {} -6 addr show dev {} tentative",
+                    list.join(", "),
+                    self.ip(link.side),
+                    name(link)
+                )
             }
             Op::AddAddr { link, addr } => self.addr("add", link, addr),
             Op::LeaseAddr { link, addr, lifetime } => {

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::conflict::Conflict;
 use super::types::Family;
 
 /// A word of the request that cannot be taken; nothing has been looked at or changed.
@@ -50,6 +51,15 @@ pub enum InputError {
         /// What was given.
         text: String,
     },
+    /// Not a mode of duplicate address detection.
+    #[error("--dad {text:?}: give off, warn or fail")]
+    DadMode {
+        /// What was given.
+        text: String,
+    },
+    /// A time to wait, but nobody is asked.
+    #[error("--dad-wait waits for answers, but nobody is asked: give --dad warn or --dad fail with it")]
+    DadWait,
     /// Not an address family.
     #[error("address family {text:?}: give 4, 6, inet or inet6")]
     Family {
@@ -134,6 +144,15 @@ pub enum KernelError {
     /// The first half of a step was done, and the second failed.
     #[error(transparent)]
     HalfDone(Box<Self>),
+    /// Somebody else has an address that was to be given.
+    #[error(transparent)]
+    Taken(Box<Conflict>),
+    /// Whether somebody has an address could not be asked.
+    #[error("nobody could be asked for the address: {0}")]
+    Unasked(String),
+    /// The guest is no more.
+    #[error("the guest has ended")]
+    GuestEnded,
     /// A signal asked to stop.
     #[error("interrupted by {0}")]
     Interrupted(&'static str),

@@ -5,6 +5,7 @@ pub mod addr_spec;
 pub mod bridge;
 pub mod client;
 pub mod command;
+pub mod conflict;
 pub mod dhcp;
 pub mod difference;
 pub mod dynamic;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use super::addr_spec::AddrSpec;
+use super::conflict::Dad;
 use super::dynamic::Dynamic;
 use super::error::InputError;
 use super::settings::Settings;
@@ -53,6 +54,9 @@ pub struct AttachRequest {
     /// `--force`: take a NIC that this host itself needs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// `--dad`, `--dad-wait`: whether the network is asked who has the address.
+    #[serde(default, skip_serializing_if = "Dad::is_off")]
+    pub dad: Dad,
     /// `--host-access`: host and guest can reach each other across a macvlan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_access: bool,
@@ -79,6 +83,7 @@ impl AttachRequest {
             tag: None,
             direct_phys: false,
             host_access: false,
+            dad: Dad::default(),
             sharing: None,
             vlan_filtering: false,
             force: false,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::conflict::{self, Asked};
 use super::{Job, Kind, PlanError, settings};
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::RouteFacts;
@@ -20,7 +21,8 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), PlanError> {
     }
 }
 
-/// The kernel takes a gateway only through a link that is up, and only when it can be reached on it.
+/// The kernel takes a gateway only through a link that is up, and only when it can be reached on it. Whoever has the addresses is
+/// asked on a link that is up, before they are on it.
 pub(super) fn ops(job: &Job<'_>, kind: Kind) -> Vec<Op> {
     let link = LinkRef::guest(&job.guest_if);
     let mut ops = settings::before_up(job, kind);
@@ -32,8 +34,19 @@ pub(super) fn ops(job: &Job<'_>, kind: Kind) -> Vec<Op> {
     if matches!(job.request.dynamic, Some(Dynamic::Slaac)) {
         ops.push(Op::AcceptRouter { name: job.guest_if.clone() });
     }
-    ops.extend(spec.addrs.iter().map(|addr| Op::AddAddr { link: link.clone(), addr: *addr }));
-    ops.push(Op::SetUp { link });
+    let up = Op::SetUp { link: link.clone() };
+    let addrs = spec.addrs.iter().map(|addr| Op::AddAddr { link: link.clone(), addr: *addr });
+    match conflict::asked(job, kind) {
+        None => {
+            ops.extend(addrs);
+            ops.push(up);
+        }
+        Some(Asked { probe, settle }) => {
+            ops.extend([up, probe]);
+            ops.extend(addrs);
+            ops.extend(settle);
+        }
+    }
     ops.extend(spec.gateways.iter().flat_map(|gateway| gateway_ops(job, *gateway)));
     ops.extend(settings::after_up(job));
     ops

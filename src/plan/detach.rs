@@ -95,9 +95,10 @@ fn unused(record: &Record) -> Vec<Op> {
     ops
 }
 
-/// The steps as they are kept once all is well: without what made room for them, which nobody wants back then.
+/// The steps as they are kept once all is well: without what made room for them, which nobody wants back then, and without
+/// questions.
 pub fn settled(done: &[Op]) -> Vec<Op> {
-    let keep = |op: &&Op| !matches!(op, Op::DelLink { .. }) && !is_aside(op);
+    let keep = |op: &&Op| !matches!(op, Op::DelLink { .. } | Op::Probe { .. } | Op::Settle { .. }) && !is_aside(op);
     let plain = |op: &Op| match op {
         Op::AddOvsPort { port } => Op::AddOvsPort { port: NewOvsPort { replaces: None, ..port.clone() } },
         op => op.clone(),

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use crate::model::error::KernelError;
-use crate::model::op::Op;
+use crate::model::op::{Op, Tool, ToolStep};
 use crate::model::sharing::Sharing;
 
 /// What to type, or which kernel option is missing; `None` when the kernel's own words say all.
@@ -11,11 +11,19 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
     if let Some((what, option, module)) = kind_of_link(op).filter(|_| unknown_kind(op, error)) {
         return Some(format!("this kernel has no {what}: it needs {option} (modprobe {module}, or a kernel built with it)"));
     }
+    match error {
+        KernelError::Taken(_) => return Some("give another address; --dad warn takes this one all the same".into()),
+        KernelError::Unasked(_) => return Some("--dad warn goes on without an answer, --dad off without a question".into()),
+        _ => {}
+    }
     if let KernelError::Ovs(error) = error {
         return error.hint();
     }
     if filters_vlans(op) && error.errno() == Some(Errno::EOPNOTSUPP) {
         return Some(NO_FILTERING.to_owned());
+    }
+    if let (Op::Tool { step }, Some(errno)) = (op, error.errno()) {
+        return tool_hint(step, errno);
     }
     match (op, error.errno()?) {
         (_, Errno::EPERM) => Some("run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the host's user namespace".into()),
@@ -63,9 +71,39 @@ pub fn hint(op: &Op, error: &KernelError) -> Option<String> {
             Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
         }
         (Op::AddShim { shim }, Errno::EBUSY) => Some(format!("{} belongs to a bridge or bond, or to one guest alone", shim.parent)),
-        (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. }, Errno::EROFS | Errno::EACCES) => {
+        (Op::SetSysctl { sysctl, .. }, Errno::ENOENT) => Some(format!("this kernel has no setting {} there", sysctl.name)),
+        (Op::SetSysctl { .. }, Errno::EINVAL) => Some("the kernel does not take that value".into()),
+        (Op::SetMtu { .. }, Errno::EINVAL) => {
+            Some("the driver does not take that MTU: `ip -d link show` tells the largest (maxmtu)".into())
+        }
+        (Op::EnableIpv6 { .. } | Op::AcceptRouter { .. } | Op::SetSysctl { .. }, Errno::EROFS | Errno::EACCES) => {
             Some("/proc/sys is read-only here: run on the host, or with --privileged".into())
         }
+        _ => None,
+    }
+}
+
+/// What a kernel lacks, or why it does not take a route or a rule.
+fn tool_hint(step: &ToolStep, errno: Errno) -> Option<String> {
+    let has = |word: &&(&str, &str, &str)| step.words.iter().any(|other| other == word.0);
+    let parts = [
+        ("mirred", "CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_MIRRED", "act_mirred"),
+        ("netem", "CONFIG_NET_SCH_NETEM", "sch_netem"),
+        ("tbf", "CONFIG_NET_SCH_TBF", "sch_tbf"),
+        ("ingress", "CONFIG_NET_SCH_INGRESS", "sch_ingress"),
+    ];
+    match (step.tool, errno) {
+        (_, Errno::EPERM) => Some("run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the host's user namespace".into()),
+        (Tool::Tc, Errno::ENOENT | Errno::EOPNOTSUPP) => {
+            let (word, option, module) = parts.iter().find(has)?;
+            Some(format!("this kernel has no {word}: it needs {option} (modprobe {module}, or a kernel built with it)"))
+        }
+        (Tool::Route, Errno::EEXIST) => Some("the guest has such a route: `ip route show table all` inside lists it".into()),
+        (Tool::Rule, Errno::EEXIST) => Some("the guest has such a rule: `ip rule` inside lists it".into()),
+        (Tool::Route, Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => {
+            Some("is the gateway on a subnet of the interface? `onlink` behind it says that it is on the link all the same".into())
+        }
+        (Tool::Rule, Errno::EAFNOSUPPORT) => Some("this kernel has no policy routing: it needs CONFIG_IP_MULTIPLE_TABLES".into()),
         _ => None,
     }
 }
@@ -94,6 +132,7 @@ fn kind_of_link(op: &Op) -> Option<(&'static str, &'static str, &'static str)> {
         Op::AddShared { sharing: Sharing::Macvtap(_), .. } => Some(("macvtap", "CONFIG_MACVTAP", "macvtap")),
         Op::AddShared { sharing: Sharing::Ipvlan(_), .. } => Some(("ipvlan", "CONFIG_IPVLAN", "ipvlan")),
         Op::AddIpoib { .. } => Some(("IP over InfiniBand", "CONFIG_INFINIBAND_IPOIB", "ib_ipoib")),
+        Op::AddIfb { .. } => Some(("ifb interfaces", "CONFIG_IFB", "ifb")),
         Op::AddDummy { .. } => Some(("dummy interfaces", "CONFIG_DUMMY", "dummy")),
         _ => None,
     }

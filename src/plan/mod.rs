@@ -3,6 +3,7 @@
 mod access;
 mod addressing;
 mod bridge;
+mod conflict;
 mod converge;
 mod detach;
 mod differences;
@@ -298,6 +299,7 @@ impl Job<'_> {
         if kind != Kind::Nic && self.request.direct_phys {
             warnings.push(format!("--direct-phys has no effect: {host_if} is not a NIC"));
         }
+        warnings.extend(conflict::warning(self, kind));
         if self.request.vlan_filtering && (kind != Kind::Bridge || self.request.tag.is_none()) {
             warnings.push(format!("--vlan-filtering has no effect: it is for a VLAN on a bridge, like {host_if} ... @10"));
         }

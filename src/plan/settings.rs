@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{Job, Kind};
+use crate::model::facts;
 use crate::model::op::{Op, Tool, ToolStep};
 use crate::model::settings::{Bandwidth, Bytes, Mtu, Rate, Sysctl, TableChoice, ToolWords, Tree};
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, Side};
@@ -178,50 +179,55 @@ const ARP: [(&str, &str); 3] = [("arp_ignore", "1"), ("arp_announce", "2"), ("rp
 fn shaping(job: &Job<'_>, kind: Kind) -> Vec<Op> {
     let (rate, netem) = (job.request.settings.rate, &job.request.settings.netem);
     let dev = &job.guest_if;
-    let mut steps = Vec::new();
+    let mut ops = Vec::new();
     if let Some((rate, into)) = rate.and_then(|rate| Some((rate, rate.into?))) {
         if has_host_end(kind) {
             let host = job.names.host_end(job.request);
-            let words = bucket(&host, into, &rate);
-            steps.push(ToolStep { side: Side::Host, ..tc(&words, &format!("qdisc del dev {host} root")) });
+            let step = ToolStep { side: Side::Host, ..bucket(&host, into, &rate) };
+            ops.push(Op::Tool { step });
         } else {
-            steps.extend(police(dev, into, &rate));
+            ops.extend(led_through(job, into, &rate));
         }
     }
     let out = rate.and_then(|rate| Some((rate, rate.out?)));
-    if let Some((rate, out)) = &out {
-        steps.push(tc(&bucket(dev, *out, rate), &format!("qdisc del dev {dev} root")));
-    }
+    ops.extend(out.iter().map(|(rate, out)| Op::Tool { step: bucket(dev, *out, rate) }));
     if let Some(netem) = netem {
         let place = if out.is_some() { "parent 1:1" } else { "root" };
         let words = format!("qdisc add dev {dev} {place} handle 10: netem {}", netem.words().join(" "));
-        steps.push(tc(&words, &format!("qdisc del dev {dev} {place} handle 10:")));
+        ops.push(Op::Tool { step: tc(&words, &format!("qdisc del dev {dev} {place} handle 10:")) });
     }
-    steps.into_iter().map(|step| Op::Tool { step }).collect()
+    ops
 }
 
 fn tc(words: &str, back: &str) -> ToolStep {
     ToolStep::guest(Tool::Tc, words, back)
 }
 
-/// A bucket that holds what comes in a hundredth of a second, and 32 kb at least, so that no timer is too slow for it.
-fn bucket(dev: &IfName, rate: Bandwidth, asked: &Rate) -> String {
+/// What leaves a link waits in a bucket. It holds what comes in a hundredth of a second, and 32 kb at least, so that no timer is
+/// too slow for it.
+fn bucket(dev: &IfName, rate: Bandwidth, asked: &Rate) -> ToolStep {
     let burst = asked.burst.unwrap_or_else(|| burst(rate, 100, 32));
-    format!("qdisc add dev {dev} root handle 1: tbf rate {rate} burst {burst} latency 50ms")
+    let words = format!("qdisc add dev {dev} root handle 1: tbf rate {rate} burst {burst} latency 50ms");
+    tc(&words, &format!("qdisc del dev {dev} root"))
 }
 
-/// Where there is no host end to shape at, what comes in too fast is dropped. TCP needs a larger bucket then, of a tenth of a
-/// second; and packets come in together, as large as the kernel makes them (GRO), which the bucket has to take.
-fn police(dev: &IfName, rate: Bandwidth, asked: &Rate) -> [ToolStep; 2] {
-    let burst = asked.burst.unwrap_or_else(|| burst(rate, 10, 128));
-    let filter = format!("filter add dev {dev} parent ffff: protocol all prio 1 matchall");
-    [
+/// Where there is no host end to wait at, what comes in is led through an ifb. Dropping what is too fast (police) would be less to
+/// set up, and leaves TCP half of the rate.
+fn led_through(job: &Job<'_>, rate: Bandwidth, asked: &Rate) -> Vec<Op> {
+    let (dev, ifb) = (&job.guest_if, facts::short_name(&format!("pwi-{}", job.guest_if)));
+    // u32, as every kernel that can classify has it.
+    let filter = format!("{dev} parent ffff: protocol all prio 1");
+    let steps = [
+        bucket(&ifb, rate, asked),
         tc(&format!("qdisc add dev {dev} ingress"), &format!("qdisc del dev {dev} ingress")),
         tc(
-            &format!("{filter} action police rate {rate} burst {burst} mtu 128kb conform-exceed drop/ok"),
-            &format!("filter del dev {dev} parent ffff: protocol all prio 1"),
+            &format!("filter add dev {filter} u32 match u32 0 0 action mirred egress redirect dev {ifb}"),
+            &format!("filter del dev {filter}"),
         ),
-    ]
+    ];
+    let mut ops = vec![Op::AddIfb { name: ifb.clone() }, Op::SetUp { link: LinkRef::guest(&ifb) }];
+    ops.extend(steps.into_iter().map(|step| Op::Tool { step }));
+    ops
 }
 
 /// What comes in a part of a second, in whole kilobytes, and so many of them at least.

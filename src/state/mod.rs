@@ -1,12 +1,14 @@
 //! What outlives a single step: files that runs of this program share.
 
 mod access;
+mod claims;
 mod lock;
 mod netns_link;
 mod records;
 mod wanted;
 
 pub use access::Users;
+pub use claims::{Claimant, Claims, Note};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};

@@ -16,6 +16,7 @@ use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::claims::{Claimant, Claims, Note};
 use super::lock::ExclusiveLock;
 use crate::model::record::{Record, VERSION};
 use crate::model::types::IfName;
@@ -117,6 +118,19 @@ impl Records {
         self.home
     }
 
+    /// Who has which address on a network ([`crate::model::conflict::network`]).
+    pub fn claims(&self, network: &str) -> Claims {
+        Claims::of(&self.run_dir, self.home, network)
+    }
+
+    /// All that is noted of addresses.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn claimed(&self) -> Result<Vec<Note>> {
+        Note::all(&self.run_dir, self.home)
+    }
+
     /// Keeps every other run from changing the guest until the lock is dropped.
     ///
     /// # Errors
@@ -163,7 +177,11 @@ impl Records {
     /// # Errors
     /// When the file is there and cannot be removed.
     pub fn abandon(&self, change: Change, netns: u64, interface: &IfName) -> Result<()> {
-        remove(&self.journal_path(change, netns, interface))?;
+        let path = self.journal_path(change, netns, interface);
+        // With a replacement that does not happen, the attachment keeps what it had.
+        let gone = if change == Change::Replacing { None } else { read(&path)?.ok().flatten() };
+        remove(&path)?;
+        self.give_up_addrs(gone);
         self.tidy(netns);
         Ok(())
     }
@@ -183,7 +201,10 @@ impl Records {
     /// # Errors
     /// When the file is there and cannot be removed.
     pub fn forget(&self, netns: u64, interface: &IfName) -> Result<()> {
-        remove(&self.path(netns, interface))?;
+        let path = self.path(netns, interface);
+        let gone = read(&path)?.ok().flatten();
+        remove(&path)?;
+        self.give_up_addrs(gone);
         self.tidy(netns);
         Ok(())
     }
@@ -244,6 +265,14 @@ impl Records {
     /// When the file is there and cannot be read.
     pub fn begun(&self, change: Change, netns: u64, interface: &IfName) -> Result<Option<Record>> {
         Ok(read(&self.journal_path(change, netns, interface))?.ok().flatten())
+    }
+
+    /// Nobody finds the addresses noted for an attachment that is gone; should it not be possible, the note is an old one.
+    fn give_up_addrs(&self, gone: Option<Record>) {
+        let Some(record) = gone else { return };
+        let (claims, holder) =
+            (self.claims(&record.network()), Claimant { netns: record.guest.netns, interface: record.interface.clone() });
+        record.addrs().for_each(|ip| claims.release(ip, &holder));
     }
 
     fn read_all(&self, paths: Vec<PathBuf>) -> Result<Found<Record>> {

@@ -178,12 +178,25 @@ pub fn rolls_back_on(
     faults: &[Fault],
     state: &dyn Fn() -> Vec<String>,
 ) {
-    let request = request(words, guest);
+    request_rolls_back_on(lab, guest, ovsdb, &request(words, guest), birth, faults, state);
+}
+
+/// The same for a request that is there.
+pub fn request_rolls_back_on(
+    lab: &super::Lab,
+    guest: &Space,
+    ovsdb: Option<&str>,
+    request: &AttachRequest,
+    birth: Birth,
+    faults: &[Fault],
+    state: &dyn Fn() -> Vec<String>,
+) {
+    let words = format!("{} {}", request.host_if, request.addr);
     let before = super::settled(&[&lab.host, guest], state);
     let mut steps = 0;
     for n in 0..100 {
         for fault in faults {
-            let outcome = fail_at(&lab.host, ovsdb, &request, birth, n, *fault);
+            let outcome = fail_at(&lab.host, ovsdb, request, birth, n, *fault);
             if !outcome.failed {
                 steps = outcome.steps;
                 break;

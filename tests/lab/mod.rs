@@ -123,10 +123,15 @@ impl Space {
         // One entry into the namespace for all: under another kernel each costs a tenth of a second.
         let text = self
             .sh("ip -j -d addr show; echo =; bridge -j vlan show; echo =; ip -4 route show table all; ip -6 route show table all; \
-             echo neighbours; ip neigh show nud permanent");
+             echo neighbours; ip neigh show nud permanent; echo rules; ip rule; ip -6 rule; echo qdiscs; tc qdisc show");
         let mut parts = text.splitn(3, "=\n");
         let (addrs, vlans, routes) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
         let (routes, neighbours) = routes.split_once("neighbours\n").unwrap();
+        let (neighbours, rules) = neighbours.split_once("rules\n").unwrap();
+        let (rules, qdiscs) = rules.split_once("qdiscs\n").unwrap();
+        lines.extend(rules.lines().map(|rule| format!("rule {}", rule.trim())));
+        // Those that the kernel gives every link have no number.
+        lines.extend(qdiscs.lines().filter(|q| !q.contains(" 0: ")).map(|q| q.trim().to_owned()));
         lines.extend(neighbours.lines().map(|n| format!("neigh {}", n.trim())));
         for link in serde_json::from_str::<Value>(addrs).unwrap().as_array().unwrap() {
             let up = link["flags"].as_array().unwrap().iter().any(|f| f == "UP");
@@ -134,8 +139,8 @@ impl Space {
             let data = ["mode", "id", "pkey", "protocol", "vlan_filtering"].map(|field| link["linkinfo"]["info_data"][field].to_string());
             let name = &link["ifname"];
             lines.push(format!(
-                "link {name} kind {kind} {data:?} mtu {} mac {} master {} up {up} alt {} index {}",
-                link["mtu"], link["address"], link["master"], link["altnames"], link["ifindex"]
+                "link {name} kind {kind} {data:?} mtu {} qlen {} mac {} master {} up {up} alt {} index {}",
+                link["mtu"], link["txqlen"], link["address"], link["master"], link["altnames"], link["ifindex"]
             ));
             for addr in link["addr_info"].as_array().unwrap().iter().filter(|a| a["scope"] != "link") {
                 lines

@@ -119,10 +119,10 @@ fn new_links() -> Vec<Case> {
             &[('H', "ip link add br0 type bridge")],
             |_| Op::AddVeth {
                 host: "veth1pl7".parse().unwrap(),
+                host_mtu: None,
+                host_mac: None,
                 bridge: Some("br0".parse().unwrap()),
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
-                host_mac: None,
-                host_mtu: None,
             },
             vec![Differs {
                 ours: "RTM_NEWLINK flags 0x60d",
@@ -137,10 +137,10 @@ fn new_links() -> Vec<Case> {
             &[],
             |_| Op::AddVeth {
                 host: "veth1pl7".parse().unwrap(),
+                host_mtu: Some(1500),
+                host_mac: Some("02:00:00:00:00:08".parse().unwrap()),
                 bridge: None,
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
-                host_mac: None,
-                host_mtu: None,
             },
             vec![Differs {
                 ours: "RTM_NEWLINK flags 0x60d",
@@ -222,6 +222,7 @@ fn old_links() -> Vec<Case> {
         ),
         case("mac", &[GUEST_LINK], |_| Op::SetMac { link: guest("eth1"), mac: "02:00:00:00:00:07".parse().unwrap(), before: None }, vec![]),
         case("mtu", &[GUEST_LINK], |_| Op::SetMtu { link: guest("eth1"), mtu: 1400, before: None }, vec![]),
+        case("queue length", &[GUEST_LINK], |_| Op::SetQueueLen { link: guest("eth1"), packets: 500, before: None }, vec![]),
         case("leased address v4", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", 60), vec![marked()]),
         case("leased address v4 for ever", &[GUEST_LINK], |_| lease_addr("10.1.1.2/24", u32::MAX), vec![marked()]),
         case("leased address v6", &[GUEST_LINK], |_| lease_addr("fd00::2/128", 60), vec![marked()]),
@@ -256,6 +257,12 @@ fn new_routes() -> Vec<Case> {
         case("host route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("172.16.0.1"), None), vec![]),
         case("host route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(Some("fd00:9::1"), None), vec![]),
         case("default route v4", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("10.1.1.1")), vec![]),
+        case(
+            "default route v4 with a metric",
+            &[GUEST_LINK, GUEST_UP],
+            |_| Op::AddRoute { route: NewRoute { metric: Some(50), ..route(None, Some("10.1.1.1")) } },
+            vec![],
+        ),
         case("default route v6", &[GUEST_LINK, GUEST_UP], |_| add_route(None, Some("fd00::1")), vec![V6_ANY]),
         case(
             "new default route v4 away",

@@ -177,11 +177,13 @@ impl Client {
         ClientError::TimedOut { program: self.program, seconds: after.as_secs(), words }
     }
 
-    /// Lets it stay: from now on it ends with the guest.
-    pub fn stay(mut self) {
-        if self.link.write_all(b"s").is_ok() {
-            self.supervisor = None;
+    /// Lets it stay: from now on it ends with the guest, or when the process beside it, whose number this tells, is asked to
+    /// end: then it gives its lease back.
+    pub fn stay(mut self) -> Option<u32> {
+        if self.link.write_all(b"s").is_err() {
+            return None;
         }
+        self.supervisor.take().and_then(|pid| u32::try_from(pid.as_raw()).ok())
     }
 
     /// The supervisor's next word; `None` when there is none in time.

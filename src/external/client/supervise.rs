@@ -7,8 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ use super::pid_file::PidFile;
 use super::view;
 use crate::kernel::netns::{Namespace, file_error};
 use crate::kernel::signal::{Signals, let_all_through};
-use crate::model::client::ClientCommand;
+use crate::model::client::{ClientCommand, Release, ReleaseSignal};
 use crate::model::error::KernelError;
 
 /// What the client writes, in its own /run.
@@ -71,7 +73,11 @@ fn tell(link: &mut UnixStream, verdict: &Verdict) {
     }
 }
 
+/// So long a client that is to give its lease back may take.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+
 struct Supervisor<'a> {
+    command: &'a ClientCommand,
     stay: bool,
     guest_end: GuestEnd<'a>,
     pid_file: PidFile,
@@ -102,7 +108,7 @@ impl<'a> Supervisor<'a> {
         let first = spawn(job.command)?;
         let signals = Signals::hold_with_children()?;
         let _ = pid_file.write(first);
-        Ok(Self { stay: job.stay, guest_end: job.guest_end, pid_file, children, first, signals })
+        Ok(Self { command: job.command, stay: job.stay, guest_end: job.guest_end, pid_file, children, first, signals })
     }
 
     /// Until there is an end to it. `None` when the verdict has been told.
@@ -124,8 +130,38 @@ impl<'a> Supervisor<'a> {
                 Wake::Child => {}
                 Wake::Stay => stays = true,
                 Wake::End => {
+                    if has_lease && !self.guest_end.has_come() {
+                        self.release();
+                    }
                     self.children.end(self.first);
                     return if has_lease { None } else { Some(Verdict::Stopped(tail())) };
+                }
+            }
+        }
+    }
+
+    /// Has the lease given back: the link is there still, and so is the server, as far as we know.
+    fn release(&self) {
+        let end = Instant::now() + RELEASE_PATIENCE;
+        match self.command.release() {
+            Release::Signal(signal) => {
+                let signal = match signal {
+                    ReleaseSignal::User2 => Signal::SIGUSR2,
+                    ReleaseSignal::Alarm => Signal::SIGALRM,
+                };
+                if let Some(client) = self.children.eldest() {
+                    let _ = kill(client, signal);
+                }
+                // It says nothing of it. One that ends has done it; a packet is sent at once.
+                while Instant::now() < end && self.children.reap(self.first).1 {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            Release::Command(command) => {
+                if let Ok(other) = spawn(&command) {
+                    while Instant::now() < end + RELEASE_PATIENCE && self.children.reap(other).0.is_none() {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
                 }
             }
         }

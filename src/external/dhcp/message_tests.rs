@@ -138,7 +138,7 @@ proptest! {
         let text = lease.resolv_conf().unwrap_or_default();
         prop_assert!(text.lines().all(|l| ["# ", "search ", "nameserver "].iter().any(|word| l.starts_with(word))));
         let dev = "eth1".parse().unwrap();
-        let target = crate::plan::LeaseTarget { guest_if: &dev, mtu: 1500, default_routes: &[], renewed: true };
+        let target = crate::plan::LeaseTarget { guest_if: &dev, mtu: 1500, default_routes: &[], settings: &crate::model::settings::Settings::default(), renewed: true };
         let plan = crate::plan::lease(&lease, &target);
         let twice: Vec<_> = plan.ops().iter().enumerate().filter(|(n, op)| plan.ops()[..*n].contains(op)).collect();
         prop_assert!(twice.is_empty(), "{twice:?}");

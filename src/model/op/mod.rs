@@ -13,6 +13,7 @@ pub use undo::put_back;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Neigh, NewShim, ShimRoute};
+use super::conflict::{Dad, DadMode};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
 use super::ovs::{NewOvsPort, OvsVlans};
@@ -147,6 +148,12 @@ pub enum Op {
     AddDummy {
         /// The new link.
         link: NewLink,
+    },
+    /// Makes an intermediate functional block (ifb) in the guest: a link that packets which come in are led through, so that
+    /// they wait there.
+    AddIfb {
+        /// Its name.
+        name: IfName,
     },
     /// Deletes a link that bears our mark ([`super::mark::GROUP`]); another of its name is left.
     DelOwnLink {
@@ -320,6 +327,26 @@ pub enum Op {
         /// Which link of the guest.
         name: IfName,
     },
+    /// Asks the network whether anybody has addresses that a link is to get. The link is up.
+    Probe {
+        /// Which link of the guest.
+        link: LinkRef,
+        /// The port on the host that has to forward first; none when there is no bridge.
+        port: Option<IfName>,
+        /// The addresses.
+        addrs: Vec<IfAddr>,
+        /// How, and what follows from an answer.
+        dad: Dad,
+    },
+    /// Waits until the kernel has looked whether anybody has the IPv6 addresses that a link got.
+    Settle {
+        /// Which link of the guest.
+        link: LinkRef,
+        /// The addresses.
+        addrs: Vec<IfAddr>,
+        /// What follows when somebody has one.
+        mode: DadMode,
+    },
     /// Adds an address.
     AddAddr {
         /// To which link.
@@ -484,10 +511,12 @@ impl Op {
             | Self::SetUp { link }
             | Self::SetDown { link }
             | Self::AddAddr { link, .. }
+            | Self::Probe { link, .. }
+            | Self::Settle { link, .. }
             | Self::LeaseAddr { link, .. }
             | Self::DelAddr { link, .. }
             | Self::RestoreAddr { link, .. } => link.side,
-            Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetSysctl { .. } => Side::Guest,
+            Self::AddIfb { .. } | Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetSysctl { .. } => Side::Guest,
             Self::SetRoute { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
             Self::Tool { step } => step.side,
             Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,

@@ -1,7 +1,5 @@
 //! A step in the words of `ip route`, `ip rule` or `tc`: what those words do, and the words that take it back.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::command::quoted;
@@ -62,15 +60,5 @@ impl ToolStep {
     /// Whether it takes something away.
     pub(in crate::model) fn is_undo(&self) -> bool {
         self.words.iter().any(|word| word == "del")
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Route => "ip route",
-            Self::Rule => "ip rule",
-            Self::Tc => "tc",
-        })
     }
 }

@@ -22,6 +22,7 @@ impl Op {
             Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
                 vec![Self::DelOwnLink { link: link.at.clone() }]
             }
+            Self::AddIfb { name } => vec![Self::DelOwnLink { link: LinkRef::guest(name) }],
             Self::MoveLink { from, to, before } => undo_move(from, to, before.as_ref()),
             Self::MovePhy { .. } => self.undo_phy_move(),
             Self::RenameLink { link, name } => {
@@ -69,8 +70,10 @@ impl Op {
             Self::DelNeigh { neigh } => vec![Self::AddNeigh { neigh: neigh.clone() }],
             Self::AddShimRoute { route } => vec![Self::DelShimRoute { route: route.clone() }],
             Self::DelShimRoute { route } => vec![Self::AddShimRoute { route: route.clone() }],
-            // A sysctl of a link that goes with the link, and the steps that only undoing has.
+            // A sysctl of a link that goes with the link, questions, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
+            | Self::Probe { .. }
+            | Self::Settle { .. }
             | Self::DelUnusedShim { .. }
             | Self::DelUnusedVlan { .. }
             | Self::AcceptRouter { .. }

@@ -1,7 +1,7 @@
 //! A step in words.
 
-use super::Op;
-use crate::model::types::Side;
+use super::{Op, Tool};
+use crate::model::types::{IfAddr, Side};
 
 impl Op {
     /// The step in words, for `-v` and for errors: `add address 10.1.1.5/24 to eth1 in the guest`.
@@ -24,6 +24,7 @@ impl Op {
             Self::DelUnusedVlan { name } => format!("remove {name}"),
             Self::AddShared { parent, sharing, link } => format!("make {} {} on {parent}", sharing.kind(), link.at),
             Self::AddIpoib { parent, link, .. } => format!("make IPoIB child {} of {parent}", link.at),
+            Self::AddIfb { name } => format!("make ifb {name} in the guest"),
             Self::AddDummy { link } => format!("make dummy {}", link.at),
             Self::DelOwnLink { link } | Self::DelLink { link } => format!("delete {link}"),
             Self::MoveLink { from, to, .. } => match to.side {
@@ -46,7 +47,12 @@ impl Op {
             Self::SetSysctl { name, sysctl, .. } => format!("set {} in the guest", sysctl.of(name)),
             Self::Tool { step } => {
                 let (options, words) = step.parts();
-                format!("{}{options} {words} {}", step.tool, on(step.side))
+                let program = match step.tool {
+                    Tool::Route => format!("ip{options} route"),
+                    Tool::Rule => format!("ip{options} rule"),
+                    Tool::Tc => "tc".to_owned(),
+                };
+                format!("{program} {words} {}", on(step.side))
             }
             Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
             Self::SetBridge { port, bridge: Some(bridge), .. } => format!("make {port} a port of {bridge}"),
@@ -59,6 +65,8 @@ impl Op {
             Self::SetDown { link } => format!("set {link} down"),
             Self::EnableIpv6 { name } => format!("switch IPv6 on for {name} in the guest"),
             Self::AcceptRouter { name } => format!("let {name} in the guest take addresses from routers"),
+            Self::Probe { link, addrs, .. } => format!("ask on {link} who has {}", list(addrs)),
+            Self::Settle { link, addrs, .. } => format!("wait until {} can be used on {link}", list(addrs)),
             Self::AddAddr { link, addr } => format!("add address {addr} to {link}"),
             Self::LeaseAddr { link, addr, .. } => format!("put the lent address {addr} on {link}"),
             Self::DelAddr { link, addr } => format!("delete address {addr} from {link}"),
@@ -80,6 +88,10 @@ impl Op {
 fn first(steps: &[Op]) -> String {
     let more = if steps.len() > 1 { " with all that followed" } else { "" };
     steps.first().map_or_else(String::new, |step| format!("{}{more}", step.describe()))
+}
+
+fn list(addrs: &[IfAddr]) -> String {
+    addrs.iter().map(|addr| addr.ip().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn on(side: Side) -> &'static str {
