@@ -5,20 +5,21 @@ use std::time::Instant;
 use super::access::{Accesses, Claim};
 use super::attach::{Account, Attached, Ends, announcement, attach, begin_access, bridge_lock, check_privileges};
 use super::journal::{recover, recover_guest};
-use super::{AttachError, Database, Machine, Options, recording, settings};
+use super::{AttachError, Database, Machine, Options, conflict, recording, settings};
 use crate::guest::{self, Held};
-use crate::kernel::System;
 use crate::kernel::again::{Known, look_again};
 use crate::kernel::random_id;
 use crate::kernel::signal::Signals;
+use crate::kernel::{Findings, System};
 use crate::model::difference::Difference;
+use crate::model::error::KernelError;
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::Op;
 use crate::model::record::{GuestRecord, LinkIdentity, Record, VERSION};
 use crate::model::report::{DiffReport, Outcome, SCHEMA};
 use crate::model::request::{AddrSpec, AttachRequest, GuestRef};
 use crate::model::types::{IfAddr, IfName, LinkRef};
-use crate::plan::execute::{Done, Event, execute};
+use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Past, Plan, PlanError, converge, differences, leftovers, plan, settled, then};
 use crate::state::{self, Change, Records, SharedLock};
 
@@ -225,10 +226,16 @@ impl Job<'_> {
         let mut signals = Signals::hold().map_err(AttachError::Observe)?;
         let lock = bridge_lock(planned, &ends.sides.home, self.options);
         let (netns, interface) = (record.guest.netns, &record.interface);
-        let next = Record { planned: planned.ops().to_vec(), ..record.next() };
+        let host_interface = planned.host_if().to_owned();
+        let next = Record { planned: planned.ops().to_vec(), request: self.request.clone(), host_interface, ..record.next() };
         self.records.begin(Change::Replacing, &next).map_err(AttachError::Unrecorded)?;
+        if let Err(error) = self.claim(&next, warnings) {
+            let _ = self.records.abandon(Change::Replacing, netns, interface);
+            return Err(error);
+        }
         let remakes = planned.ops().iter().any(|op| matches!(op, Op::TakeBack { .. }));
-        let ended = self.execute(planned, ends, lock.as_ref(), &mut signals, watch).and_then(|(done, link)| {
+        let ended = self.execute(planned, ends, lock.as_ref(), &mut signals, watch).and_then(|(done, link, findings)| {
+            warnings.extend(conflict::warnings(findings, self.records));
             let link =
                 link.map(|link| LinkIdentity { mac: link.mac.filter(|_| keeps_mac(record, remakes)), ..link }).or(record.link.clone());
             let log = settled(&then(&record.done, done.ops()));
@@ -260,6 +267,16 @@ impl Job<'_> {
         }
     }
 
+    /// Nobody else on this host has the addresses, in the same network.
+    fn claim(&self, next: &Record, warnings: &mut Vec<String>) -> Result<(), AttachError> {
+        let is_dummy = next.done.iter().any(|op| matches!(op, Op::AddDummy { .. }));
+        if !is_dummy {
+            let conflicts = conflict::claim(self.records, next).map_err(AttachError::Unrecorded)?;
+            warnings.extend(conflict::refuse(conflicts, self.request.force)?);
+        }
+        Ok(())
+    }
+
     fn execute(
         &self,
         planned: &Plan,
@@ -267,13 +284,21 @@ impl Job<'_> {
         lock: Option<&SharedLock>,
         signals: &mut Signals,
         watch: Watch<'_>,
-    ) -> Result<(Done, Option<LinkIdentity>), AttachError> {
+    ) -> Result<(Done, Option<LinkIdentity>, Findings), AttachError> {
         let unused = |_: &IfName| lock.is_none_or(SharedLock::is_last);
-        let system = System::new(&mut ends.sides).knowing(self.facts).with_bridge_check(unused).with_signals(signals);
+        let system = System::new(&mut ends.sides)
+            .knowing(self.facts)
+            .with_process(self.held.process.as_ref())
+            .with_bridge_check(unused)
+            .with_signals(signals);
         let mut machine = Machine::new(system, &mut ends.database).with_bridge_check(unused);
-        let done = execute(planned, &mut machine, watch)?;
+        let done = execute(planned, &mut machine, watch).map_err(|error| conflict::named(error, self.records))?;
         let link = identity(machine.system(), planned.guest_if()).ok();
-        Ok((done, link))
+        if let (Some(signal), Some(op)) = (machine.interrupted(), planned.ops().last()) {
+            let undone = done.undo(&mut machine, watch);
+            return Err(Box::new(ExecuteError { op: op.clone(), cause: KernelError::Interrupted(signal), undone }).into());
+        }
+        Ok((done, link, machine.system().findings()))
     }
 
     fn machine<'s>(&'s self, ends: &'s mut Ends<'_>, lock: Option<&'s SharedLock>) -> Machine<'s> {

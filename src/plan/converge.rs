@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::addressing::{default_route, way_to};
 use super::differences::{first_default, missing, of_link, surplus, wanted_mac, wanted_mtu};
 use super::same::moved_before;
-use super::{Birth, Job, Kind, Names, Past, Plan, PlanError, access, guest_if, kind_of, ovs, plan, settings, vlan};
+use super::{Birth, Job, Kind, Names, Past, Plan, PlanError, access, conflict, guest_if, kind_of, ovs, plan, settings, vlan};
 use crate::model::difference::{Difference, Field};
 use crate::model::facts::{Facts, LinkFacts};
 use crate::model::op::{NewRoute, Op};
@@ -186,6 +186,12 @@ impl<'a> Steps<'a> {
         if facts.guest.ipv6_disabled && new.iter().any(|addr| addr.family() == Family::Inet6) {
             self.ops.push(Op::EnableIpv6 { name: self.job.guest_if.clone() });
         }
+        let asked = conflict::asked_about(&self.job, self.kind, new.clone());
+        let (probe, settle) = asked.map_or((None, None), |asked| (Some(asked.probe), asked.settle));
+        let up = self.differs(Field::State).then(|| Op::SetUp { link: link.clone() });
+        // Nobody can be asked over a link that is down.
+        let (first, last) = if probe.is_some() { (up, None) } else { (None, up) };
+        self.ops.extend(first.into_iter().chain(probe));
         for addr in new {
             // IPv6 has an address once only, whatever its prefix length.
             let in_the_way = |other: &IfAddr| addr.family() == Family::Inet6 && other.ip() == addr.ip();
@@ -194,9 +200,7 @@ impl<'a> Steps<'a> {
             }
             self.ops.push(Op::AddAddr { link: link.clone(), addr });
         }
-        if self.differs(Field::State) {
-            self.ops.push(Op::SetUp { link: link.clone() });
-        }
+        self.ops.extend(last.into_iter().chain(settle));
         if request.settings.table.is_none() {
             self.gateways();
         }
@@ -266,6 +270,7 @@ impl<'a> Steps<'a> {
         let wanted = settings::steps(&self.job, self.kind);
         let gone = self.past.log.iter().rev().filter(|op| !wanted.contains(op)).filter_map(|op| match op {
             Op::Tool { step } => Some(Op::Tool { step: step.reversed() }),
+            Op::AddIfb { .. } => Some(Op::TakeBack { steps: vec![op.clone()] }),
             _ => None,
         });
         let lost = |op: &Op| !self.past.log.contains(op) || self.job.facts.guest.lost.contains(op);

@@ -101,6 +101,8 @@ struct Log(Vec<Op>);
 impl Log {
     fn add(&mut self, step: &Op) {
         match step {
+            // They change nothing.
+            Op::Probe { .. } | Op::Settle { .. } => {}
             Op::TakeBack { steps } => steps.iter().for_each(|gone| self.remove(gone)),
             Op::Again { steps } => steps.iter().for_each(|again| self.add(again)),
             // What others lie on has to be there before them, and goes after them.
@@ -138,6 +140,9 @@ impl Log {
     }
 
     fn remove(&mut self, gone: &Op) {
+        if let Op::AddIfb { name } = gone {
+            self.0.retain(|op| !matches!(op, Op::SetUp { link } if *link == LinkRef::guest(name)));
+        }
         // A link may be known better by now than when it was made.
         let is_it = |op: &Op| op == gone || op.newborn().is_some_and(|new| gone.newborn().is_some_and(|old| new.at == old.at));
         if let Some(at) = self.0.iter().rposition(is_it) {
@@ -363,3 +368,7 @@ fn only_takes_back(step: &Op) -> bool {
             | Op::SetDown { .. }
     )
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;
