@@ -28,6 +28,7 @@ fn words(criterion: &mut Criterion) {
         addrs: Vec::new(),
         default_routes: Vec::new(),
         tables: TableFacts::default(),
+        lost: Vec::new(),
         ipv6_disabled: false,
     };
     let facts = Facts { host: HostFacts::default(), guest, fresh_mac: "02:00:00:00:00:01".parse().unwrap() };

@@ -8,15 +8,17 @@ use clap::Args;
 use super::output::{complain, say};
 use super::settings::{AUTO_NAME, SettingArgs};
 use crate::external::hooks::HookSettings;
-use crate::lifecycle::{self, AttachError, End, Kept, Options, Stay};
+use crate::lifecycle::{self, AttachError, Attached, Edit, End, Kept, Options, Stay};
 use crate::model::command::Commands;
 use crate::model::conflict::{Dad, DadMode};
+use crate::model::difference::Difference;
+use crate::model::dynamic::Dynamic;
 use crate::model::error::InputError;
 use crate::model::facts::GuestId;
 use crate::model::report::{Failure, Outcome, Report};
-use crate::model::request::{AddrWord, AttachRequest, MacAndTag};
+use crate::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
 use crate::model::sharing::{IpvlanMode, MacvlanMode, Sharing};
-use crate::model::types::{Family, IfName};
+use crate::model::types::{Family, IfAddr, IfName};
 use crate::plan::Birth;
 use crate::plan::execute::Event;
 use crate::state;
@@ -29,10 +31,10 @@ pub struct AttachArgs {
     host_if: String,
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
     #[arg(value_name = "GUEST")]
-    guest: String,
+    guest: Option<String>,
     /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac, udhcpc[-f], dhclient[-f], dhcpcd[-f], dhcp-container
     #[arg(value_name = "ADDR")]
-    addr: String,
+    addr: Option<String>,
     /// MAC address, or U:STRING to make one of any string, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
     #[arg(value_name = "[MAC][@VLAN]")]
     mac_and_tag: Option<String>,
@@ -57,6 +59,18 @@ pub struct AttachArgs {
     /// Share the NIC by a macvtap, for a virtual machine; modes as macvlan's
     #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "bridge", conflicts_with = "direct_phys")]
     macvtap: Option<String>,
+    /// Make an interface of ours that is there as asked, in place where the kernel can; make one when there is none
+    #[arg(long, conflicts_with_all = ["add", "del"])]
+    replace: bool,
+    /// GUEST --add IP/PREFIX[,...]: give an attachment more addresses (GUEST is then the only word)
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    add: Vec<String>,
+    /// GUEST --del IP/PREFIX[,...]: take addresses from an attachment
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    del: Vec<String>,
+    /// Keep it as a wanted attachment, which `pipework repair` brings back after a restart of guest or host
+    #[arg(long)]
+    persist: bool,
     /// With @VLAN: make a bridge that is there filter VLANs, which its other ports will notice
     #[arg(long)]
     vlan_filtering: bool,
@@ -108,8 +122,8 @@ impl AttachArgs {
     pub fn of(host_if: &str, guest: &str, addr: &str, mac_and_tag: &str, guest_if: Option<&str>) -> Self {
         Self {
             host_if: host_if.to_owned(),
-            guest: guest.to_owned(),
-            addr: addr.to_owned(),
+            guest: Some(guest.to_owned()),
+            addr: Some(addr.to_owned()),
             mac_and_tag: Some(mac_and_tag.to_owned()),
             guest_if: guest_if.map(str::to_owned),
             ..Self::default()
@@ -118,6 +132,16 @@ impl AttachArgs {
 }
 
 impl AttachArgs {
+    /// The word for the guest, which is the only one when addresses are added or deleted, or its attachment is looked at.
+    fn guest_word(&self) -> &str {
+        self.guest.as_deref().unwrap_or(&self.host_if)
+    }
+
+    /// Whether the guest is the only word.
+    fn is_guest_only(&self) -> bool {
+        self.guest.is_none()
+    }
+
     /// Off when nothing is said: then the other option would do nothing.
     fn dad(&self) -> Result<DadMode, InputError> {
         let mode = if self.dad.is_empty() { DadMode::Off } else { self.dad.parse()? };
@@ -143,7 +167,7 @@ impl TryFrom<&AttachArgs> for AttachRequest {
         // The original takes an empty word for an absent one: scripts write "$MAC@$VLAN".
         let name = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::parse::<IfName>).transpose();
         let family = args.family.as_deref().filter(|t| !t.is_empty()).map(str::parse::<Family>).transpose()?;
-        let addr: AddrWord = args.addr.parse()?;
+        let addr: AddrWord = args.addr.as_deref().unwrap_or_default().parse()?;
         addr.check_family(family)?;
         let last: MacAndTag = args.mac_and_tag.as_deref().unwrap_or_default().parse()?;
         Ok(Self {
@@ -158,47 +182,139 @@ impl TryFrom<&AttachArgs> for AttachRequest {
             force: args.force,
             host_access: args.host_access,
             dad: Dad { mode: args.dad()?, patient: args.dad_wait },
-            ..Self::new(args.host_if.parse()?, args.guest.parse()?, addr)
+            ..Self::new(args.host_if.parse()?, args.guest_word().parse()?, addr)
         })
     }
 }
 
 /// Parse, run, print.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
+    let edits = !args.add.is_empty() || !args.del.is_empty();
+    if edits {
+        return edit(args);
+    }
+    if args.is_guest_only() || args.addr.is_none() {
+        return super::missing("attach", "the words HOSTIF, GUEST and ADDR are needed, or GUEST with --add or --del");
+    }
     let request = match AttachRequest::try_from(args) {
         Ok(request) => request,
-        Err(error) => {
-            complain(&format!("pipework: {error}"));
-            if args.json {
-                print_json(&Failure::new(&args.guest, vec![error.to_string()], None, None));
-            }
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return refuse(args, &error),
     };
+    let mut watch = watch(args.verbose);
     let options = options(args);
-    let mut watch = |event: Event<'_>| {
-        if args.verbose {
+    let attached = match args.replace {
+        true => lifecycle::replace(&request, &options, &mut watch),
+        false => lifecycle::attach(&request, &options, &mut watch),
+    };
+    end(args, attached, request.dynamic.as_ref(), &mut watch)
+}
+
+/// `attach GUEST --add ADDR --del ADDR`
+fn edit(args: &AttachArgs) -> ExitCode {
+    if !args.is_guest_only() {
+        return super::missing("attach", "--add and --del change an attachment: GUEST is the only word then, with -i where it has several");
+    }
+    let edit = match parse_edit(args) {
+        Ok(edit) => edit,
+        Err(error) => return refuse(args, &error),
+    };
+    let (guest, interface, edit) = edit;
+    let mut watch = watch(args.verbose);
+    let attached = lifecycle::edit(&guest, interface.as_ref(), &edit, &options(args), &mut watch);
+    end(args, attached, None, &mut watch)
+}
+
+fn parse_edit(args: &AttachArgs) -> Result<(GuestRef, Option<IfName>, Edit), InputError> {
+    let all = |texts: &[String]| texts.iter().map(|text| text.parse::<IfAddr>()).collect::<Result<Vec<_>, _>>();
+    let interface = args.guest_if.as_deref().filter(|name| !name.is_empty()).map(str::parse).transpose()?;
+    Ok((args.guest_word().parse()?, interface, Edit { add: all(&args.add)?, del: all(&args.del)? }))
+}
+
+fn refuse(args: &AttachArgs, error: &InputError) -> ExitCode {
+    complain(&format!("pipework: {error}"));
+    if args.json {
+        print_json(&Failure::new(args.guest_word(), vec![error.to_string()], None, None));
+    }
+    ExitCode::FAILURE
+}
+
+/// Says each step on standard error, if that is wanted.
+pub(super) fn watch(verbose: bool) -> impl FnMut(Event<'_>) {
+    move |event: Event<'_>| {
+        if verbose {
             complain(&match event {
                 Event::Doing(op) => format!("pipework: {}", op.describe()),
                 Event::Undoing(op) => format!("pipework: undo: {}", op.describe()),
                 Event::Running(hook) => format!("pipework: run hook {}", hook.display()),
             });
         }
-    };
-    match lifecycle::attach(&request, &options, &mut watch) {
+    }
+}
+
+fn end(
+    args: &AttachArgs,
+    attached: Result<Attached, AttachError>,
+    dynamic: Option<&Dynamic>,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> ExitCode {
+    match attached {
         Ok(attached) => {
-            print(args, &request, &attached.report, &attached.guest);
+            print(args, dynamic, &attached.report, &attached.guest);
             if let Some(announcement) = attached.announcement {
                 announcement.in_background();
             }
-            attached.stay.map_or(ExitCode::SUCCESS, |stay| keep(args, *stay, &mut watch))
+            attached.stay.map_or(ExitCode::SUCCESS, |stay| keep(args, *stay, watch))
         }
         Err(error) => {
-            explain(args, &request, &error);
+            explain(args, &error);
             ExitCode::FAILURE
         }
     }
 }
+
+/// What of an attachment is not as it is wanted (`diff`): exit status 2 then.
+pub(super) fn diff(args: &AttachArgs) -> ExitCode {
+    let options = options(args);
+    let found = if args.is_guest_only() {
+        let guest = match args.guest_word().parse::<GuestRef>() {
+            Ok(guest) => guest,
+            Err(error) => return refuse(args, &error),
+        };
+        let interface = match args.guest_if.as_deref().map(str::parse::<IfName>).transpose() {
+            Ok(interface) => interface,
+            Err(error) => return refuse(args, &error),
+        };
+        lifecycle::drift(&guest, interface.as_ref(), &options)
+    } else if args.addr.is_none() {
+        return super::missing("diff", "give GUEST alone, or all the words of an attach");
+    } else {
+        match AttachRequest::try_from(args) {
+            Ok(request) => lifecycle::diff(&request, &options).map(|report| vec![report]),
+            Err(error) => return refuse(args, &error),
+        }
+    };
+    match found {
+        Ok(reports) => {
+            let differs = reports.iter().any(|report| !report.differences.is_empty());
+            if args.json {
+                reports.iter().for_each(print_json);
+            } else {
+                for report in &reports {
+                    let line = |difference: &Difference| say(&format!("{} of {}: {difference}", report.interface, report.guest.name));
+                    report.differences.iter().for_each(line);
+                }
+            }
+            if differs { ExitCode::from(DRIFTED) } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            explain(args, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Exit status: something is not as it is wanted.
+pub(super) const DRIFTED: u8 = 2;
 
 /// How to go about it, as typed.
 fn options(args: &AttachArgs) -> Options {
@@ -214,6 +330,8 @@ fn options(args: &AttachArgs) -> Options {
         pid_dir: state::pid_dir(),
         dhcp_image: args.dhcp_image.clone(),
         hooks: HookSettings::from_environment(),
+        state_dir: state::state_dir(),
+        persist: args.persist,
     }
 }
 
@@ -238,13 +356,13 @@ fn keep(args: &AttachArgs, stay: Stay, watch: &mut dyn FnMut(Event<'_>)) -> Exit
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&format!("pipework: keeping the lease of {}: {error}", args.guest));
+            complain(&format!("pipework: keeping the lease of {}: {error}", args.guest_word()));
             ExitCode::FAILURE
         }
     }
 }
 
-fn print(args: &AttachArgs, request: &AttachRequest, report: &Report, guest: &GuestId) {
+fn print(args: &AttachArgs, dynamic: Option<&Dynamic>, report: &Report, guest: &GuestId) {
     for warning in &report.warnings {
         complain(&format!("pipework: warning: {warning}"));
     }
@@ -254,7 +372,7 @@ fn print(args: &AttachArgs, request: &AttachRequest, report: &Report, guest: &Gu
         let commands = Commands::new(guest);
         let steps = report.steps.iter().map(|step| step.command.clone());
         let around = !report.steps.is_empty();
-        let then = request.dynamic.as_ref().filter(|_| around).and_then(|dynamic| commands.then(dynamic, &report.interface));
+        let then = dynamic.filter(|_| around).and_then(|dynamic| commands.then(dynamic, &report.interface));
         let steps = steps.chain(then);
         let all = commands.before().filter(|_| around).into_iter().chain(steps).chain(commands.after().filter(|_| around));
         all.for_each(|line| say(&line));
@@ -263,15 +381,16 @@ fn print(args: &AttachArgs, request: &AttachRequest, report: &Report, guest: &Gu
         let what = match report.result {
             Outcome::Unchanged => "nothing to do: it is so already",
             Outcome::Planned => "nothing done: this was the plan",
-            Outcome::Attached | Outcome::Detached | Outcome::Cleared | Outcome::Failed => "done",
+            Outcome::Attached | Outcome::Changed | Outcome::Detached | Outcome::Cleared | Outcome::Failed => "done",
         };
         complain(&format!("pipework: {what} ({:.1} ms)", report.elapsed_us as f64 / 1000.0));
     }
 }
 
-fn explain(args: &AttachArgs, request: &AttachRequest, error: &AttachError) {
+fn explain(args: &AttachArgs, error: &AttachError) {
+    let guest = args.guest_word();
     let (chain, hint, undone) = (error.chain(), error.hint(), error.undone());
-    complain(&format!("pipework: attach {}: {}", request.guest, chain.join(": ")));
+    complain(&format!("pipework: attach {guest}: {}", chain.join(": ")));
     if let Some(undone) = undone.as_ref().filter(|u| u.of > 0) {
         complain(&format!("pipework: undone: {} of {} steps", undone.undone, undone.of));
         undone.left.iter().for_each(|left| complain(&format!("pipework: could not {left}")));
@@ -280,11 +399,11 @@ fn explain(args: &AttachArgs, request: &AttachRequest, error: &AttachError) {
         complain(&format!("pipework: hint: {hint}"));
     }
     if args.json {
-        print_json(&Failure::new(&request.guest.to_string(), chain, hint, undone));
+        print_json(&Failure::new(guest, chain, hint, undone));
     }
 }
 
-fn print_json(document: &impl serde::Serialize) {
+pub(super) fn print_json(document: &impl serde::Serialize) {
     match serde_json::to_string(document) {
         Ok(text) => say(&text),
         Err(error) => complain(&format!("pipework: JSON: {error}")),

@@ -8,7 +8,9 @@ mod gc;
 mod inside;
 mod link;
 mod output;
+mod repair;
 mod settings;
+mod status;
 mod words;
 
 use std::ffi::OsString;
@@ -81,6 +83,12 @@ enum Command {
     Detach(detach::DetachArgs),
     /// Clear up what runs that were killed, and guests that died, left behind
     Gc(gc::GcArgs),
+    /// Tell what of a guest's attachments, or of what an attach's words ask for, is not so (exit status 2)
+    Diff(Box<AttachArgs>),
+    /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
+    Status(status::StatusArgs),
+    /// Make attachments again what their records want; also those of guests that were started again
+    Repair(repair::RepairArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -126,6 +134,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Attach(words)) => attach::run(&words),
         Some(Command::Detach(words)) => detach::run(&words),
         Some(Command::Gc(words)) => gc::run(&words),
+        Some(Command::Diff(words)) => attach::diff(&words),
+        Some(Command::Status(words)) => status::run(&words),
+        Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
@@ -142,6 +153,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         },
     }
+}
+
+/// Words are missing that only their meaning tells of.
+fn missing(subcommand: &str, what: &str) -> ExitCode {
+    let mut command = Cli::command();
+    let kind = clap::error::ErrorKind::MissingRequiredArgument;
+    refuse(&match command.find_subcommand_mut(subcommand) {
+        Some(command) => command.clone().bin_name(format!("pipework {subcommand}")).error(kind, what),
+        None => command.error(kind, what),
+    })
 }
 
 /// Help and version are no failures. The grammar of the original has exit status 1 for all that are.

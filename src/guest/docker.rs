@@ -16,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use super::endpoint::{Endpoint, Environment};
 use super::{GuestError, process};
 use crate::kernel::netns::Namespace;
+use crate::model::status::Unattached;
 
 /// How long an engine may take for one answer, in seconds.
 const PATIENCE_S: u64 = 30;
@@ -175,6 +176,36 @@ async fn ask(engine: &Engine, name: &str) -> Answer {
 /// Docker: "multiple IDs found with provided prefix"; Podman: "more than one result for container name or ID".
 fn is_ambiguous(message: &str) -> bool {
     message.to_lowercase().contains("multiple ids found") || message.contains("more than one result")
+}
+
+/// The containers that run, of all engines that may be here, and what those say that do not answer.
+pub(super) fn list() -> (Vec<Unattached>, Vec<String>) {
+    let environment = Environment::current();
+    let mut failed = Vec::new();
+    let docker = environment.docker().map_err(|error| failed.push(error.to_string())).ok();
+    let engines = docker.map(Engine::Docker).into_iter().chain(environment.podman().into_iter().map(Engine::Podman));
+    let engines: Vec<Engine> = engines.filter(Engine::may_answer).collect();
+    let answers = block_on(join_all(engines.iter().map(running)));
+    let mut all = Vec::new();
+    for answer in answers.unwrap_or_default() {
+        match answer {
+            Ok(containers) => all.extend(containers),
+            Err(why) => failed.push(why),
+        }
+    }
+    (all, failed)
+}
+
+async fn running(engine: &Engine) -> Result<Vec<Unattached>, String> {
+    let fail = |why: String| format!("{}: {why}", engine.describe());
+    let client = connect(engine.endpoint()).map_err(fail)?;
+    let containers = client.list_containers(None::<ListContainersOptions>).await.map_err(|error| fail(plain(&error)))?;
+    let one = |container: bollard::models::ContainerSummary| Unattached {
+        engine: engine.name(),
+        name: container.names.unwrap_or_default().first().map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default(),
+        id: container.id.unwrap_or_default(),
+    };
+    Ok(containers.into_iter().map(one).collect())
 }
 
 async fn several(engine: &Engine, client: &Docker, prefix: &str) -> Answer {

@@ -17,6 +17,7 @@ use crate::kernel::netns::Namespace;
 use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
+use crate::model::status::Unattached;
 use docker::Container;
 pub use docker::sidecar;
 pub use names::names;
@@ -152,6 +153,11 @@ pub fn hold(guest: &GuestRef) -> Result<Held, GuestError> {
         GuestRef::Podman(wanted) => hold_container(&name, docker::find_podman(wanted)?),
         GuestRef::Any(wanted) => hold_any(wanted),
     }
+}
+
+/// The containers that run, of all engines that are here, and what engines there are that do not answer.
+pub fn containers() -> (Vec<Unattached>, Vec<String>) {
+    docker::list()
 }
 
 /// Engines first, then the cgroups: quickly in the usual places when an engine knows the name, thoroughly when none does.

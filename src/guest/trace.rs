@@ -1,5 +1,6 @@
 //! Finding a network namespace again that a guest had, when the guest itself may be gone.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,13 @@ pub fn started(pid: u32) -> Option<u64> {
     }
     // Field 3 is gone: 22 is the nineteenth from here.
     fields.nth(18)?.parse().ok()
+}
+
+/// A process, held: readable once it has ended. `None` when it is not in the namespace with that inode number.
+pub fn process(pid: u32, netns: u64) -> Option<OwnedFd> {
+    let raw = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+    let held = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).ok()?;
+    is_in(pid, netns).then_some(held)
 }
 
 /// Whether a process is in the namespace with that inode number.

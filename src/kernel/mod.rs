@@ -2,6 +2,7 @@
 //! enters a namespace or opens a netlink socket.
 
 pub mod access;
+pub mod again;
 pub mod announce;
 mod arp;
 mod bridge_vlans;
@@ -9,6 +10,7 @@ pub mod conflict;
 mod decode;
 mod encode;
 pub mod ethtool;
+pub mod events;
 pub(crate) mod fork;
 mod genetlink;
 mod ndisc;
@@ -22,6 +24,7 @@ mod question;
 pub mod routing;
 mod siblings;
 pub mod signal;
+pub mod survey;
 pub mod sysctl;
 mod system;
 pub mod tc;

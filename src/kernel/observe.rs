@@ -206,6 +206,7 @@ fn guest_facts(request: &AttachRequest, socket: &mut Netlink, id: GuestId, guest
         addrs: Vec::new(),
         default_routes: Vec::new(),
         tables: TableFacts::default(),
+        lost: Vec::new(),
         ipv6_disabled: false,
     };
     for family in [Family::Inet, Family::Inet6] {
@@ -239,7 +240,7 @@ pub fn peer_of(host: &mut Netlink, link: &LinkFacts) -> Result<Option<LinkFacts>
 }
 
 /// The host's end of the guest's veth: each says that the other is its peer.
-fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
+pub(super) fn peer(host: &mut Netlink, link: Option<&LinkFacts>) -> Result<Option<LinkFacts>, KernelError> {
     let Some(link) = link.filter(|l| l.kind == LinkKind::Veth) else { return Ok(None) };
     let Some(index) = link.link else { return Ok(None) };
     let peer = link_at(host, index)?;

@@ -85,6 +85,33 @@ pub(super) fn enable_ipv6(namespace: &Namespace, link: &IfName) -> Result<(), Ke
     namespace.inside(|| std::fs::write(&path, "0").map_err(|error| file_error(&path, &error)))
 }
 
+/// For as long as it lives, the IPv4 addresses of a link stay when the first of their subnet is deleted. Where it cannot be set,
+/// such as under a read-only /proc/sys, things are as the kernel has them.
+pub(super) struct Promoted<'a> {
+    namespace: &'a Namespace,
+    path: PathBuf,
+    was_off: bool,
+}
+
+/// See [`Promoted`].
+pub(super) fn promote_secondaries<'a>(namespace: &'a Namespace, link: &IfName) -> Promoted<'a> {
+    let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{link}/promote_secondaries"));
+    let switch_on = || {
+        let is_off = std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "0");
+        Ok(is_off && std::fs::write(&path, "1").is_ok())
+    };
+    let was_off = namespace.inside(switch_on).unwrap_or(false);
+    Promoted { namespace, path, was_off }
+}
+
+impl Drop for Promoted<'_> {
+    fn drop(&mut self) {
+        if self.was_off {
+            let _ = self.namespace.inside(|| Ok(std::fs::write(&self.path, "0").is_ok()));
+        }
+    }
+}
+
 /// Throws away what IPv4 has learnt of its routes: exceptions by redirects and path MTU discovery.
 pub(super) fn flush_route_cache(namespace: &Namespace) -> Result<(), KernelError> {
     let path = PathBuf::from("/proc/sys/net/ipv4/route/flush");

@@ -12,7 +12,7 @@ use super::conflict::Ends;
 use super::encode::{self, NEW, Newborn};
 use super::netns::Namespace;
 use super::nl80211::Wifi;
-use super::observe::{Sides, addrs};
+use super::observe::{Sides, addrs, peer};
 use super::question::{Findings, Questions};
 use super::signal::Signals;
 use super::wait::Interruptions;
@@ -24,8 +24,9 @@ use crate::model::facts::{AddrFacts, Facts, LinkFacts};
 use crate::model::op::{Moved, NewLink, NewPair, Op};
 use crate::model::pair::End;
 use crate::model::phy::PhyMember;
+use crate::model::record::HostEnd;
 use crate::model::types::{Family, IfAddr, IfName, LinkRef, MacAddr, Side};
-use crate::plan::execute::Kernel;
+use crate::plan::execute::{Kernel, again, take_back};
 
 /// The two sides of one attachment, open.
 pub struct System<'a> {
@@ -108,9 +109,10 @@ impl<'a> System<'a> {
     /// Takes indexes from what was observed: links that were there need no look-up.
     #[must_use]
     pub fn knowing(mut self, facts: &Facts) -> Self {
-        for link in [&facts.host.link, &facts.host.vlan_link].into_iter().flatten() {
+        let host = [&facts.host.link, &facts.host.vlan_link, &facts.host.peer].into_iter().flatten().map(|link| (Side::Host, link));
+        for (side, link) in host.chain(facts.guest.link.iter().map(|link| (Side::Guest, link))) {
             if let Ok(name) = link.name.parse() {
-                self.indexes.insert(LinkRef { side: Side::Host, name }, link.index);
+                self.indexes.insert(LinkRef { side, name }, link.index);
             }
         }
         self
@@ -170,6 +172,16 @@ impl<'a> System<'a> {
     pub fn mac_of(&mut self, link: &LinkRef) -> Result<Option<MacAddr>, KernelError> {
         let found = find_link(self.socket(link.side), link.name.as_str())?;
         Ok(found.ok_or_else(|| KernelError::NoLink(link.to_string()))?.mac)
+    }
+
+    /// The host's end of a link of the guest, where it is a veth's.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn host_end_of(&mut self, index: u32) -> Result<Option<HostEnd>, KernelError> {
+        let link = link_at(self.guest, index)?;
+        let end = peer(self.host, link.as_ref())?;
+        Ok(end.and_then(|end| Some(HostEnd { name: end.name.parse().ok()?, index: end.index })))
     }
 
     fn host_index(&mut self, name: &IfName) -> Result<u32, KernelError> {
@@ -330,8 +342,18 @@ impl<'a> System<'a> {
         self.send(Side::Host, &encode::vlan::set_filtering(index, on), 0)
     }
 
+    /// Makes a link a port of another bridge. The kernel says no more than EINVAL of a bridge that is gone.
+    fn set_bridge(&mut self, port: &IfName, bridge: Option<&IfName>) -> Result<(), KernelError> {
+        let master = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
+        self.change(&LinkRef::host(port), |index| encode::set_master(index, master.unwrap_or(0)))
+    }
+
+    /// Deletes one address. Where it is the first of its subnet the kernel would take the others away with it, unless it is
+    /// told to make the next the first (net.ipv4.conf.IF.promote_secondaries; __inet_del_ifa, net/ipv4/devinet.c).
     fn del_addr(&mut self, link: &LinkRef, addr: &IfAddr) -> Result<(), KernelError> {
         let index = self.index(link)?;
+        let namespace = if link.side == Side::Host { self.home } else { self.namespace };
+        let _promoted = (addr.family() == Family::Inet).then(|| sysctl::promote_secondaries(namespace, &link.name));
         self.send(link.side, &RouteNetlinkMessage::DelAddress(encode::addr(index, addr)), 0)
     }
 
@@ -420,7 +442,11 @@ impl Kernel for System<'_> {
                 let near = Newborn { name: host, mtu: host_mtu.or(guest.mtu), mac: *host_mac, netns: None };
                 self.add_veth(&near, bridge.as_ref(), guest)
             }
-            Op::AddOvsBridge { .. } | Op::DelUnusedOvsBridge { .. } | Op::AddOvsPort { .. } | Op::DelOvsPort { .. } => {
+            Op::AddOvsBridge { .. }
+            | Op::DelUnusedOvsBridge { .. }
+            | Op::AddOvsPort { .. }
+            | Op::DelOvsPort { .. }
+            | Op::SetOvsVlans { .. } => {
                 Err(KernelError::Refused { errno: Errno::EOPNOTSUPP, text: Some("it is a step for Open vSwitch's database".into()) })
             }
             Op::AddPair { pair } => self.add_pair(pair),
@@ -474,6 +500,13 @@ impl Kernel for System<'_> {
                 Side::Guest => tool::apply(step, self.guest, self.namespace),
             },
             Op::SetMaster { link, master } => self.change(link, |index| encode::set_master(index, *master)),
+            Op::SetBridge { port, bridge, .. } => self.set_bridge(port, bridge.as_ref()),
+            Op::TakeBack { .. } => take_back(self, op),
+            Op::Again { steps } => again(self, steps),
+            Op::SetRoute { route, .. } => {
+                let index = self.index(&LinkRef::guest(&route.dev))?;
+                self.send(Side::Guest, &RouteNetlinkMessage::NewRoute(encode::route(route, index)), NLM_F_CREATE | NLM_F_REPLACE)
+            }
             Op::SetUp { link } => self.change(link, |index| encode::set_up(index, true)),
             Op::SetDown { link } => self.set_down(link),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),

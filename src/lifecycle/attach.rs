@@ -34,7 +34,7 @@ use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
-use crate::state::{Change, Claimant, NetnsLink, Records, SharedLock, Unreadable};
+use crate::state::{Change, Claimant, NetnsLink, Records, SharedLock, Unreadable, Wanted};
 
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,10 @@ pub struct Options {
     pub ovsdb: Option<String>,
     /// Where locks are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
+    /// Where wanted attachments are kept ([`crate::state::state_dir`]); none is when empty.
+    pub state_dir: PathBuf,
+    /// Keep the attachment as a wanted one, which `repair` brings back after a restart.
+    pub persist: bool,
     /// Where DHCP clients have their pid files ([`crate::state::pid_dir`]); /var/run when empty.
     pub pid_dir: PathBuf,
     /// The image of `dhcp-container`; busybox when absent.
@@ -68,6 +72,15 @@ impl Options {
     /// there is a time of day when it ends.
     pub fn dhcp_timeout(&self) -> Duration {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(u32::MAX.into()))
+    }
+
+    /// Keeps what is wanted also after a reboot, when it is asked to, or was before. What went wrong is told.
+    pub(super) fn want(&self, record: &Record) -> Option<String> {
+        let wanted = Wanted::of(&self.state_dir);
+        if !self.persist && !wanted.has(&record.guest.word, &record.interface) {
+            return None;
+        }
+        wanted.put(record).err().map(|error| format!("it is not kept for a restart: {error}"))
     }
 
     pub(super) fn pid_dir(&self) -> &Path {
@@ -185,6 +198,9 @@ fn attach_once(
     }
     if is_idle {
         claim.into_iter().for_each(Claim::keep);
+        if let (false, Ok(Ok(Some(record)))) = (options.dry_run, records.get(held.id.netns, planned.guest_if())) {
+            warnings.extend(options.want(&record));
+        }
         let outcome = if options.dry_run { Outcome::Planned } else { Outcome::Unchanged };
         let mut report = account.report(&planned, outcome, warnings);
         report.steps.extend(wanted.filter(|_| options.dry_run && options.steps).and_then(|dynamic| {
@@ -265,7 +281,7 @@ fn given(request: &AttachRequest, facts: &Facts) -> Option<IfAddr> {
 }
 
 /// Waits until no other run changes an access of the host's, when the request is about one.
-fn begin_access(
+pub(super) fn begin_access(
     request: &AttachRequest,
     options: &Options,
     warnings: &mut Vec<String>,
@@ -291,17 +307,17 @@ pub(super) fn check_privileges() -> Result<Vec<String>, AttachError> {
 
 /// A run that uses a bridge holds a shared lock for as long as it does, so that none that takes its own port away, or fails,
 /// takes the bridge away too: only the last one may.
-fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
+pub(super) fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -> Option<SharedLock> {
     let ops = planned.ops();
-    let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. }));
+    let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. } | Op::SetBridge { .. } | Op::AddOvsPort { .. }));
     let bridge: IfName = uses.then(|| planned.host_if().parse().ok())??;
     SharedLock::take(&options.run_dir, &lock_name(&bridge, home.inode())).ok()
 }
 
 /// What the steps are carried out on.
-struct Ends<'a> {
-    sides: Sides<'a>,
-    database: Database,
+pub(super) struct Ends<'a> {
+    pub(super) sides: Sides<'a>,
+    pub(super) database: Database,
 }
 
 struct Run<'a> {
@@ -351,6 +367,7 @@ impl Run<'_> {
         let recorded = made.and_then(|made| self.record(&recording, made, ends, watch));
         match recorded {
             Ok((planned, mut configured, record)) => {
+                warnings.extend(self.options.want(&record));
                 warnings.append(&mut configured.warnings);
                 if configured.stay.is_none() {
                     // One that comes from here on finds all done: that is told, rather than nothing.
@@ -486,22 +503,22 @@ impl Run<'_> {
     }
 }
 
-fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
+pub(super) fn announcement(addrs: Vec<IfAddr>, planned: &Plan, held: Held) -> Option<Announcement> {
     let what = planned.announce().filter(|_| !addrs.is_empty())?.clone();
     Some(Announcement::new(held.namespace, what, addrs, held.process))
 }
 
 /// What every report of one attach has in common.
-struct Account<'a> {
-    request: &'a AttachRequest,
-    options: &'a Options,
-    guest: &'a GuestId,
-    ovsdb: Option<String>,
-    start: Instant,
+pub(super) struct Account<'a> {
+    pub(super) request: &'a AttachRequest,
+    pub(super) options: &'a Options,
+    pub(super) guest: &'a GuestId,
+    pub(super) ovsdb: Option<String>,
+    pub(super) start: Instant,
 }
 
 impl Account<'_> {
-    fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
+    pub(super) fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
         let commands = Commands::new(self.guest).with_ovsdb(self.ovsdb.clone());
         let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
         Report {

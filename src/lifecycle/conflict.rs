@@ -70,8 +70,10 @@ fn holds(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result<Op
         return Ok(Some(record).filter(lives));
     }
     // Another run is about to make it: there need not be a link yet.
-    if let Some(begun) = records.begun(Change::Attaching, holder.netns, &holder.interface)?.filter(has) {
-        return Ok(Some(begun).filter(|record| trace::namespace(&record.guest.path, record.guest.netns).is_some()));
+    for change in [Change::Attaching, Change::Replacing] {
+        if let Some(begun) = records.begun(change, holder.netns, &holder.interface)?.filter(has) {
+            return Ok(Some(begun).filter(|record| trace::namespace(&record.guest.path, record.guest.netns).is_some()));
+        }
     }
     // It may have ended between the two looks.
     Ok(recorded()?.filter(lives))

@@ -34,6 +34,22 @@ pub enum AttachError {
     /// What is recorded of the guest cannot be used.
     #[error("{0}")]
     Unreadable(Unreadable),
+    /// There is nothing to change.
+    #[error("{guest} has no attachment{} that is recorded", .interface.as_ref().map(|name| format!(" {name}")).unwrap_or_default())]
+    NotRecorded {
+        /// The guest.
+        guest: String,
+        /// Its interface, when one was named.
+        interface: Option<IfName>,
+    },
+    /// Several interfaces, and none was named.
+    #[error("{guest} has several attachments: {}", .interfaces.join(", "))]
+    Several {
+        /// The guest.
+        guest: String,
+        /// Their names in the guest.
+        interfaces: Vec<String>,
+    },
     /// Another attachment of this host has the address, and nothing was done.
     #[error(transparent)]
     Taken(Box<Conflict>),
@@ -108,6 +124,8 @@ impl AttachError {
             }
             Self::Unrecorded(_) => Some("PIPEWORK_RUN_DIR names another directory; /run is the usual place, in memory".into()),
             Self::Unreadable(_) => None,
+            Self::NotRecorded { .. } => Some("`pipework status` lists what there is".into()),
+            Self::Several { .. } => Some("name one with -i".into()),
             Self::Taken(_) => Some("give another address, or take it from there first: pipework detach; --force gives it twice".into()),
             Self::Observe(_) => None,
             Self::Words { option, source: WordsError::Unknown { .. }, .. } => Some(format!(

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use super::converge::identity;
 use super::takeback::{Taken, take_back};
+use crate::guest::trace;
 use crate::kernel::netns::Namespace;
+use crate::kernel::{System, observe};
 use crate::model::error::KernelError;
-use crate::model::record::Record;
+use crate::model::op::Op;
+use crate::model::record::{LinkIdentity, Record};
 use crate::plan::execute::Event;
 use crate::state::{Change, Records};
 
@@ -83,12 +87,28 @@ fn finish(records: &Records, change: Change, record: &Record, run_dir: &Path, re
                 let ended = if change == Change::Detaching { "finished" } else { "undone" };
                 recovered.done.push(format!("{what}: {}, {ended}", change.was_cut_off()));
             }
+            if let (Change::Replacing, false) = (change, is_committed) {
+                know_again(records, record);
+            }
             if let Err(error) = records.abandon(change, record.guest.netns, &record.interface) {
                 recovered.warnings.push(error.to_string());
             }
         }
         Ok(taken) => recovered.left.extend(taken.left.iter().map(|left| format!("{what}: could not {left}"))),
         Err(error) => recovered.left.push(left(&what, &error)),
+    }
+}
+
+/// A link that a change had taken away, and that was made again, has another index than its record says.
+fn know_again(records: &Records, begun: &Record) {
+    let remade = begun.planned.iter().any(|op| matches!(op, Op::TakeBack { .. }));
+    let Ok(Ok(Some(record))) = records.get(begun.guest.netns, &begun.interface) else { return };
+    let Some(namespace) = trace::namespace(&record.guest.path, record.guest.netns).filter(|_| remade) else { return };
+    let Ok(mut sides) = observe::open(&namespace) else { return };
+    if let Ok(link) = identity(&mut System::new(&mut sides), &record.interface) {
+        let mac = record.link.as_ref().and_then(|link| link.mac);
+        // Should it not be written, the link is still known by its mark.
+        let _ = records.put(&Record { link: Some(LinkIdentity { mac, ..link }), ..record });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::model::error::KernelError;
 use crate::model::op::Op;
 use crate::model::ovs::OvsError;
 use crate::model::types::IfName;
-use crate::plan::execute::Kernel;
+use crate::plan::execute::{Kernel, again, take_back};
 
 /// The kernel's two sides, and a switch where there is one.
 pub struct Machine<'a> {
@@ -40,6 +40,9 @@ impl<'a> Machine<'a> {
         let mut stop = || system.interrupted();
         Some(match op {
             Op::AddOvsBridge { name } => database.switch().and_then(|switch| switch.add_bridge(name.as_str(), &mut stop)),
+            Op::SetOvsVlans { port, vlans, before } => {
+                database.switch().and_then(|switch| switch.set_vlans(port.as_str(), vlans, before, &mut stop))
+            }
             Op::AddOvsPort { port } => database.switch().and_then(|switch| switch.add_port(port, &mut stop)),
             Op::DelOvsPort { port } => database.switch().and_then(|switch| switch.del_port(port)),
             Op::DelUnusedOvsBridge { name } if unused(name) => database.switch().and_then(|switch| switch.del_unused_bridge(name.as_str())),
@@ -51,6 +54,11 @@ impl<'a> Machine<'a> {
 
 impl Kernel for Machine<'_> {
     fn apply(&mut self, op: &Op) -> Result<(), KernelError> {
+        match op {
+            Op::TakeBack { .. } => return take_back(self, op),
+            Op::Again { steps } => return again(self, steps),
+            _ => {}
+        }
         match self.in_database(op) {
             Some(done) => done.map_err(KernelError::Ovs),
             None => self.system.apply(op),

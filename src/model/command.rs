@@ -6,7 +6,7 @@ use super::dynamic::Dynamic;
 use super::facts::{GuestId, RouteFacts};
 use super::lease::FOREVER;
 use super::op::{NewLink, NewPair, NewRoute, Op, Tool, ToolStep, destination};
-use super::ovs::{BRIDGE_MARK, NewOvsPort};
+use super::ovs::{BRIDGE_MARK, NewOvsPort, OvsVlans};
 use super::pair::End;
 use super::sharing::{MacvlanMode, Sharing};
 use super::types::{Family, IfAddr, IfName, LinkRef, Side};
@@ -73,6 +73,14 @@ impl<'a> Commands<'a> {
         text += &format!(" -- set Interface {name}");
         let pair = |(key, value): (&String, &String)| format!(" {}", quoted(&format!("external-ids:{key}={}", ovs_string(value))));
         text + &port.ids.iter().map(pair).collect::<String>()
+    }
+
+    /// `set Port NAME vlan_mode=[] tag=10 trunks=[]`
+    fn set_ovs_vlans(&self, port: &IfName, vlans: &OvsVlans) -> String {
+        let mode = vlans.mode.as_deref().unwrap_or("[]");
+        let tag = vlans.tag.map_or("[]".to_owned(), |tag| tag.to_string());
+        let trunks = if vlans.trunks.is_empty() { "[]".to_owned() } else { vlans.trunk_text() };
+        format!("{} set Port {} vlan_mode={mode} tag={tag} trunks={trunks}", self.vsctl(), quoted(port.as_str()))
     }
 
     /// What makes the guest's namespace known to `ip -n`, before the steps.
@@ -275,6 +283,14 @@ impl<'a> Commands<'a> {
             Op::SetSysctl { name, sysctl, .. } => self.inside(&format!("sysctl -qw {}", quoted(&sysctl.of(name)))),
             Op::Tool { step } => self.tool(step),
             Op::SetMaster { link, master } => format!("{} link set dev {} master if{master}", self.ip(link.side), name(link)),
+            Op::SetBridge { port, bridge: Some(bridge), .. } => {
+                format!("ip link set dev {} master {}", quoted(port.as_str()), quoted(bridge.as_str()))
+            }
+            Op::SetBridge { port, bridge: None, .. } => format!("ip link set dev {} nomaster", quoted(port.as_str())),
+            Op::SetOvsVlans { port, vlans, .. } => self.set_ovs_vlans(port, vlans),
+            Op::TakeBack { .. } => all(&op.parts().iter().map(|back| self.print(back)).collect::<Vec<_>>()),
+            Op::Again { steps } => all(&steps.iter().map(|step| self.print(step)).collect::<Vec<_>>()),
+            Op::SetRoute { route, .. } => self.route("replace", route),
             Op::SetUp { link } => format!("{} link set dev {} up", self.ip(link.side), name(link)),
             Op::SetDown { link } => format!("{} link set dev {} down", self.ip(link.side), name(link)),
             Op::EnableIpv6 { name } => {
@@ -334,6 +350,11 @@ fn add_shim(shim: &NewShim) -> String {
         group(),
         quoted(&shim.mark()),
     )
+}
+
+/// One after another, each only when the one before went well.
+fn all(commands: &[String]) -> String {
+    commands.join(" && ")
 }
 
 /// `ip` reads the family off the address, and the scope off the missing gateway.

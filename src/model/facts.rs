@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::AccessFacts;
 use super::bridge::BridgeVlans;
+use super::op::{OldPort, Op};
 use super::ovs::OvsFacts;
 use super::phy::PhyFacts;
 use super::request::{AttachRequest, HostIf};
@@ -39,6 +40,8 @@ pub struct HostFacts {
     pub master: Option<LinkFacts>,
     /// The link of the host that is the other end of the guest's interface.
     pub peer: Option<LinkFacts>,
+    /// The Linux bridge that the peer is a port of, when that is not the one of the request.
+    pub peer_bridge: Option<OldPort>,
     /// What Open vSwitch's database has; `None` when there was no reason to ask it.
     pub ovs: Option<OvsFacts>,
     /// How many ports the bridge has.
@@ -112,6 +115,8 @@ pub struct GuestFacts {
     pub default_routes: Vec<RouteFacts>,
     /// Its routing tables; looked at only when the interface is to have one of its own.
     pub tables: TableFacts,
+    /// Steps in the words of `tc`, `ip route` and `ip rule` that were taken for the interface, and whose effect is gone.
+    pub lost: Vec<Op>,
     /// Whether new links have IPv6 switched off (net.ipv6.conf.default.disable_ipv6).
     pub ipv6_disabled: bool,
 }
@@ -261,6 +266,9 @@ pub struct AddrFacts {
     pub addr: IfAddr,
     /// Whether the kernel makes it by itself (link-local, or from a router advertisement).
     pub automatic: bool,
+    /// Whether it bears our mark ([`super::mark::PROTO`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ours: bool,
     /// The kernel's own message, from which it is made again.
     #[serde(with = "hex")]
     pub raw: Vec<u8>,

@@ -175,6 +175,12 @@ impl GuestRecord {
 const SHORTEST_ID: usize = 4;
 
 impl Record {
+    /// The address of Open vSwitch's database, where the attachment is a port of it and the address an unusual one.
+    pub fn database(&self) -> Option<&str> {
+        let is_port = self.done.iter().any(|op| matches!(op, Op::AddOvsPort { .. }));
+        self.ovsdb.as_deref().filter(|_| is_port)
+    }
+
     /// The next state of it.
     #[must_use]
     pub fn next(&self) -> Self {

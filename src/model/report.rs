@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::access::User;
+use super::difference::Difference;
 use super::facts::GuestId;
 use super::lease::LeaseReport;
 use super::types::{IfAddr, IfName, Side};
@@ -82,6 +83,21 @@ pub struct LinkEndReport {
     pub gateways: Vec<IpAddr>,
 }
 
+/// What of an interface is not as it is wanted: what `diff --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiffReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// The guest.
+    pub guest: GuestReport,
+    /// The interface in the guest.
+    pub interface: IfName,
+    /// Whether the attachment is recorded.
+    pub recorded: bool,
+    /// Field by field; none when all is as wanted.
+    pub differences: Vec<Difference>,
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +106,8 @@ pub enum Outcome {
     Attached,
     /// It was there already, just as asked.
     Unchanged,
+    /// It was there, and was made as asked.
+    Changed,
     /// The interface was taken away.
     Detached,
     /// What was left over was cleared up.

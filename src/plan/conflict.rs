@@ -15,7 +15,11 @@ pub(super) struct Asked {
 
 /// The question about the request's addresses, when one is asked for and there is somebody to ask.
 pub(super) fn asked(job: &Job<'_>, kind: Kind) -> Option<Asked> {
-    let addrs = job.request.addr.addrs.clone();
+    asked_about(job, kind, job.request.addr.addrs.clone())
+}
+
+/// As [`asked`], about some of its addresses.
+pub(super) fn asked_about(job: &Job<'_>, kind: Kind, addrs: Vec<IfAddr>) -> Option<Asked> {
     if !job.request.dad.asks() || addrs.is_empty() || why_not(job, kind).is_some() {
         return None;
     }

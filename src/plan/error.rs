@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{PairError, SettingError, SharingError, VlanError};
+use crate::model::difference::Difference;
 use crate::model::error::InputError;
 
 /// A reason known before anything is changed.
@@ -48,6 +49,14 @@ pub enum PlanError {
         interface: String,
         /// Field by field.
         differences: Vec<Difference>,
+    },
+    /// What is asked needs another link, and this one cannot make way for it by itself.
+    #[error("{interface} of {guest} would have to be made anew")]
+    NotInPlace {
+        /// The guest.
+        guest: String,
+        /// The interface.
+        interface: String,
     },
     /// Another interface of the guest has the address.
     #[error("the guest has {addr} already, on {dev}")]
@@ -177,19 +186,8 @@ pub enum PlanError {
     DummyVlan,
 }
 
-/// One field that is not as asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The field.
-    pub what: &'static str,
-    /// What it is.
-    pub is: String,
-    /// What was asked.
-    pub wanted: String,
-}
-
 pub(super) fn list(differences: &[Difference]) -> String {
-    let parts: Vec<String> = differences.iter().map(|d| format!("{} is {}, wanted {}", d.what, d.is, d.wanted)).collect();
+    let parts: Vec<String> = differences.iter().map(Difference::to_string).collect();
     parts.join("; ")
 }
 
@@ -204,7 +202,10 @@ impl PlanError {
             Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
             Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
             Self::GuestLinkDiffers { interface, .. } => {
-                format!("choose another name with -i, or take {interface} away first (a later version changes it in place with --replace)")
+                format!("choose another name with -i, or have {interface} changed in place with --replace")
+            }
+            Self::NotInPlace { guest, interface } => {
+                format!("take it away first, then attach: pipework detach {guest} -i {interface}")
             }
             Self::GuestHasAddress { dev, .. } => format!("choose another address, or take it from {dev} first"),
             Self::HostLinkInUse { name, .. } => format!("choose another name with -l; `ip -d link show {name}` tells what has this one"),

@@ -24,6 +24,38 @@ pub trait Kernel {
     }
 }
 
+/// Carries out an [`Op::TakeBack`].
+///
+/// # Errors
+/// The first part that fails; [`KernelError::HalfDone`] when others had been done.
+pub fn take_back(kernel: &mut dyn Kernel, op: &Op) -> Result<(), KernelError> {
+    one_by_one(kernel, &op.parts())
+}
+
+/// Carries out an [`Op::Again`]. When the link that the first step makes is there, nothing was taken back.
+///
+/// # Errors
+/// As [`take_back`].
+pub fn again(kernel: &mut dyn Kernel, steps: &[Op]) -> Result<(), KernelError> {
+    let (first, rest) = steps.split_at(1.min(steps.len()));
+    match one_by_one(kernel, first) {
+        Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => one_by_one(kernel, rest).map_err(|error| KernelError::HalfDone(Box::new(error))),
+    }
+}
+
+fn one_by_one(kernel: &mut dyn Kernel, ops: &[Op]) -> Result<(), KernelError> {
+    for (n, op) in ops.iter().enumerate() {
+        match kernel.apply(op) {
+            Err(error) if error.errno().is_some_and(|errno| op.tolerates(errno)) => {}
+            Err(error) if n > 0 => return Err(KernelError::HalfDone(Box::new(error))),
+            ended => ended?,
+        }
+    }
+    Ok(())
+}
+
 /// What happens while a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {

@@ -4,12 +4,15 @@ mod access;
 mod addressing;
 mod bridge;
 mod conflict;
+mod converge;
 mod detach;
+mod differences;
 mod error;
 pub mod execute;
 mod hints;
 mod lease;
 mod link;
+mod log;
 mod nic;
 mod ovs;
 mod pair;
@@ -22,10 +25,13 @@ mod vlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
+pub use converge::converge;
 pub use detach::{GuestNow, detach, inherit, settled};
-pub use error::{Difference, PlanError};
+pub use differences::differences;
+pub use error::PlanError;
 pub use hints::hint;
 pub use lease::{LeaseTarget, lease, renewed};
+pub use log::{Past, leftovers, then};
 pub use pair::{Differs, PairError, pair, steps_of};
 pub use settings::SettingError;
 pub use sharing::SharingError;
@@ -72,6 +78,12 @@ pub struct Announce {
 }
 
 impl Plan {
+    /// Nothing to do.
+    fn nothing(request: &AttachRequest, facts: &Facts, kind: Kind) -> Self {
+        let host_if = facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |link| link.name.clone());
+        Self { ops: Vec::new(), warnings: Vec::new(), guest_if: guest_if(request, kind), host_if, announce: None, access: None }
+    }
+
     /// The steps; none when everything is already as asked.
     pub fn ops(&self) -> &[Op] {
         &self.ops

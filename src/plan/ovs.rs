@@ -26,13 +26,7 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
         }
     };
     let stale = set_aside(job, &host)?;
-    let port = NewOvsPort {
-        bridge,
-        vlans: wanted_vlans(job.request, known_bridge(job))?,
-        ids: ids(job, &typed, &host),
-        replaces: stale_row(job, &host)?,
-        name: host.clone(),
-    };
+    let port = port(job, &typed, bridge, &host, wanted_vlans(job.request, known_bridge(job))?)?;
     ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
     let mtu = job.facts.host.link.as_ref().map_or(DEFAULT_MTU, |link| link.mtu);
     let (guest, moves) = job.newborn("vg", Some(settings::mtu(job, mtu)), job.request.mac);
@@ -41,6 +35,11 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     ops.push(Op::AddOvsPort { port });
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));
     Ok(ops)
+}
+
+/// The port that is to be made for a host end, in the place of one that we made before.
+pub(super) fn port(job: &Job<'_>, typed: &IfName, bridge: IfName, host: &IfName, vlans: OvsVlans) -> Result<NewOvsPort, PlanError> {
+    Ok(NewOvsPort { bridge, vlans, ids: ids(job, typed, host), replaces: stale_row(job, host)?, name: host.clone() })
 }
 
 fn known_bridge<'a>(job: &Job<'a>) -> Option<&'a OvsBridge> {

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use super::{Birth, Difference, Job, Kind, Plan, PlanError, addressing, same, settings};
+use super::{Birth, Job, Kind, Plan, PlanError, addressing, same, settings};
+use crate::model::difference::Difference;
 use crate::model::facts::{Facts, Names, guest_if};
 use crate::model::op::{NewPair, Op, PairEnd};
 use crate::model::pair::{End, PairFacts, PairRequest};
@@ -178,7 +179,7 @@ fn same_ends(facts: &PairFacts, sides: [Side<'_>; 2]) -> Option<Vec<Differs>> {
     }
     let differs = sides.iter().filter_map(|side| {
         let link = side.facts.guest.link.as_ref()?;
-        let differences = same::linked(side.request, side.facts, link, facts.joined);
+        let differences = same::linked(side.request, side.facts, link, facts.joined).unwrap_or_default();
         let (guest, interface) = (side.name().to_owned(), guest_if(side.request));
         (!differences.is_empty()).then_some(Differs { guest, interface, differences })
     });

@@ -133,6 +133,13 @@ pub(super) fn mtu_on(job: &Job<'_>, parent: &IfName, most: u32) -> Result<u32, S
     }
 }
 
+/// The steps of which no field of a link tells whether they were taken: features, sysctls, and the words of `tc`, `ip route` and
+/// `ip rule`.
+pub(super) fn steps(job: &Job<'_>, kind: Kind) -> Vec<Op> {
+    let before = before_up(job, kind).into_iter().filter(|op| !matches!(op, Op::SetMtu { .. } | Op::SetQueueLen { .. }));
+    before.chain(after_up(job)).collect()
+}
+
 /// The steps between the link's coming to be and its coming up.
 pub(super) fn before_up(job: &Job<'_>, kind: Kind) -> Vec<Op> {
     let settings = &job.request.settings;

@@ -53,6 +53,7 @@ fn facts() -> Facts {
             addrs: Vec::new(),
             default_routes: Vec::new(),
             tables: TableFacts::default(),
+            lost: Vec::new(),
             ipv6_disabled: false,
         },
         fresh_mac: "02:00:00:00:00:01".parse().unwrap(),
@@ -323,7 +324,14 @@ fn a_name_that_is_too_long_for_the_vlan_child_is_refused_and_made_names_are_alwa
 #[test]
 fn an_address_that_another_interface_has_is_refused_and_on_the_same_one_it_is_no_conflict() {
     let mut facts = with_host(link(2, "br0", LinkKind::Bridge));
-    let addr = AddrFacts { index: 5, dev: Some("eth0".into()), addr: "10.1.1.2/16".parse().unwrap(), automatic: false, raw: Vec::new() };
+    let addr = AddrFacts {
+        index: 5,
+        dev: Some("eth0".into()),
+        addr: "10.1.1.2/16".parse().unwrap(),
+        automatic: false,
+        ours: false,
+        raw: Vec::new(),
+    };
     facts.guest.addrs = vec![addr];
     let error = plan(&request("br0 10.1.1.2/24"), &facts, Birth::Guest).unwrap_err();
     assert_eq!(error.to_string(), "the guest has 10.1.1.2/16 already, on eth0");

@@ -219,6 +219,49 @@ fn carried(vlans: &[PortVlan]) -> String {
     format!("VLAN {}", parts.join(", "))
 }
 
+/// What makes a port carry what is asked: what is new first, so that untagged frames pass all the time.
+pub(super) fn changes(request: &AttachRequest, vlans: &BridgeVlans, peer: &LinkFacts, port: &IfName) -> Result<Vec<Op>, PlanError> {
+    let default = vlans.default_pvid.map(|id| PortVlan { first: id, last: id, pvid: true, untagged: true });
+    let wanted = match &request.tag {
+        Some(tag) => tag.port()?.entries(),
+        None => default.into_iter().collect(),
+    };
+    let is = vlans.ports.iter().find(|p| p.index == peer.index).map(|p| p.vlans.clone()).unwrap_or_default();
+    let (is, wanted) = (one_by_one(&is), one_by_one(&wanted));
+    let add = |vlan: &PortVlan| Op::AddPortVlan { port: port.clone(), vlan: *vlan };
+    let del = |vlan: &PortVlan| Op::DelPortVlan { port: port.clone(), vlan: *vlan };
+    let other = |all: &[PortVlan], vlan: &PortVlan| all.iter().any(|other| other.first == vlan.first);
+    // One that is carried otherwise is taken away and added, so that each step has its own undo.
+    let otherwise = wanted.iter().filter(|vlan| !is.contains(vlan) && other(&is, vlan));
+    let mut ops: Vec<Op> = otherwise
+        .flat_map(|vlan| is.iter().filter(|old| old.first == vlan.first).map(del).chain([add(vlan)]).collect::<Vec<_>>())
+        .collect();
+    let new: Vec<PortVlan> = wanted.iter().filter(|vlan| !other(&is, vlan)).copied().collect();
+    let old: Vec<PortVlan> = is.iter().filter(|vlan| !other(&wanted, vlan)).copied().collect();
+    ops.extend(ranges(&new).iter().map(add));
+    ops.extend(ranges(&old).iter().map(del));
+    Ok(ops)
+}
+
+/// Each VLAN by itself.
+fn one_by_one(vlans: &[PortVlan]) -> Vec<PortVlan> {
+    vlans.iter().flat_map(|v| (v.first..=v.last).map(|id| PortVlan { first: id, last: id, ..*v })).collect()
+}
+
+/// Those in a row that are carried in the same way, together. An untagged one stands alone: only one can be the port's own.
+fn ranges(vlans: &[PortVlan]) -> Vec<PortVlan> {
+    let mut ranges: Vec<PortVlan> = Vec::new();
+    for vlan in vlans {
+        match ranges.last_mut() {
+            Some(last) if !vlan.pvid && !last.pvid && last.untagged == vlan.untagged && last.last.checked_add(1) == Some(vlan.first) => {
+                last.last = vlan.last;
+            }
+            _ => ranges.push(*vlan),
+        }
+    }
+    ranges
+}
+
 /// How the port of an earlier attach differs from what is asked: what it is, what was asked. Without a VLAN asked for, the
 /// port of a bridge that filters is to have what new ports get.
 pub(super) fn difference(request: &AttachRequest, vlans: &BridgeVlans, port: &LinkFacts) -> Result<Option<(String, String)>, PlanError> {

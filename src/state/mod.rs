@@ -5,12 +5,14 @@ mod claims;
 mod lock;
 mod netns_link;
 mod records;
+mod wanted;
 
 pub use access::Users;
 pub use claims::{Claimant, Claims, Note};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};
+pub use wanted::Wanted;
 
 use std::path::PathBuf;
 
@@ -23,6 +25,11 @@ pub fn pid_dir() -> PathBuf {
 pub fn now() -> String {
     let now = time::OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
+/// Where wanted attachments are kept: `PIPEWORK_STATE_DIR`, else /var/lib/pipework.
+pub fn state_dir() -> PathBuf {
+    std::env::var_os("PIPEWORK_STATE_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/var/lib/pipework"), PathBuf::from)
 }
 
 /// Where locks and records are kept: `PIPEWORK_RUN_DIR`, else /run/pipework.

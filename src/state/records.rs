@@ -357,7 +357,7 @@ fn make_parent(path: &Path) -> Result<()> {
 }
 
 /// Under a passing name, synced, renamed. Whoever fails leaves the old file.
-fn write(path: &Path, record: &Record) -> Result<()> {
+pub(super) fn write(path: &Path, record: &Record) -> Result<()> {
     let text = serde_json::to_string_pretty(record)?;
     let passing = path.with_extension(PASSING);
     let written = match write_new(&passing, &text) {
@@ -378,14 +378,14 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
     file.sync_all()
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(with_path(path, &error)),
         _ => Ok(()),
     }
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     match std::fs::read_dir(directory) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
         Err(error) => Err(with_path(directory, &error)),
@@ -394,7 +394,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// `None` when there is no such file any more. One that is no record is set aside, so that it is told once.
-fn read(path: &Path) -> Result<std::result::Result<Option<Record>, Unreadable>> {
+pub(super) fn read(path: &Path) -> Result<std::result::Result<Option<Record>, Unreadable>> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
         Err(error) => return Err(with_path(path, &error)),

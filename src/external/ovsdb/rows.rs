@@ -91,6 +91,14 @@ pub(super) fn vlan_columns(vlans: &OvsVlans) -> Map<String, Value> {
     columns
 }
 
+/// The columns of VLANs, also those that have no value.
+pub(super) fn all_vlan_columns(vlans: &OvsVlans) -> Map<String, Value> {
+    let none = || json!(["set", []]);
+    let mut columns: Map<String, Value> = ["tag", "vlan_mode", "trunks"].into_iter().map(|name| (name.to_owned(), none())).collect();
+    columns.extend(vlan_columns(vlans));
+    columns
+}
+
 /// Columns that ovs-vswitchd writes and nobody else (ovs-vswitchd.conf.db(5)), and those of the row itself.
 const STATUS: [&str; 26] = [
     "_uuid",

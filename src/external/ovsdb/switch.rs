@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::Client;
 use super::address::Address;
-use super::rows::{Row, map, uuid, vlan_columns};
+use super::rows::{Row, all_vlan_columns, map, uuid, vlan_columns};
 use super::transaction::{Answers, Transaction, only};
-use crate::model::ovs::{BRIDGE_MARK, NewOvsPort, OvsError, OvsPort};
+use crate::model::ovs::{BRIDGE_MARK, NewOvsPort, OvsError, OvsPort, OvsVlans};
 
 const DATABASE: &str = "Open_vSwitch";
 /// How long ovs-vswitchd may take. A busy one with thousands of ports takes a second or two.
@@ -83,6 +83,24 @@ impl Switch {
         change.insert("Port", &id, row);
         change.mutate("Bridge", &on_bridge, "ports", "insert", &id);
         self.carry_out(name, change, vec![id], stop)
+    }
+
+    /// Makes a port carry other VLANs, and waits until ovs-vswitchd has taken it.
+    ///
+    /// # Errors
+    /// See [`OvsError`]; [`OvsError::Changed`] with `ENODEV` when there is no such port, or it carries something else by now.
+    pub fn set_vlans(&mut self, name: &str, vlans: &OvsVlans, before: &OvsVlans, stop: Stop<'_>) -> Result<(), OvsError> {
+        let named = only("name", "==", &json!(name));
+        let other = OvsError::Changed { what: format!("somebody changed or removed port {name} meanwhile"), errno: Errno::ENODEV };
+        let mut change = Transaction::default();
+        change.comment(&format!("set Port {name}"));
+        let is = all_vlan_columns(before);
+        change.expect("Port", &named, &["vlan_mode", "tag", "trunks"], &json!([is]), other);
+        change.update("Port", &named, all_vlan_columns(vlans));
+        let number = change.announce();
+        let answers = self.transact(&change)?;
+        let number = answers.rows(number).first().and_then(|row| Row(row).number("next_cfg"));
+        self.wait_for(name, number.ok_or_else(|| self.garbled("there is no next_cfg in it"))?, stop)
     }
 
     /// Sends a change that makes `rows`, and waits until ovs-vswitchd has made what is called `name` of them.

@@ -73,6 +73,11 @@ impl Transaction {
         self.inserted.push((position, id.to_owned()));
     }
 
+    /// Gives rows other values.
+    pub(super) fn update(&mut self, table: &str, conditions: &Value, row: Map<String, Value>) {
+        self.push(json!({"op": "update", "table": table, "where": conditions, "row": row}));
+    }
+
     /// Adds to or takes from a set of references.
     pub(super) fn mutate(&mut self, table: &str, conditions: &Value, column: &str, mutator: &str, id: &str) {
         self.push(json!({"op": "mutate", "table": table, "where": conditions, "mutations": [[column, mutator, uuid(id)]]}));

@@ -15,6 +15,7 @@ use rtnetlink::packet_core::Parseable;
 use super::observe::{Ipv6Facts, Usable};
 use super::wire::{Answer, RTM_NEWADDR, RTM_NEWNSID, RTM_NEWROUTE};
 use crate::model::facts::{AddrFacts, RouteFacts};
+use crate::model::mark;
 use crate::model::types::{Family, IfAddr};
 pub(super) use link::{link, parent_namespace};
 pub(super) use vlan::{bridge_vlans, port_vlans};
@@ -24,12 +25,14 @@ pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
     let message = address_message(answer)?;
     let mut address = None;
     let mut local = None;
+    let mut ours = false;
     let mut flags = message.header.flags.contains(AddressHeaderFlags::Permanent);
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Address(ip) => address = Some(*ip),
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Flags(all) => flags = all.contains(AddressFlags::Permanent),
+            AddressAttribute::Protocol(protocol) => ours = u8::from(*protocol) == mark::PROTO,
             _ => {}
         }
     }
@@ -40,6 +43,7 @@ pub(super) fn addr(answer: &Answer) -> Option<AddrFacts> {
         dev: label(&message),
         addr: IfAddr::new(ip, message.header.prefix_len)?,
         automatic: ip.is_ipv6() && (message.header.scope == AddressScope::Link || !flags),
+        ours,
         raw: answer.raw.clone(),
     })
 }

@@ -18,7 +18,7 @@ use super::access::{Neigh, NewShim, ShimRoute};
 use super::conflict::{Dad, DadMode};
 use super::facts::{AddrFacts, NicState, RouteFacts};
 use super::lease::Lifetime;
-use super::ovs::NewOvsPort;
+use super::ovs::{NewOvsPort, OvsVlans};
 use super::pair::End;
 use super::phy::{Phy, PhyMember};
 use super::settings::{Offload, Sysctl};
@@ -287,6 +287,42 @@ pub enum Op {
         /// Index of the master.
         master: u32,
     },
+    /// Makes a host's link a port of another Linux bridge, or of none. The link stays up; the VLANs that it carried are the
+    /// bridge's, and stay there.
+    SetBridge {
+        /// The link.
+        port: IfName,
+        /// The bridge that it becomes a port of.
+        bridge: Option<IfName>,
+        /// The bridge that it was a port of, and what it carried there.
+        before: Option<OldPort>,
+    },
+    /// Makes a port of Open vSwitch carry other VLANs.
+    SetOvsVlans {
+        /// The port.
+        port: IfName,
+        /// What it is to carry.
+        vlans: OvsVlans,
+        /// What it carried.
+        before: OvsVlans,
+    },
+    /// Takes back steps of an earlier run that belong together, so that this, too, can be taken back.
+    TakeBack {
+        /// The steps, in the order in which they were taken.
+        steps: Vec<Op>,
+    },
+    /// Takes steps again that were taken back, unless that never happened.
+    Again {
+        /// The steps, in their order.
+        steps: Vec<Op>,
+    },
+    /// Puts a route in the place of another to the same destination, without a moment between.
+    SetRoute {
+        /// The new route.
+        route: NewRoute,
+        /// The one that makes room.
+        before: NewRoute,
+    },
     /// Sets a link up.
     SetUp {
         /// Which link.
@@ -418,6 +454,19 @@ pub enum Op {
     },
 }
 
+/// What a link was as a bridge's port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldPort {
+    /// The bridge.
+    pub bridge: IfName,
+    /// The VLANs that it carried; empty on a bridge that knows none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vlans: Vec<PortVlan>,
+    /// The VLAN that the bridge gives a new port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_pvid: Option<u16>,
+}
+
 /// A link that may have another index than it had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
@@ -441,6 +490,16 @@ pub struct NicBefore {
 }
 
 impl Op {
+    /// The new link, when the step makes one for a guest.
+    pub fn newborn(&self) -> Option<&NewLink> {
+        match self {
+            Self::AddVeth { guest: link, .. } | Self::AddShared { link, .. } | Self::AddIpoib { link, .. } | Self::AddDummy { link } => {
+                Some(link)
+            }
+            _ => None,
+        }
+    }
+
     /// Which side the step changes.
     pub fn side(&self) -> Side {
         match self {
@@ -449,6 +508,8 @@ impl Op {
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,
             Self::AddNeigh { neigh } | Self::DelNeigh { neigh } => neigh.link.side,
+            Self::SetBridge { .. } | Self::SetOvsVlans { .. } => Side::Host,
+            Self::TakeBack { steps } | Self::Again { steps } => steps.first().map_or(Side::Guest, Self::side),
             Self::SetVlanFiltering { .. } | Self::AddPortVlan { .. } | Self::DelPortVlan { .. } => Side::Host,
             Self::AddShared { .. } | Self::AddIpoib { .. } => Side::Host,
             Self::AddDummy { link } => link.at.side,
@@ -475,7 +536,7 @@ impl Op {
             | Self::DelAddr { link, .. }
             | Self::RestoreAddr { link, .. } => link.side,
             Self::AddIfb { .. } | Self::EnableIpv6 { .. } | Self::AcceptRouter { .. } | Self::SetSysctl { .. } => Side::Guest,
-            Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
+            Self::SetRoute { .. } | Self::AddRoute { .. } | Self::DelNewRoute { .. } => Side::Guest,
             Self::Tool { step } => step.side,
             Self::DelRoute { side, .. } | Self::RestoreRoute { side, .. } => *side,
         }

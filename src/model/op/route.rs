@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::types::IfName;
+use crate::model::types::{Family, IfName};
 
 /// A route that is to be made, through a link of the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,11 @@ pub struct NewRoute {
 }
 
 impl NewRoute {
+    /// Its family.
+    pub fn family(&self) -> Family {
+        if self.is_ipv6() { Family::Inet6 } else { Family::Inet }
+    }
+
     /// Whether it is one of IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.to.map(|to| to.ip()).or(self.via).is_some_and(|ip| ip.is_ipv6())

@@ -43,6 +43,12 @@ impl ToolStep {
         (!self.back.is_empty()).then(|| Self { words: self.back.clone(), back: Vec::new(), ..self.clone() })
     }
 
+    /// What takes it back, as a step that can be taken back itself.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self { words: self.back.clone(), back: self.words.clone(), ..self.clone() }
+    }
+
     /// Options of `ip` that stand first, and the other words, each as a word of a shell.
     pub(in crate::model) fn parts(&self) -> (String, String) {
         let is_option = |word: &&String| word.starts_with('-');

@@ -2,9 +2,10 @@
 
 use nix::errno::Errno;
 
-use super::{Moved, NicBefore, Op};
+use super::{Moved, NicBefore, OldPort, Op};
 use crate::model::settings::{Offload, Sysctl};
-use crate::model::types::{LinkRef, Side};
+use crate::model::types::{IfName, LinkRef, Side};
+use crate::model::vlan::PortVlan;
 
 impl Op {
     /// What takes this step back, in order. Empty when there is nothing to take back.
@@ -36,6 +37,13 @@ impl Op {
             Self::SetMtu { link, before, .. } => {
                 before.iter().map(|mtu| Self::SetMtu { link: link.clone(), mtu: *mtu, before: None }).collect()
             }
+            Self::SetBridge { port, bridge, before } => undo_bridge(port, bridge.as_ref(), before.as_ref()),
+            Self::SetOvsVlans { port, vlans, before } => {
+                vec![Self::SetOvsVlans { port: port.clone(), vlans: before.clone(), before: vlans.clone() }]
+            }
+            Self::TakeBack { steps } => vec![Self::Again { steps: steps.clone() }],
+            Self::Again { steps } => vec![Self::TakeBack { steps: steps.clone() }],
+            Self::SetRoute { route, before } => vec![Self::SetRoute { route: before.clone(), before: route.clone() }],
             Self::SetQueueLen { link, before, .. } => {
                 before.iter().map(|packets| Self::SetQueueLen { link: link.clone(), packets: *packets, before: None }).collect()
             }
@@ -47,10 +55,17 @@ impl Op {
                 let back = |value: &String| Sysctl { value: value.clone(), ..sysctl.clone() };
                 before.iter().map(|value| Self::SetSysctl { name: name.clone(), sysctl: back(value), before: None }).collect()
             }
+            Self::Tool { step } if step.is_undo() && !step.back.is_empty() => {
+                vec![Self::Again { steps: vec![Self::Tool { step: step.reversed() }] }]
+            }
             Self::Tool { step } => step.undo().into_iter().map(|step| Self::Tool { step }).collect(),
             Self::SetUp { link } => vec![Self::SetDown { link: link.clone() }],
             Self::AddAddr { link, addr } | Self::LeaseAddr { link, addr, .. } => vec![Self::DelAddr { link: link.clone(), addr: *addr }],
+            // It may turn out never to have been done: what is there still is no error then.
+            Self::DelAddr { link, addr } => vec![Self::Again { steps: vec![Self::AddAddr { link: link.clone(), addr: *addr }] }],
             Self::AddRoute { route } => vec![Self::DelNewRoute { route: route.clone() }],
+            Self::DelNewRoute { route } => vec![Self::Again { steps: vec![Self::AddRoute { route: route.clone() }] }],
+            Self::RestoreRoute { side, route, moved: None } => vec![Self::DelRoute { side: *side, route: route.clone() }],
             Self::DelRoute { side, route } => vec![Self::RestoreRoute { side: *side, route: route.clone(), moved: None }],
             Self::AddShim { shim } => vec![Self::DelUnusedShim { name: shim.name.clone(), mac: shim.mac }],
             Self::AddNeigh { neigh } => vec![Self::DelNeigh { neigh: neigh.clone() }],
@@ -72,10 +87,17 @@ impl Op {
             | Self::DelAltName { .. }
             | Self::SetMaster { .. }
             | Self::SetDown { .. }
-            | Self::DelAddr { .. }
             | Self::RestoreAddr { .. }
-            | Self::DelNewRoute { .. }
-            | Self::RestoreRoute { .. } => Vec::new(),
+            | Self::RestoreRoute { moved: Some(_), .. } => Vec::new(),
+        }
+    }
+
+    /// What an [`Op::TakeBack`] does. With a link that goes, all that was done to it goes.
+    pub fn parts(&self) -> Vec<Self> {
+        let Self::TakeBack { steps } = self else { return Vec::new() };
+        match steps.first().filter(|first| first.newborn().is_some()) {
+            Some(maker) => maker.undo(),
+            None => steps.iter().rev().flat_map(Self::undo).collect(),
         }
     }
 
@@ -119,6 +141,20 @@ impl Op {
             _ => false,
         }
     }
+}
+
+/// Back to the bridge that it came from, with what it carried there. A new port has the bridge's own VLAN.
+fn undo_bridge(port: &IfName, bridge: Option<&IfName>, before: Option<&OldPort>) -> Vec<Op> {
+    let now = bridge.map(|bridge| OldPort { bridge: bridge.clone(), vlans: Vec::new(), default_pvid: None });
+    let mut ops = vec![Op::SetBridge { port: port.clone(), bridge: before.map(|old| old.bridge.clone()), before: now }];
+    let Some(old) = before else { return ops };
+    let default = old.default_pvid.map(|id| PortVlan { first: id, last: id, pvid: true, untagged: true });
+    let lost = old.vlans.iter().filter(|vlan| Some(**vlan) != default);
+    ops.extend(lost.map(|vlan| Op::AddPortVlan { port: port.clone(), vlan: *vlan }));
+    let carried = |id: u16| old.vlans.iter().any(|vlan| (vlan.first..=vlan.last).contains(&id));
+    let unwanted = default.filter(|default| !carried(default.first));
+    ops.extend(unwanted.map(|vlan| Op::DelPortVlan { port: port.clone(), vlan }));
+    ops
 }
 
 /// Back to the host under its name; then what the move took away.

@@ -58,6 +58,12 @@ impl Op {
                 format!("{program} {words} {}", on(step.side))
             }
             Self::SetMaster { link, master } => format!("make {link} a port of interface {master} again"),
+            Self::SetBridge { port, bridge: Some(bridge), .. } => format!("make {port} a port of {bridge}"),
+            Self::SetBridge { port, bridge: None, .. } => format!("make {port} no bridge's port"),
+            Self::SetOvsVlans { port, vlans, .. } => format!("let port {port} carry VLAN {vlans}"),
+            Self::TakeBack { steps } => format!("take back: {}", first(steps)),
+            Self::Again { steps } => format!("again: {}", first(steps)),
+            Self::SetRoute { route, before } => format!("put route {route} in the place of {before} in the guest"),
             Self::SetUp { link } => format!("set {link} up"),
             Self::SetDown { link } => format!("set {link} down"),
             Self::EnableIpv6 { name } => format!("switch IPv6 on for {name} in the guest"),
@@ -80,6 +86,11 @@ impl Op {
             Self::DelShimRoute { route } => format!("delete route {route} on the host"),
         }
     }
+}
+
+fn first(steps: &[Op]) -> String {
+    let more = if steps.len() > 1 { " with all that followed" } else { "" };
+    steps.first().map_or_else(String::new, |step| format!("{}{more}", step.describe()))
 }
 
 fn list(addrs: &[IfAddr]) -> String {
