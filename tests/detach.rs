@@ -86,7 +86,8 @@ fn the_bridge_goes_with_its_last_guest_and_never_while_it_has_something_of_other
     let attach = |n: usize| lab.ok(&format!("br0 pid:{} 10.1.1.{}/24", guests[n].pid(), n + 2));
     let detach = |n: usize| lab.ok(&format!("detach pid:{}", guests[n].pid()));
     let there = || lab.host.try_sh("ip link show br0");
-    (attach(0), attach(1));
+    attach(0);
+    attach(1);
     detach(0);
     assert!(there(), "another guest is on it");
     detach(1);

@@ -317,3 +317,24 @@ fn a_wanted_attachment_is_made_when_nothing_is_recorded_any_more() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(addrs.contains("10.1.1.2/24") && addrs.contains("10.1.1.3/24"), "{addrs}");
 }
+
+#[test]
+fn the_link_never_goes_down_while_it_is_changed_in_place() {
+    if no_root() {
+        return;
+    }
+    let (lab, guest, word) = lab();
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24@10.1.1.1 02:00:00:00:00:05"));
+    let mut monitor = guest.command("ip").args(["-o", "monitor", "link"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    attach(&lab, &format!("attach --replace --mtu 1400 br2 {word} 10.1.1.3/24@10.1.1.254 02:00:00:00:00:06"));
+    guest.sh("ip link set eth1 mtu 1500 address 02:00:00:00:00:77");
+    attach(&lab, &format!("repair {word}"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    monitor.kill().unwrap();
+    let text = String::from_utf8(monitor.wait_with_output().unwrap().stdout).unwrap();
+    let of_link: Vec<&str> = text.lines().filter(|line| line.contains("eth1")).collect();
+    assert!(!of_link.is_empty(), "the monitor saw the changes");
+    let is_down = |line: &&str| !line.contains(",UP") || line.contains("NO-CARRIER") || line.contains("state DOWN");
+    assert_eq!(of_link.iter().filter(|line| is_down(line)).count(), 0, "{text}");
+}

@@ -35,7 +35,7 @@ fn line(seed: u64, guests: &[Space]) -> String {
     let host_if = ["br0", "br1", "nic0"][lot(seed.wrapping_mul(7), 3)];
     match lot(seed.wrapping_mul(11), 10) {
         0..=3 => format!("-i eth{interface} {host_if} pid:{pid} {addr}"),
-        4..=5 => format!("-i eth{interface} {host_if} pid:{pid} {addr}"),
+        4..=5 => format!("--replace -i eth{interface} {host_if} pid:{pid} {addr}"),
         6..=8 => format!("detach pid:{pid} -i eth{interface}"),
         _ => "gc".to_owned(),
     }
@@ -73,7 +73,7 @@ fn fifty_processes_attach_detach_and_replace_and_the_records_tell_what_stands() 
     let guests: Vec<Space> = (0..GUESTS).map(|_| lab.guest()).collect();
     let spaces: Vec<&Space> = std::iter::once(&lab.host).chain(&guests).collect();
     let state = || spaces.iter().enumerate().flat_map(|(n, space)| space.state().into_iter().map(move |l| format!("{n} {l}"))).collect();
-    let before: Vec<String> = settled(&spaces, &state);
+    let before: Vec<String> = settled(&spaces, state);
     let (end, runs, done) = (Instant::now() + duration(), AtomicUsize::new(0), AtomicUsize::new(0));
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -102,7 +102,7 @@ fn fifty_processes_attach_detach_and_replace_and_the_records_tell_what_stands() 
         lab.ok(&format!("detach pid:{} --all", guest.pid()));
     }
     assert_eq!(lab.run("gc").code, Some(0));
-    assert_same(&before, &settled(&spaces, &state), "after all");
+    assert_same(&before, &settled(&spaces, state), "after all");
     let files = std::process::Command::new("find").arg(lab.dir.path()).args(["-type", "f"]).output().unwrap();
     assert_eq!(String::from_utf8(files.stdout).unwrap(), "");
 }

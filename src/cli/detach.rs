@@ -53,6 +53,7 @@ pub(super) fn run(args: &DetachArgs) -> ExitCode {
         dry_run: args.dry_run,
         steps: args.json || args.dry_run,
         run_dir: state::run_dir(),
+        state_dir: state::state_dir(),
         ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
         hooks: HookSettings::from_environment(),
     };
@@ -102,10 +103,10 @@ fn print(args: &DetachArgs, report: &DetachReport) {
 fn fail(args: &DetachArgs, chain: Vec<String>, hint: Option<String>) -> ExitCode {
     complain(&format!("pipework: detach {}: {}", args.guest, chain.join(": ")));
     hint.iter().for_each(|hint| complain(&format!("pipework: hint: {hint}")));
-    if args.json {
-        if let Ok(text) = serde_json::to_string(&Failure::new(&args.guest, chain, hint, None)) {
-            say(&text);
-        }
+    if args.json
+        && let Ok(text) = serde_json::to_string(&Failure::new(&args.guest, chain, hint, None))
+    {
+        say(&text);
     }
     ExitCode::FAILURE
 }

@@ -176,14 +176,15 @@ fn attach_once(
         around.before(HookEvent::PreAttach, &[occasion], watch)?;
         return Ok(None);
     }
-    if !options.dry_run && planned.makes_link() {
-        if let Some(old) = old_record(&records, held.id.netns, &planned, &mut warnings)? {
-            // What is left of an older attachment goes first, and the access of its own; then look again.
-            drop((ends, accesses));
-            let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
-            drop(guest_lock);
-            return attach_once(request, options, around, told, start, watch);
-        }
+    if !options.dry_run
+        && planned.makes_link()
+        && let Some(old) = old_record(&records, held.id.netns, &planned, &mut warnings)?
+    {
+        // What is left of an older attachment goes first, and the access of its own; then look again.
+        drop((ends, accesses));
+        let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
+        drop(guest_lock);
+        return attach_once(request, options, around, told, start, watch);
     }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {

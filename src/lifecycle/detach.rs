@@ -25,7 +25,7 @@ use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::types::IfName;
 use crate::plan;
 use crate::plan::execute::Event;
-use crate::state::{Change, Records, Unreadable};
+use crate::state::{Change, Records, Unreadable, Wanted};
 
 /// Which of a guest's interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct DetachOptions {
     pub steps: bool,
     /// Where records are kept ([`crate::state::run_dir`]).
     pub run_dir: PathBuf,
+    /// Where wanted attachments are kept ([`crate::state::state_dir`]); none are when empty.
+    pub state_dir: PathBuf,
     /// Address of Open vSwitch's database; `OVS_DB`'s or the usual one when absent.
     pub ovsdb: Option<String>,
     /// The administrator's own programs; none when empty.
@@ -176,6 +178,7 @@ pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Re
     for record in chosen {
         job.take(record, watch)?;
     }
+    job.unwant(guest)?;
     if !job.left.is_empty() {
         return Err(DetachError::Left(job.left));
     }
@@ -324,6 +327,29 @@ impl Job<'_> {
         self.warnings.extend(taken.warnings.iter().cloned());
         self.left.extend(taken.left.iter().cloned());
         self.interfaces.push(self.account(record, taken));
+    }
+
+    /// What was taken away is not wanted any more after a reboot either.
+    fn unwant(&mut self, guest: &GuestRef) -> Result<(), DetachError> {
+        if self.options.dry_run || self.options.state_dir.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let wanted = Wanted::of(&self.options.state_dir);
+        let found = wanted.all()?;
+        self.warnings.extend(found.unreadable.iter().map(ToString::to_string));
+        let meant: Vec<Record> = found.all.into_iter().map(|(record, _)| record).filter(|record| record.guest.is_called(guest)).collect();
+        let taken = |record: &Record| self.interfaces.iter().any(|taken| taken.interface == record.interface);
+        for record in &meant {
+            let is_meant = match &self.options.which {
+                Which::All => true,
+                Which::Interface(name) => record.interface == *name,
+                Which::Only => taken(record) || (self.interfaces.is_empty() && meant.len() == 1),
+            };
+            if is_meant {
+                wanted.remove(&record.guest.word, &record.interface)?;
+            }
+        }
+        Ok(())
     }
 
     fn account(&self, record: &Record, taken: Taken) -> DetachedInterface {

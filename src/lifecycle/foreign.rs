@@ -52,10 +52,10 @@ pub(super) fn detach(
     let mut machine = Machine::new(System::new(&mut sides), &mut database);
     for op in ops.iter().filter(|_| !options.dry_run) {
         watch(Event::Undoing(op));
-        if let Err(error) = machine.apply(op) {
-            if !error.errno().is_some_and(|errno| op.tolerates(errno)) {
-                left.push(format!("{}: {error}", op.describe()));
-            }
+        if let Err(error) = machine.apply(op)
+            && !error.errno().is_some_and(|errno| op.tolerates(errno))
+        {
+            left.push(format!("{}: {error}", op.describe()));
         }
     }
     let interface = DetachedInterface {

@@ -197,11 +197,11 @@ impl Sweep<'_> {
             }
             let text = format!("port {name} of Open vSwitch bridge {}, whose device is gone", port.bridge);
             let op = Op::DelOvsPort { port };
-            if !self.options.dry_run {
-                if let Some(error) = self.apply(&op, watch)? {
-                    self.left.push(format!("{}: {error}", op.describe()));
-                    continue;
-                }
+            if !self.options.dry_run
+                && let Some(error) = self.apply(&op, watch)?
+            {
+                self.left.push(format!("{}: {error}", op.describe()));
+                continue;
             }
             self.item("ovs-port", text);
         }

@@ -63,7 +63,7 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
     };
     let lock = bridge_of(&ops).and_then(|bridge| SharedLock::take(run_dir, &lock_name(bridge, home.inode())).ok());
     let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
-    let mut database = Database::at(record.ovsdb.as_deref()).map_err(KernelError::Ovs)?;
+    let mut database = Database::at(record.database()).map_err(KernelError::Ovs)?;
     let mut sides = observe::open(&guest)?;
     let system = System::new(&mut sides).with_bridge_check(unused);
     let mut machine = Machine::new(system, &mut database).with_bridge_check(unused);

@@ -177,7 +177,7 @@ const SHORTEST_ID: usize = 4;
 impl Record {
     /// The address of Open vSwitch's database, where the attachment is a port of it and the address an unusual one.
     pub fn database(&self) -> Option<&str> {
-        let is_port = self.done.iter().any(|op| matches!(op, Op::AddOvsPort { .. }));
+        let is_port = self.done.iter().chain(&self.planned).any(|op| matches!(op, Op::AddOvsPort { .. }));
         self.ovsdb.as_deref().filter(|_| is_port)
     }
 
