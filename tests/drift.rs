@@ -338,3 +338,48 @@ fn the_link_never_goes_down_while_it_is_changed_in_place() {
     let is_down = |line: &&str| !line.contains(",UP") || line.contains("NO-CARRIER") || line.contains("state DOWN");
     assert_eq!(of_link.iter().filter(|line| is_down(line)).count(), 0, "{text}");
 }
+
+#[test]
+fn whichever_step_of_a_change_goes_wrong_the_interface_is_as_it_was() {
+    if no_root() {
+        return;
+    }
+    for (from, to) in [
+        ("br1 10.1.1.2/24@10.1.1.1", "br2 10.1.1.3/24,fd00::3/64@10.1.1.9 02:00:00:00:00:09"),
+        ("nic0 10.1.1.2/24@10.1.1.1", "nic0 10.2.1.3/24@10.2.1.9 02:00:00:00:00:09"),
+        ("br1 10.1.1.2/24", "nic0 10.1.1.2/24@10.1.1.1"),
+    ] {
+        let (lab, guest) = (Lab::new(), Space::new());
+        let _switch = lab.nic("nic0");
+        lab.host.sh("ip link set nic0 up");
+        guest.sh(
+            "ip link add eth0 type bridge; ip link set eth0 up; ip addr add 172.17.0.2/16 dev eth0; ip route add default via 172.17.0.1",
+        );
+        let (host_if, addr) = from.split_once(' ').unwrap();
+        assert_eq!(lab.run(&format!("{host_if} pid:{} {addr}", guest.pid())).code, Some(0));
+        let found = std::process::Command::new("find").arg(lab.dir.path().join("guests")).args(["-name", "eth1.json"]).output().unwrap();
+        let path = String::from_utf8(found.stdout).unwrap();
+        let record: pipework::model::record::Record = serde_json::from_slice(&std::fs::read(path.trim()).unwrap()).unwrap();
+        let request = lab::inside::request(to, &guest);
+        // A link that is made again has another index, and so has the first of the names that come of it.
+        let state = || -> Vec<String> {
+            let all = lab::settled(&[&lab.host, &guest], || lab::both(&lab, &guest));
+            all.into_iter().map(|line| line.split(" index ").next().unwrap().to_owned()).collect()
+        };
+        let before = state();
+        for fault in lab::inside::FAULTS {
+            let mut n = 0;
+            loop {
+                let outcome = lab::inside::fail_change_at(&lab.host, &record, &request, n, fault);
+                assert!(n < outcome.steps && outcome.failed, "{to}: step {n} of {}", outcome.steps);
+                assert!(outcome.left.is_empty(), "{to}: step {n}, {fault:?}: {:?}", outcome.left);
+                lab::assert_same(&before, &state(), &format!("{to}: step {n} of {}, {fault:?}", outcome.steps));
+                n += 1;
+                if n == outcome.steps {
+                    break;
+                }
+            }
+            assert!(n > 3, "{to}: {n} steps");
+        }
+    }
+}

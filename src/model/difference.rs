@@ -95,7 +95,7 @@ impl Field {
             Self::Rule => "rule",
             Self::Shaping => "shaping",
             Self::Offload => "offload",
-            Self::Txqueuelen => "txqueuelen",
+            Self::Txqueuelen => "the queue's length",
             Self::Sysctl => "sysctl",
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use pipework::guest;
 use pipework::kernel::System;
+use pipework::kernel::again::{Known, look_again};
 use pipework::kernel::netns::Namespace;
 use pipework::kernel::observe;
 use pipework::kernel::pair;
@@ -15,10 +16,11 @@ use pipework::model::error::KernelError;
 use pipework::model::lease::Lease;
 use pipework::model::op::Op;
 use pipework::model::pair::PairRequest;
+use pipework::model::record::Record;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
 use pipework::model::sharing::Sharing;
 use pipework::plan::execute::{Kernel, execute};
-use pipework::plan::{Birth, LeaseTarget, plan};
+use pipework::plan::{Birth, LeaseTarget, Past, converge, plan};
 
 use super::Space;
 
@@ -108,6 +110,27 @@ pub fn fail_link_at(host: &Space, request: &PairRequest, n: usize, fault: Fault)
         let mut database = Database::default();
         let system = System::new(&mut near_sides).linked_to(System::new(&mut far_sides));
         let mut machine = Machine::new(system, &mut database);
+        let result = execute(&plan, &mut Faulty { system: &mut machine, left: n, fault }, &mut |_| {});
+        let left = match &result {
+            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
+            Ok(_) => Vec::new(),
+        };
+        Ok(Outcome { failed: result.is_err(), left, steps: plan.ops().len() })
+    };
+    namespace.inside(work).unwrap()
+}
+
+/// Plans what makes a recorded interface as the request asks, lets its n-th step go wrong, and undoes.
+pub fn fail_change_at(host: &Space, record: &Record, request: &AttachRequest, n: usize, fault: Fault) -> Outcome {
+    let namespace = Namespace::open(Path::new(&format!("/proc/{}/ns/net", host.pid()))).unwrap();
+    let work = || {
+        let held = guest::hold(&request.guest).unwrap();
+        let known = Known { index: record.link.as_ref().map(|link| link.index), log: &record.done };
+        let (facts, mut sides) = look_again(request, &held.namespace, held.id.clone(), known).unwrap();
+        let past = Past { log: &record.done, mac: record.link.as_ref().and_then(|link| link.mac) };
+        let plan = converge(request, &facts, &past, Birth::Guest).unwrap();
+        let mut database = Database::default();
+        let mut machine = Machine::new(System::new(&mut sides).knowing(&facts), &mut database);
         let result = execute(&plan, &mut Faulty { system: &mut machine, left: n, fault }, &mut |_| {});
         let left = match &result {
             Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
