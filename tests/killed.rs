@@ -73,7 +73,14 @@ const ATTACHES: [&str; 4] = [
     "--host-access nic0 G 192.168.7.9/24",
 ];
 
-/// Kills `rounds` runs of attach and as many of detach.
+/// Whether the words find nothing to do.
+fn is_as(world: &World, words: &str) -> bool {
+    let ran = world.run(&format!("{words} --dry-run --json"));
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    ran.code == Some(0) && report["steps"].as_array().unwrap().is_empty()
+}
+
+/// Kills runs of attach, detach and replace in turn.
 fn kill_at_random(seed: u64, rounds: usize) {
     let (world, mut lot) = (World::new(), Lot(seed));
     let before = world.state();
@@ -81,12 +88,19 @@ fn kill_at_random(seed: u64, rounds: usize) {
     for round in 0..rounds {
         let attach = ATTACHES[round % ATTACHES.len()];
         let time = world.usual(attach);
+        let other = &attach.replace("10.1.1.2/24", "10.1.1.7/24").replace("192.168.7.9", "192.168.7.8");
+        let replace = &format!("--replace {other}");
+        let has_replace = !attach.contains("--host-access");
+        let time_to = if has_replace { world.usual(replace) } else { 0 };
         let time_back = world.usual("detach G");
-        let is_attach = round % 2 == 0;
-        if !is_attach {
+        let (line, most) = match round % 3 {
+            0 => (attach, time),
+            2 if has_replace => (replace.as_str(), time_to),
+            _ => ("detach G", time_back),
+        };
+        if line != attach {
             assert_eq!(world.run(attach).code, Some(0));
         }
-        let (line, most) = if is_attach { (attach, time) } else { ("detach G", time_back) };
         let mut child = world.start(line);
         std::thread::sleep(Duration::from_micros(lot.below(most * 6 / 5)));
         let _ = child.kill();
@@ -94,13 +108,12 @@ fn kill_at_random(seed: u64, rounds: usize) {
         let cleared = world.run("gc");
         assert_eq!(cleared.code, Some(0), "{line}: {}", cleared.err);
         let what = format!("round {round}, {line}, {}", cleared.out);
-        // Wholly there: the same words find nothing to do. Wholly gone: as before.
-        let now = world.run(&format!("{attach} --dry-run --json"));
-        let report: serde_json::Value = serde_json::from_str(&now.out).unwrap();
-        if report["steps"].as_array().unwrap().is_empty() {
+        // Wholly there, as it was or as it was to be: the words find nothing to do. Wholly gone: as before.
+        if is_as(&world, attach) || is_as(&world, other) {
             whole += 1;
             assert_eq!(world.run("detach G").code, Some(0), "{what}");
         } else {
+            assert_ne!(line, replace.as_str(), "{what}: what was there is gone");
             gone += 1;
         }
         assert_same(&before, &world.state(), &what);
