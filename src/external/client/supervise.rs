@@ -73,8 +73,10 @@ fn tell(link: &mut UnixStream, verdict: &Verdict) {
     }
 }
 
-/// So long a client that is to give its lease back may take.
-const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+/// So long a client that is to give its lease back, and then ends, may take.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(8);
+/// One that does not end by it: its signals reach it in their order, so it does this first whatever comes next.
+const SENDING_PATIENCE: Duration = Duration::from_millis(300);
 
 struct Supervisor<'a> {
     command: &'a ClientCommand,
@@ -142,24 +144,24 @@ impl<'a> Supervisor<'a> {
 
     /// Has the lease given back: the link is there still, and so is the server, as far as we know.
     fn release(&self) {
-        let end = Instant::now() + RELEASE_PATIENCE;
+        let start = Instant::now();
         match self.command.release() {
             Release::Signal(signal) => {
-                let signal = match signal {
-                    ReleaseSignal::User2 => Signal::SIGUSR2,
-                    ReleaseSignal::Alarm => Signal::SIGALRM,
+                let (signal, patience) = match signal {
+                    ReleaseSignal::User2 => (Signal::SIGUSR2, SENDING_PATIENCE),
+                    ReleaseSignal::Alarm => (Signal::SIGALRM, RELEASE_PATIENCE),
                 };
                 if let Some(client) = self.children.eldest() {
                     let _ = kill(client, signal);
                 }
                 // It says nothing of it. One that ends has done it; a packet is sent at once.
-                while Instant::now() < end && self.children.reap(self.first).1 {
+                while start.elapsed() < patience && self.children.reap(self.first).1 {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }
             Release::Command(command) => {
                 if let Ok(other) = spawn(&command) {
-                    while Instant::now() < end + RELEASE_PATIENCE && self.children.reap(other).0.is_none() {
+                    while start.elapsed() < RELEASE_PATIENCE && self.children.reap(other).0.is_none() {
                         std::thread::sleep(Duration::from_millis(10));
                     }
                 }
