@@ -95,9 +95,9 @@ fn another_tag_than_before_is_a_difference() {
     lab.ok(&format!("br0 pid:{} 10.1.1.1/24 @10", guest.pid()));
     let before = lab::both(&lab, &guest);
     for (tag, difference) in [
-        ("@20", "the host end is VLAN 10 untagged, wanted VLAN 20 untagged"),
-        ("@10,20-21", "the host end is VLAN 10 untagged, wanted VLAN 10 untagged, 20-21 tagged"),
-        ("", "the host end is VLAN 10 untagged, wanted VLAN 1 untagged"),
+        ("@20", "the host end's VLAN is VLAN 10 untagged, wanted VLAN 20 untagged"),
+        ("@10,20-21", "the host end's VLAN is VLAN 10 untagged, wanted VLAN 10 untagged, 20-21 tagged"),
+        ("", "the host end's VLAN is VLAN 10 untagged, wanted VLAN 1 untagged"),
     ] {
         lab.fails(&format!("br0 pid:{} 10.1.1.1/24 {tag}", guest.pid()), difference);
     }

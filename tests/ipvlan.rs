@@ -100,7 +100,7 @@ fn a_sibling_in_another_guest_keeps_its_mode() {
     assert_same(&before.1, &a.state(), "the first guest");
     net.lab.ok(&format!("--ipvlan l2 nic0 pid:{} 10.1.1.2/24", b.pid()));
     net.lab.fails(&format!("nic0 pid:{} 10.1.1.2/24", b.pid()), "kind is ipvlan in mode l2, wanted macvlan in bridge mode");
-    net.lab.fails(&format!("--ipvlan l2 nic0 -i eth2 pid:{} 10.1.1.1/24", b.pid()), "another ipvlan of the same NIC has the address");
+    net.lab.fails(&format!("--ipvlan l2 nic0 -i eth2 pid:{} 10.1.1.1/24", b.pid()), "10.1.1.1 is in use by guest pid:");
 }
 
 #[test]

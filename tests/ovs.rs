@@ -151,7 +151,7 @@ fn rows_are_as_the_originals_own_command_writes_them() {
         compare_with_the_original(&engine, &ovs, &script);
     }
     engine.ok("ovsu -l ours web 10.1.1.2/24 @10");
-    engine.fails("ovsu web 10.1.1.2/24", "the port's VLAN is access 10, wanted all");
+    engine.fails("ovsu web 10.1.1.2/24", "the host end's VLAN is access 10, wanted all");
 }
 
 /// The script itself, which finds the database by OVS_RUNDIR and the links in a /sys of its own.
@@ -182,15 +182,15 @@ fn the_same_request_again_changes_nothing_and_another_is_refused_with_the_differ
     let guest = lab.guest();
     let pid = guest.pid();
     for (words, other, difference) in [
-        ("ovsu PID 10.1.1.2/24 @10", "ovsu PID 10.1.1.2/24 @11", "the port's VLAN is access 10, wanted access 11"),
+        ("ovsu PID 10.1.1.2/24 @10", "ovsu PID 10.1.1.2/24 @11", "the host end's VLAN is access 10, wanted access 11"),
         (
             "ovsu -i eth2 PID 10.1.2.2/24 @10,20-30",
             "ovsu -i eth2 PID 10.1.2.2/24 @,20-30",
             "is native-untagged 10, tagged 20-30, wanted trunk, tagged 20-30",
         ),
-        ("ovsu -i eth3 PID 10.1.3.2/24", "ovsu -i eth3 PID 10.1.3.2/24 @10", "the port's VLAN is all, wanted access 10"),
+        ("ovsu -i eth3 PID 10.1.3.2/24", "ovsu -i eth3 PID 10.1.3.2/24 @10", "the host end's VLAN is all, wanted access 10"),
         ("ovsv -i eth4 -l far0 PID 10.1.4.2/24", "ovsu -i eth4 PID 10.1.4.2/24", "the host end is far0 on ovsv, wanted on ovsu"),
-        ("fake0 -i eth5 PID 10.1.5.2/24", "ovsu -i eth5 PID 10.1.5.2/24", "the port's VLAN is access 7, wanted all"),
+        ("fake0 -i eth5 PID 10.1.5.2/24", "ovsu -i eth5 PID 10.1.5.2/24", "the host end's VLAN is access 7, wanted all"),
     ] {
         let (words, other) = (words.replace("PID", &format!("pid:{pid}")), other.replace("PID", &format!("pid:{pid}")));
         lab.ok(&words);
@@ -302,7 +302,8 @@ fn a_new_bridge_is_as_the_originals_own_command_makes_it() {
     let guest = lab.guest();
     let ran = lab.run(&format!("ovs0 pid:{} 10.1.1.2/24@10.1.1.1", guest.pid()));
     assert!(ran.code == Some(0) && ran.err.contains("Open vSwitch bridge ovs0 is new and has no uplink"), "{}", ran.err);
-    ovs.vsctl("add-br ovs1");
+    // With our mark.
+    ovs.vsctl("add-br ovs1 -- br-set-external-id ovs1 pipework.bridge ovs1");
     let ours = |line: &String| line.replace("ovs1", "ovs0");
     let without_ids =
         |lines: Vec<String>| lines.into_iter().filter(|l| !l.starts_with("datapath") && !l.starts_with("ports")).collect::<Vec<_>>();

@@ -153,7 +153,8 @@ fn a_server_that_never_comes_back_is_told_with_what_is_left_and_the_next_run_rep
     ovs.kill_server();
     ovs.start_server(&lab);
     assert!(ovs.vsctl("list-ports ovsu").contains("veth1pl"), "the transaction was done before it died");
-    lab.ok(&line);
+    let ran = lab.run(&line);
+    assert!(ran.code == Some(0) && ran.err.contains("an attach that was cut off, undone"), "{}", ran.err);
 }
 
 #[test]
