@@ -112,9 +112,9 @@ fn a_child_whose_guest_died_comes_back_and_goes_with_the_next_attach() {
     came_back.retain(|(name, _)| !["ib0", "mine"].contains(&name.as_str()));
     assert_eq!(came_back, [key("eth1", "0x8001")]);
     let second = lab.guest();
-    lab.ok(&line(&second, "8003"));
+    lab.ok(&line(&second, "8003").replace("eth1", "eth2"));
     assert!(lab.host.try_sh("ip link show eth1"), "another partition's is not touched");
-    second.sh("ip link del eth1");
+    second.sh("ip link del eth2");
     lab.ok(&line(&second, "8001"));
     assert_same(&before, &lab.host.state(), "the host");
     lab.ok(&line(&second, "8001"));
