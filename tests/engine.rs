@@ -255,3 +255,24 @@ fn an_engine_that_is_down_is_named() {
     let ran: lab::Ran = lab.program().env("DOCKER_HOST", "ssh://far").args(["br0", "web", "0/0"]).output().unwrap().into();
     assert!(ran.err.contains("on another machine"), "{}", ran.err);
 }
+
+#[test]
+fn a_container_that_was_killed_restarted_or_renamed_is_detached_clean() {
+    if no_engine() {
+        return;
+    }
+    let engine = Engine::start();
+    let host = || engine.sh("ip -o link show type veth; ip -o link show type bridge");
+    for (act, word) in [("kill web", "web"), ("restart -t 0 web", "web"), ("rename web other", "other"), ("rename web other", "web")] {
+        engine.container("web");
+        let before = host();
+        engine.ok("br1 web 10.1.1.2/24");
+        assert_ne!(host(), before);
+        engine.docker(act);
+        engine.ok(&format!("detach {word}"));
+        assert_eq!(host(), before, "{act}, detach {word}");
+        engine.ok("gc");
+        let name = if act.starts_with("rename") { "other" } else { "web" };
+        engine.docker(&format!("rm -f {name}"));
+    }
+}
