@@ -120,6 +120,7 @@ pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(
             // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use:
             // look again.
             Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
+            Err(AttachError::Observe(error)) if error.errno() == Some(nix::errno::Errno::ENODEV) && tries < MOST_TRIES => {}
             Ok(None) => {}
             Ok(Some(attached)) => return Ok(attached),
             Err(error) => return Err(error),

@@ -46,6 +46,7 @@ pub fn replace(request: &AttachRequest, options: &Options, watch: Watch<'_>) -> 
             Ok(Some(attached)) => return Ok(attached),
             Ok(None) => return anew(request, options, watch),
             Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
+            Err(AttachError::Observe(error)) if error.errno() == Some(nix::errno::Errno::ENODEV) && tries < MOST_TRIES => {}
             Err(error) => return Err(error),
         }
     }

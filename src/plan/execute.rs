@@ -103,6 +103,8 @@ impl ExecuteError {
     pub fn bridge_came_or_went(&self) -> bool {
         match (&self.op, self.cause.errno()) {
             (Op::AddVeth { bridge: Some(_), .. } | Op::AddOvsPort { .. } | Op::AddShared { .. }, errno) => errno == Some(Errno::ENODEV),
+            // The kernel says no more than EINVAL of a master that is gone.
+            (Op::SetBridge { bridge: Some(_), .. }, errno) => matches!(errno, Some(Errno::ENODEV | Errno::EINVAL)),
             (Op::AddBridge { .. } | Op::AddVlan { .. }, errno) => errno == Some(Errno::EEXIST),
             _ => false,
         }
