@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{complain, say};
+use super::output::{complain, explain, print_json, say, watch};
 use super::settings::{AUTO_NAME, SettingArgs};
 use crate::external::hooks::HookSettings;
 use crate::lifecycle::{self, AttachError, Attached, Edit, End, Kept, Options, Stay};
@@ -238,19 +238,6 @@ fn refuse(args: &AttachArgs, error: &InputError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Says each step on standard error, if that is wanted.
-pub(super) fn watch(verbose: bool) -> impl FnMut(Event<'_>) {
-    move |event: Event<'_>| {
-        if verbose {
-            complain(&match event {
-                Event::Doing(op) => format!("pipework: {}", op.describe()),
-                Event::Undoing(op) => format!("pipework: undo: {}", op.describe()),
-                Event::Running(hook) => format!("pipework: run hook {}", hook.display()),
-            });
-        }
-    }
-}
-
 fn end(
     args: &AttachArgs,
     attached: Result<Attached, AttachError>,
@@ -266,7 +253,7 @@ fn end(
             attached.stay.map_or(ExitCode::SUCCESS, |stay| keep(args, *stay, watch))
         }
         Err(error) => {
-            explain(args, &error);
+            explain("attach", args.guest_word(), &error, args.json);
             ExitCode::FAILURE
         }
     }
@@ -307,7 +294,7 @@ pub(super) fn diff(args: &AttachArgs) -> ExitCode {
             if differs { ExitCode::from(DRIFTED) } else { ExitCode::SUCCESS }
         }
         Err(error) => {
-            explain(args, &error);
+            explain("attach", args.guest_word(), &error, args.json);
             ExitCode::FAILURE
         }
     }
@@ -384,28 +371,5 @@ fn print(args: &AttachArgs, dynamic: Option<&Dynamic>, report: &Report, guest: &
             Outcome::Attached | Outcome::Changed | Outcome::Detached | Outcome::Cleared | Outcome::Failed => "done",
         };
         complain(&format!("pipework: {what} ({:.1} ms)", report.elapsed_us as f64 / 1000.0));
-    }
-}
-
-fn explain(args: &AttachArgs, error: &AttachError) {
-    let guest = args.guest_word();
-    let (chain, hint, undone) = (error.chain(), error.hint(), error.undone());
-    complain(&format!("pipework: attach {guest}: {}", chain.join(": ")));
-    if let Some(undone) = undone.as_ref().filter(|u| u.of > 0) {
-        complain(&format!("pipework: undone: {} of {} steps", undone.undone, undone.of));
-        undone.left.iter().for_each(|left| complain(&format!("pipework: could not {left}")));
-    }
-    if let Some(hint) = &hint {
-        complain(&format!("pipework: hint: {hint}"));
-    }
-    if args.json {
-        print_json(&Failure::new(guest, chain, hint, undone));
-    }
-}
-
-pub(super) fn print_json(document: &impl serde::Serialize) {
-    match serde_json::to_string(document) {
-        Ok(text) => say(&text),
-        Err(error) => complain(&format!("pipework: JSON: {error}")),
     }
 }

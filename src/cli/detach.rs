@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::{complain, say};
+use super::output::{complain, print_json, say};
 use crate::external::hooks::HookSettings;
 use crate::lifecycle::{self, DetachOptions, Which};
 use crate::model::report::{DetachReport, Failure, Outcome};
@@ -83,10 +83,7 @@ fn parse(args: &DetachArgs) -> Result<(GuestRef, Which), crate::model::error::In
 fn print(args: &DetachArgs, report: &DetachReport) {
     report.warnings.iter().for_each(|warning| complain(&format!("pipework: warning: {warning}")));
     if args.json {
-        match serde_json::to_string(report) {
-            Ok(text) => say(&text),
-            Err(error) => complain(&format!("pipework: JSON: {error}")),
-        }
+        print_json(report);
     } else if args.dry_run {
         report.interfaces.iter().flat_map(|interface| &interface.steps).for_each(|step| say(&step.command));
     }
@@ -103,10 +100,8 @@ fn print(args: &DetachArgs, report: &DetachReport) {
 fn fail(args: &DetachArgs, chain: Vec<String>, hint: Option<String>) -> ExitCode {
     complain(&format!("pipework: detach {}: {}", args.guest, chain.join(": ")));
     hint.iter().for_each(|hint| complain(&format!("pipework: hint: {hint}")));
-    if args.json
-        && let Ok(text) = serde_json::to_string(&Failure::new(&args.guest, chain, hint, None))
-    {
-        say(&text);
+    if args.json {
+        print_json(&Failure::new(&args.guest, chain, hint, None));
     }
     ExitCode::FAILURE
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::{complain, say};
+use super::output::{complain, print_json, say};
 use crate::lifecycle::{self, GcOptions};
 use crate::model::report::{Failure, GcReport, Outcome};
 use crate::plan::execute::Event;
@@ -60,11 +60,4 @@ fn print(args: &GcArgs, report: &GcReport) {
     }
     let verb = if report.result == Outcome::Planned { "would clear up" } else { "cleared up" };
     report.items.iter().for_each(|item| say(&format!("{verb}: {}", item.text)));
-}
-
-fn print_json(document: &impl serde::Serialize) {
-    match serde_json::to_string(document) {
-        Ok(text) => say(&text),
-        Err(error) => complain(&format!("pipework: JSON: {error}")),
-    }
 }

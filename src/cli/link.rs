@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::{complain, say};
+use super::output::{complain, explain, print_json, say, watch};
 use crate::external::hooks::HookSettings;
-use crate::lifecycle::{self, AttachError, LinkOptions, Linked};
+use crate::lifecycle::{self, LinkOptions, Linked};
 use crate::model::command::Commands;
 use crate::model::error::InputError;
 use crate::model::pair::PairRequest;
 use crate::model::report::{Failure, Outcome};
-use crate::plan::execute::Event;
 use crate::state;
 
 /// The words of a link, as typed.
@@ -64,22 +63,14 @@ pub(super) fn run(args: &LinkArgs) -> ExitCode {
         run_dir: state::run_dir(),
         hooks: HookSettings::from_environment(),
     };
-    let mut watch = |event: Event<'_>| {
-        if args.verbose {
-            complain(&match event {
-                Event::Doing(op) => format!("pipework: {}", op.describe()),
-                Event::Undoing(op) => format!("pipework: undo: {}", op.describe()),
-                Event::Running(hook) => format!("pipework: run hook {}", hook.display()),
-            });
-        }
-    };
-    match lifecycle::link(&request, &options, &mut watch) {
+    match lifecycle::link(&request, &options, &mut watch(args.verbose)) {
         Ok(linked) => {
             print(args, &linked);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            explain(args, &request, &error);
+            let [first, second] = request.ends.each_ref().map(|end| end.at.to_string());
+            explain("link", &format!("{first} {second}"), &error, args.json);
             ExitCode::FAILURE
         }
     }
@@ -104,28 +95,5 @@ fn print(args: &LinkArgs, Linked { report, guests }: &Linked) {
             _ => "done",
         };
         complain(&format!("pipework: {what} ({:.1} ms)", report.elapsed_us as f64 / 1000.0));
-    }
-}
-
-fn explain(args: &LinkArgs, request: &PairRequest, error: &AttachError) {
-    let (chain, hint, undone) = (error.chain(), error.hint(), error.undone());
-    let [first, second] = request.ends.each_ref().map(|end| end.at.to_string());
-    complain(&format!("pipework: link {first} {second}: {}", chain.join(": ")));
-    if let Some(undone) = undone.as_ref().filter(|u| u.of > 0) {
-        complain(&format!("pipework: undone: {} of {} steps", undone.undone, undone.of));
-        undone.left.iter().for_each(|left| complain(&format!("pipework: could not {left}")));
-    }
-    if let Some(hint) = &hint {
-        complain(&format!("pipework: hint: {hint}"));
-    }
-    if args.json {
-        print_json(&Failure::new(&format!("{first} {second}"), chain, hint, undone));
-    }
-}
-
-fn print_json(document: &impl serde::Serialize) {
-    match serde_json::to_string(document) {
-        Ok(text) => say(&text),
-        Err(error) => complain(&format!("pipework: JSON: {error}")),
     }
 }

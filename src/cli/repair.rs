@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::attach::{print_json, watch};
-use super::output::{complain, say};
-use crate::lifecycle::{self, AttachError, Options, Repaired};
-use crate::model::report::{Failure, Outcome, Report};
+use super::output::{complain, explain, print_json, say, watch};
+use crate::lifecycle::{self, Options, Repaired};
+use crate::model::report::{Outcome, Report};
 use crate::model::request::GuestRef;
 use crate::model::types::IfName;
 use crate::state;
@@ -64,7 +63,7 @@ pub(super) fn run(args: &RepairArgs) -> ExitCode {
             if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            explain(args, &guest.map_or_else(|| "--all".to_owned(), |guest| guest.to_string()), &error);
+            explain("repair", &guest.map_or_else(|| "--all".to_owned(), |guest| guest.to_string()), &error, args.json);
             ExitCode::FAILURE
         }
     }
@@ -82,7 +81,7 @@ fn one(args: &RepairArgs, repaired: Repaired) -> bool {
             true
         }
         Err(error) => {
-            explain(args, &format!("{interface} of {guest}"), &error);
+            explain("repair", &format!("{interface} of {guest}"), &error, args.json);
             false
         }
     }
@@ -102,17 +101,4 @@ fn print(args: &RepairArgs, report: &Report) {
         _ => "repaired",
     };
     say(&format!("{} of {}: {what}", report.interface, report.guest.name));
-}
-
-fn explain(args: &RepairArgs, what: &str, error: &AttachError) {
-    let (chain, hint, undone) = (error.chain(), error.hint(), error.undone());
-    complain(&format!("pipework: repair {what}: {}", chain.join(": ")));
-    if let Some(undone) = undone.as_ref().filter(|u| u.of > 0) {
-        complain(&format!("pipework: undone: {} of {} steps", undone.undone, undone.of));
-        undone.left.iter().for_each(|left| complain(&format!("pipework: could not {left}")));
-    }
-    hint.iter().for_each(|hint| complain(&format!("pipework: hint: {hint}")));
-    if args.json {
-        print_json(&Failure::new(what, chain, hint, undone));
-    }
 }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::attach::{DRIFTED, print_json};
-use super::output::{complain, say};
+use super::attach::DRIFTED;
+use super::output::{complain, print_json, say};
 use crate::lifecycle::{self, AttachError, StatusOptions};
 use crate::model::report::Failure;
 use crate::model::request::GuestRef;

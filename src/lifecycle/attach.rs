@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
-use super::gc::lock_name;
 use super::hooks::{Around, Told};
 use super::journal::{recover, recover_guest};
 use super::recording::{self, Recording, Subject};
@@ -313,7 +312,7 @@ pub(super) fn bridge_lock(planned: &Plan, home: &Namespace, options: &Options) -
     let ops = planned.ops();
     let uses = ops.iter().any(|op| matches!(op, Op::AddVeth { .. } | Op::SetBridge { .. } | Op::AddOvsPort { .. }));
     let bridge: IfName = uses.then(|| planned.host_if().parse().ok())??;
-    SharedLock::take(&options.run_dir, &lock_name(&bridge, home.inode())).ok()
+    SharedLock::of_bridge(&options.run_dir, &bridge, home.inode()).ok()
 }
 
 /// What the steps are carried out on.

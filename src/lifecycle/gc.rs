@@ -170,7 +170,7 @@ impl Sweep<'_> {
         let here = Namespace::current()?;
         let mut sides = observe::open(&here)?;
         let lock = match op {
-            Op::DelUnusedBridge { name } => SharedLock::take(&self.options.run_dir, &lock_name(name, here.inode())).ok(),
+            Op::DelUnusedBridge { name } => SharedLock::of_bridge(&self.options.run_dir, name, here.inode()).ok(),
             _ => None,
         };
         let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
@@ -225,10 +225,6 @@ impl Sweep<'_> {
             Err(error) => self.warnings.push(error.chain().join(": ")),
         }
     }
-}
-
-pub(super) fn lock_name(bridge: &IfName, home: u64) -> String {
-    format!("{bridge}-{home}.lock")
 }
 
 fn is_there(op: &Op) -> Result<bool, KernelError> {

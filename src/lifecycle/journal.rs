@@ -64,8 +64,7 @@ pub fn recover(run_dir: &Path, watch: Watch<'_>) -> Result<Recovered, std::io::E
 /// As [`recover`], for one guest, whose lock the caller has.
 pub(super) fn recover_guest(records: &Records, netns: u64, run_dir: &Path, watch: Watch<'_>) -> Result<Recovered, std::io::Error> {
     let mut recovered = Recovered::default();
-    let found = records.unfinished()?;
-    for (change, record) in found.all.into_iter().filter(|(_, record)| record.guest.netns == netns) {
+    for (change, record) in records.unfinished_of(netns)?.all {
         finish(records, change, &record, run_dir, &mut recovered, watch);
     }
     Ok(recovered)

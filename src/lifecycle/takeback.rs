@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::gc::lock_name;
 use super::{Database, Machine, access, mate};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
@@ -48,10 +47,7 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
         taken.warnings.extend(access::forget(run_dir, record, watch));
     }
     let found = find(record)?;
-    let now = match &found {
-        Some(_) => GuestNow::There,
-        None => GuestNow::Gone { returned: returned(record)? },
-    };
+    let now = guest_now(record, found.is_some())?;
     let mut ops = plan::detach(record, done, &now);
     // Without a guest all steps are the host's, and its own namespace stands in.
     let guest = match found {
@@ -61,7 +57,7 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
         }
         None => Namespace::current()?,
     };
-    let lock = bridge_of(&ops).and_then(|bridge| SharedLock::take(run_dir, &lock_name(bridge, home.inode())).ok());
+    let lock = bridge_of(&ops).and_then(|bridge| SharedLock::of_bridge(run_dir, bridge, home.inode()).ok());
     let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
     let mut database = Database::at(record.database()).map_err(KernelError::Ovs)?;
     let mut sides = observe::open(&guest)?;
@@ -81,11 +77,12 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
 
 /// The steps that [`take_back`] would try.
 pub(super) fn planned(record: &Record) -> Result<Vec<Op>, KernelError> {
-    let now = match find(record)? {
-        Some(_) => GuestNow::There,
-        None => GuestNow::Gone { returned: returned(record)? },
-    };
+    let now = guest_now(record, find(record)?.is_some())?;
     Ok(plan::detach(record, &record.done, &now))
+}
+
+fn guest_now(record: &Record, is_there: bool) -> Result<GuestNow, KernelError> {
+    Ok(if is_there { GuestNow::There } else { GuestNow::Gone { returned: returned(record)? } })
 }
 
 /// Whether there is nothing to take back: the link, address, ... is not there any more.

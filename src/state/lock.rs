@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::model::types::IfName;
+
 const PRIVATE: u32 = 0o600;
 
 /// A shared lock (flock(2)) on a file that goes away with its last holder.
@@ -31,6 +33,14 @@ impl SharedLock {
             }
             taken => taken,
         }
+    }
+
+    /// Takes the lock that every run holds which uses a bridge of the host, whose network namespace has that inode number.
+    ///
+    /// # Errors
+    /// As [`SharedLock::take`].
+    pub fn of_bridge(directory: &Path, bridge: &IfName, home: u64) -> std::io::Result<Self> {
+        Self::take(directory, &format!("{bridge}-{home}.lock"))
     }
 
     /// Takes the lock if somebody holds it.

@@ -256,9 +256,22 @@ impl Records {
     /// # Errors
     /// When a file cannot be read.
     pub fn unfinished(&self) -> Result<Found<(Change, Record)>> {
+        self.read_journal("")
+    }
+
+    /// As [`Records::unfinished`], of one guest: other guests' files are not read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unfinished_of(&self, netns: u64) -> Result<Found<(Change, Record)>> {
+        self.read_journal(&format!("{netns}."))
+    }
+
+    /// The journal's files whose names begin so.
+    fn read_journal(&self, beginning: &str) -> Result<Found<(Change, Record)>> {
         let mut found = Found::default();
         for path in entries(&self.run_dir.join("journal"))? {
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let name = path.file_name().and_then(|n| n.to_str()).filter(|name| name.starts_with(beginning)).unwrap_or_default();
             let Some(change) = Change::ALL.into_iter().find(|change| name.ends_with(change.suffix())) else { continue };
             match read(&path)? {
                 Ok(record) => found.all.extend(record.filter(|r| r.home == self.home).map(|record| (change, record))),

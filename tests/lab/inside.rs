@@ -20,7 +20,7 @@ use pipework::model::record::Record;
 use pipework::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
 use pipework::model::sharing::Sharing;
 use pipework::plan::execute::{Kernel, execute};
-use pipework::plan::{Birth, LeaseTarget, Past, converge, plan};
+use pipework::plan::{Birth, LeaseTarget, Past, Plan, converge, plan};
 
 use super::Space;
 
@@ -86,16 +86,23 @@ pub struct Outcome {
     pub steps: usize,
 }
 
-/// Plans the request on the host, lets its n-th step go wrong, and undoes.
-pub fn fail_at(host: &Space, ovsdb: Option<&str>, request: &AttachRequest, birth: Birth, n: usize, fault: Fault) -> Outcome {
-    on_host(host, ovsdb, |system, plan| {
-        let mut faulty = Faulty { system, left: n, fault };
-        let result = execute(plan, &mut faulty, &mut |_| {});
+impl Outcome {
+    /// Carries a plan out on a kernel where a step goes wrong.
+    fn of(plan: &Plan, kernel: &mut Faulty<'_, '_>) -> Self {
+        let result = execute(plan, kernel, &mut |_| {});
         let left = match &result {
             Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
             Ok(_) => Vec::new(),
         };
-        Outcome { failed: result.is_err(), left, steps: plan.ops().len() }
+        Self { failed: result.is_err(), left, steps: plan.ops().len() }
+    }
+}
+
+/// Plans the request on the host, lets its n-th step go wrong, and undoes.
+pub fn fail_at(host: &Space, ovsdb: Option<&str>, request: &AttachRequest, birth: Birth, n: usize, fault: Fault) -> Outcome {
+    on_host(host, ovsdb, |system, plan| {
+        let mut faulty = Faulty { system, left: n, fault };
+        Outcome::of(plan, &mut faulty)
     })(request, birth)
 }
 
@@ -110,12 +117,7 @@ pub fn fail_link_at(host: &Space, request: &PairRequest, n: usize, fault: Fault)
         let mut database = Database::default();
         let system = System::new(&mut near_sides).linked_to(System::new(&mut far_sides));
         let mut machine = Machine::new(system, &mut database);
-        let result = execute(&plan, &mut Faulty { system: &mut machine, left: n, fault }, &mut |_| {});
-        let left = match &result {
-            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
-            Ok(_) => Vec::new(),
-        };
-        Ok(Outcome { failed: result.is_err(), left, steps: plan.ops().len() })
+        Ok(Outcome::of(&plan, &mut Faulty { system: &mut machine, left: n, fault }))
     };
     namespace.inside(work).unwrap()
 }
@@ -131,12 +133,7 @@ pub fn fail_change_at(host: &Space, record: &Record, request: &AttachRequest, n:
         let plan = converge(request, &facts, &past, Birth::Guest).unwrap();
         let mut database = Database::default();
         let mut machine = Machine::new(System::new(&mut sides).knowing(&facts), &mut database);
-        let result = execute(&plan, &mut Faulty { system: &mut machine, left: n, fault }, &mut |_| {});
-        let left = match &result {
-            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
-            Ok(_) => Vec::new(),
-        };
-        Ok(Outcome { failed: result.is_err(), left, steps: plan.ops().len() })
+        Ok(Outcome::of(&plan, &mut Faulty { system: &mut machine, left: n, fault }))
     };
     namespace.inside(work).unwrap()
 }
@@ -156,12 +153,7 @@ pub fn fail_lease_at(host: &Space, guest: &Space, lease: &Lease, n: usize, fault
         let plan = pipework::plan::lease(lease, &target);
         let mut database = Database::default();
         let mut system = Machine::new(System::new(&mut sides), &mut database);
-        let result = execute(&plan, &mut Faulty { system: &mut system, left: n, fault }, &mut |_| {});
-        let left = match &result {
-            Err(error) => error.undone.left.iter().map(|(op, why)| format!("{}: {why}", op.describe())).collect(),
-            Ok(_) => Vec::new(),
-        };
-        Ok(Outcome { failed: result.is_err(), left, steps: plan.ops().len() })
+        Ok(Outcome::of(&plan, &mut Faulty { system: &mut system, left: n, fault }))
     };
     namespace.inside(work).unwrap()
 }
@@ -180,7 +172,7 @@ pub fn there_and_back(host: &Space, request: &AttachRequest, birth: Birth, betwe
 fn on_host<'a, T: Send>(
     host: &'a Space,
     ovsdb: Option<&'a str>,
-    work: impl Fn(&mut Machine<'_>, &pipework::plan::Plan) -> T + Sync + 'a,
+    work: impl Fn(&mut Machine<'_>, &Plan) -> T + Sync + 'a,
 ) -> impl Fn(&AttachRequest, Birth) -> T + 'a {
     move |request, birth| {
         let path = format!("/proc/{}/ns/net", host.pid());
