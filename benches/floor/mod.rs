@@ -42,7 +42,8 @@ pub struct World {
     directory: tempfile::TempDir,
 }
 
-const INDEX: u32 = 900;
+/// The index of the guest's link in the guest.
+pub const INDEX: u32 = 900;
 
 impl World {
     pub fn new(link: Link) -> Self {
@@ -94,24 +95,12 @@ impl World {
         };
         send(&socket, &[(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)]);
         let guest = std::thread::scope(|scope| scope.spawn(|| in_guest(&namespace)).join().unwrap());
-        send(&guest, &self.guest_messages());
+        send(&guest, &guest_messages(Ipv4Addr::new(10, 1, 1, 2), 24, Ipv4Addr::new(10, 1, 1, 1)));
         // Ours are closed when it returns.
         drop((socket, guest, namespace));
         let time = start.elapsed();
         self.clean(link);
         time
-    }
-
-    fn guest_messages(&self) -> [(RouteNetlinkMessage, u16); 3] {
-        let addr: AddressMessage = AddressMessageBuilder::<Ipv4Addr>::new().index(INDEX).address(Ipv4Addr::new(10, 1, 1, 2), 24).build();
-        let up = LinkUnspec::new_with_index(INDEX).up().build();
-        let route: RouteMessage = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(Ipv4Addr::new(10, 1, 1, 1))
-            .output_interface(INDEX)
-            .protocol(RouteProtocol::Boot)
-            .build();
-        let new = NLM_F_CREATE | NLM_F_EXCL;
-        [(RouteNetlinkMessage::NewAddress(addr), new), (RouteNetlinkMessage::NewLink(up), 0), (RouteNetlinkMessage::NewRoute(route), new)]
     }
 
     /// Time of taking the attachment away again: the link's deletion by its step, and by one raw message.
@@ -149,6 +138,16 @@ impl World {
     }
 }
 
+/// Address, link up and default route, for a socket in the guest.
+pub fn guest_messages(ip: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> [(RouteNetlinkMessage, u16); 3] {
+    let addr: AddressMessage = AddressMessageBuilder::<Ipv4Addr>::new().index(INDEX).address(ip, prefix).build();
+    let up = LinkUnspec::new_with_index(INDEX).up().build();
+    let route: RouteMessage =
+        RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(INDEX).protocol(RouteProtocol::Boot).build();
+    let new = NLM_F_CREATE | NLM_F_EXCL;
+    [(RouteNetlinkMessage::NewAddress(addr), new), (RouteNetlinkMessage::NewLink(up), 0), (RouteNetlinkMessage::NewRoute(route), new)]
+}
+
 /// Runs the benchmark in a mount namespace of its own with /run in memory, where it is on every host that systemd or the like
 /// has started, but not in every container: files on disk would be measured instead.
 pub fn in_memory_run() {
@@ -163,20 +162,20 @@ pub fn in_memory_run() {
     std::process::exit(status.code().unwrap_or(1));
 }
 
-fn in_guest(namespace: &(impl AsFd + Sync)) -> Socket {
+pub fn in_guest(namespace: &(impl AsFd + Sync)) -> Socket {
     #[expect(clippy::disallowed_methods, reason = "the floor does without the product's own")]
     setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
     open()
 }
 
-fn open() -> Socket {
+pub fn open() -> Socket {
     let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
     socket.bind_auto().unwrap();
     socket
 }
 
 /// All messages in one datagram; every one has to be acknowledged without an error.
-fn send(socket: &Socket, messages: &[(RouteNetlinkMessage, u16)]) {
+pub fn send(socket: &Socket, messages: &[(RouteNetlinkMessage, u16)]) {
     let mut datagram = Vec::new();
     for (message, flags) in messages {
         let mut message = NetlinkMessage::from(message.clone());

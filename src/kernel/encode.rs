@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -141,6 +141,13 @@ pub(super) fn set_master(index: u32, master: u32) -> RouteNetlinkMessage {
 pub(super) fn set_up(index: u32, up: bool) -> RouteNetlinkMessage {
     let builder = LinkUnspec::new_with_index(index);
     new_link(if up { builder.up() } else { builder.down() }.build())
+}
+
+/// `ip link set dev NAME type bridge_slave mcast_flood on|off`
+pub(super) fn set_flood(index: u32, on: bool) -> RouteNetlinkMessage {
+    let data = LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::MulticastFlood(on)]));
+    let info = LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), data]);
+    new_link(LinkUnspec::new_with_index(index).append_extra_attribute(info).build())
 }
 
 /// `ip addr add ADDR brd + dev NAME`

@@ -11,6 +11,7 @@ mod decode;
 mod encode;
 pub mod ethtool;
 pub mod events;
+pub mod flood;
 pub(crate) mod fork;
 mod genetlink;
 mod ndisc;

@@ -109,9 +109,10 @@ fn host_facts(request: &AttachRequest, host: &mut Netlink, home: &Namespace, nam
     };
     if nic.kind == LinkKind::Bridge {
         facts.local_link = find_link(host, names.host_end(request).as_str())?;
-        let ports = ports(host, nic.index)?;
-        facts.ports = ports.len();
+        // Their number would cost an attach as much as the bridge has ports: the kernel says when there is no room.
         if request.tag.is_some() {
+            let ports = ports(host, nic.index)?;
+            facts.ports = ports.len();
             facts.vlans = tagged_vlans(host, nic, &ports)?;
         }
     } else {

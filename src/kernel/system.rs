@@ -10,6 +10,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLA
 
 use super::conflict::Ends;
 use super::encode::{self, NEW, Newborn};
+use super::flood::Flood;
 use super::netns::Namespace;
 use super::nl80211::Wifi;
 use super::observe::{Sides, addrs, peer};
@@ -46,6 +47,8 @@ pub struct System<'a> {
     /// What becomes pointless when it ends.
     process: Option<BorrowedFd<'a>>,
     questions: Questions,
+    /// Keeps new ports of bridges out of the flood.
+    flood: Option<&'a Flood>,
 }
 
 impl<'a> System<'a> {
@@ -64,6 +67,7 @@ impl<'a> System<'a> {
             moved: BTreeSet::new(),
             process: None,
             questions: Questions::default(),
+            flood: None,
         }
     }
 
@@ -85,6 +89,13 @@ impl<'a> System<'a> {
     #[must_use]
     pub fn with_process(mut self, process: Option<&'a OwnedFd>) -> Self {
         self.process = process.map(AsFd::as_fd);
+        self
+    }
+
+    /// Keeps new ports of bridges out of the flood of multicast, until that lets them in.
+    #[must_use]
+    pub fn with_flood(mut self, flood: Option<&'a Flood>) -> Self {
+        self.flood = flood;
         self
     }
 
@@ -390,6 +401,10 @@ impl<'a> System<'a> {
         if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str()) {
             self.indexes.insert(near, made.index);
             self.indexes.extend(made.link.map(|peer| (guest.at.clone(), peer)));
+            // The other end is down: nothing has gone through the port yet.
+            if let (Some(_), Some(flood)) = (bridge, self.flood) {
+                flood.keep_out(self.host, made.index);
+            }
         }
         Ok(())
     }
@@ -417,6 +432,20 @@ impl<'a> System<'a> {
     /// When there is none.
     pub fn second(&mut self) -> Result<&mut System<'a>, KernelError> {
         self.second.as_deref_mut().ok_or_else(|| KernelError::NoLink("the second of two guests".into()))
+    }
+
+    /// The one message of a step that needs no more than that, on the guest's side, on a link whose index is known.
+    fn guest_message(&self, op: &Op) -> Option<(RouteNetlinkMessage, u16)> {
+        let index = |link: &LinkRef| self.indexes.get(link).copied().filter(|_| link.side == Side::Guest);
+        match op {
+            Op::AddAddr { link, addr } => Some((RouteNetlinkMessage::NewAddress(encode::new_addr(index(link)?, addr)), NEW)),
+            Op::SetUp { link } => Some((encode::set_up(index(link)?, true), 0)),
+            Op::AddRoute { route } => {
+                let index = index(&LinkRef::guest(&route.dev))?;
+                Some((RouteNetlinkMessage::NewRoute(encode::route(route, index)), NEW))
+            }
+            _ => None,
+        }
     }
 
     /// Makes a link. Its name may have been looked up in vain, or have been another's.
@@ -561,6 +590,18 @@ impl Kernel for System<'_> {
                 self.send(Side::Host, &RouteNetlinkMessage::DelRoute(access::route(index, route, false)), 0)
             }
         }
+    }
+
+    fn at_once(&self, ops: &[Op]) -> usize {
+        ops.iter().map_while(|op| self.guest_message(op)).count()
+    }
+
+    fn apply_all(&mut self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
+        let messages: Vec<_> = ops.iter().map_while(|op| self.guest_message(op)).collect();
+        if messages.len() < 2 || messages.len() < ops.len() {
+            return ops.iter().map(|op| self.apply(op)).collect();
+        }
+        self.guest.request_all(&messages)
     }
 
     fn interrupted(&mut self) -> Option<&'static str> {

@@ -154,19 +154,66 @@ impl Netlink {
         Err(KernelError::Garbled("interfaces kept changing while they were listed".into()))
     }
 
+    /// As several of [`Self::request`], in one datagram: the kernel carries them out one after another, also after one that it
+    /// refuses (netlink_rcv_skb, net/netlink/af_netlink.c). What came of each, in their order.
+    pub fn request_all(&mut self, messages: &[(RouteNetlinkMessage, u16)]) -> Vec<Result<(), KernelError>> {
+        let mut datagram = Vec::new();
+        let first = self.sequence.wrapping_add(1);
+        for (message, flags) in messages {
+            let mut payload = vec![0; message.buffer_len()];
+            message.serialize(&mut payload);
+            self.sequence = self.sequence.wrapping_add(1);
+            self.put(&mut datagram, message.message_type(), flags | NLM_F_REQUEST | NLM_F_ACK, &payload);
+        }
+        let mut ended: Vec<Option<Result<(), KernelError>>> = vec![None; messages.len()];
+        let came = self.send_datagram(&datagram).and_then(|()| self.collect_all(first, &mut ended));
+        // Without an answer it is not known whether it was done.
+        let lost = came.err().unwrap_or(KernelError::Unanswered(TIMEOUT_MS));
+        ended.into_iter().map(|one| one.unwrap_or_else(|| Err(lost.clone()))).collect()
+    }
+
+    /// The acknowledgements of several requests, the first of which has that number.
+    fn collect_all(&mut self, first: u32, ended: &mut [Option<Result<(), KernelError>>]) -> Result<(), KernelError> {
+        while ended.iter().any(Option::is_none) {
+            let length = self.receive()?;
+            let mut rest = self.buffer.get(..length).unwrap_or_default();
+            while let Some((header, payload, after)) = split(rest) {
+                rest = after;
+                let number = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                let Some(one) = ended.get_mut(number) else { continue };
+                match understand(&header, payload, header.sequence_number) {
+                    Ok(Received::End) => *one = Some(Ok(())),
+                    Ok(_) => {}
+                    Err(refused) => *one = Some(Err(refused)),
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn send(&mut self, kind: u16, flags: u16, payload: &[u8]) -> Result<(), KernelError> {
         self.sequence = self.sequence.wrapping_add(1);
+        let mut datagram = Vec::with_capacity(HEADER + payload.len());
+        self.put(&mut datagram, kind, flags, payload);
+        self.send_datagram(&datagram)
+    }
+
+    /// Writes a message with the present number behind what is there (struct nlmsghdr, linux/netlink.h).
+    fn put(&self, datagram: &mut Vec<u8>, kind: u16, flags: u16, payload: &[u8]) {
         let length = HEADER + payload.len();
-        let mut datagram = Vec::with_capacity(length);
         datagram.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
         datagram.extend_from_slice(&kind.to_ne_bytes());
         datagram.extend_from_slice(&flags.to_ne_bytes());
         datagram.extend_from_slice(&self.sequence.to_ne_bytes());
         datagram.extend_from_slice(&0u32.to_ne_bytes());
         datagram.extend_from_slice(payload);
+        datagram.resize(datagram.len().next_multiple_of(4), 0);
+    }
+
+    fn send_datagram(&self, datagram: &[u8]) -> Result<(), KernelError> {
         let kernel = NetlinkAddr::new(0, 0);
         loop {
-            match sendto(self.socket.as_raw_fd(), &datagram, &kernel, MsgFlags::empty()) {
+            match sendto(self.socket.as_raw_fd(), datagram, &kernel, MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(KernelError::Refused { errno, text: Some("sending to the kernel".into()) }),

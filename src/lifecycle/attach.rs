@@ -16,6 +16,7 @@ use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
 use crate::external::hooks::HookSettings;
 use crate::guest::{self, Held};
 use crate::kernel::announce::Announcement;
+use crate::kernel::flood::Flood;
 use crate::kernel::netns::Namespace;
 use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
@@ -105,17 +106,35 @@ pub struct Attached {
 /// See [`AttachError`]. Whatever had been done is undone by then.
 pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(Event<'_>)) -> Result<Attached, AttachError> {
     let start = Instant::now();
-    let warnings = check_privileges()?;
-    let mut warnings = warnings;
+    let mut warnings = check_privileges()?;
     if !options.dry_run {
         let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
         warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
     }
+    attach_together(request, options, Together::default(), &warnings, start, watch)
+}
+
+/// What several attaches of one run have in common.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Together<'a> {
+    /// Keeps their ports out of the flood.
+    pub(super) flood: Option<&'a Flood>,
+}
+
+/// As [`attach`], by a run that may do so, and has seen to what others left half done.
+pub(super) fn attach_together(
+    request: &AttachRequest,
+    options: &Options,
+    together: Together<'_>,
+    warnings: &[String],
+    start: Instant,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<Attached, AttachError> {
     let mut around = Around::find(&options.hooks)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        match attach_once(request, options, &mut around, warnings.clone(), start, watch) {
+        match attach_once(request, options, together, &mut around, warnings.to_vec(), start, watch) {
             // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use:
             // look again.
             Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
@@ -134,6 +153,7 @@ const MOST_TRIES: usize = 50;
 fn attach_once(
     request: &AttachRequest,
     options: &Options,
+    together: Together<'_>,
     around: &mut Around,
     mut warnings: Vec<String>,
     start: Instant,
@@ -184,7 +204,7 @@ fn attach_once(
         drop((ends, accesses));
         let told = told.into_iter().chain(clear(&records, &old, &options.run_dir, watch)?).collect();
         drop(guest_lock);
-        return attach_once(request, options, around, told, start, watch);
+        return attach_once(request, options, together, around, told, start, watch);
     }
     let account = Account { request, options, guest: &held.id, ovsdb: ends.database.unusual_address(), start };
     let claim = match (&accesses, planned.access()) {
@@ -213,7 +233,7 @@ fn attach_once(
 
     let ovsdb = ends.database.unusual_address();
     let lock = bridge_lock(&planned, &ends.sides.home, options);
-    let run = Run { request, options, facts: &facts, held: &held, lock, records: &records, ovsdb };
+    let run = Run { request, options, together, facts: &facts, held: &held, lock, records: &records, ovsdb };
     let ended = run.carry_out(planned, &mut ends, &mut warnings, watch);
     drop(guest_lock);
     // A record goes when nothing is left of what it is about.
@@ -324,6 +344,7 @@ pub(super) struct Ends<'a> {
 struct Run<'a> {
     request: &'a AttachRequest,
     options: &'a Options,
+    together: Together<'a>,
     facts: &'a Facts,
     held: &'a Held,
     lock: Option<SharedLock>,
@@ -477,7 +498,7 @@ impl Run<'_> {
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
         let unused = |_: &_| self.is_unused();
-        System::new(sides).knowing(self.facts).with_process(self.held.process.as_ref()).with_bridge_check(unused)
+        System::new(sides).knowing(self.facts).with_process(self.held.process.as_ref()).with_bridge_check(unused).with_flood(self.together.flood)
     }
 
     /// Whether no other run is about to use the bridge.

@@ -65,6 +65,17 @@ impl Kernel for Machine<'_> {
         }
     }
 
+    fn at_once(&self, ops: &[Op]) -> usize {
+        self.system.at_once(ops)
+    }
+
+    fn apply_all(&mut self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
+        match ops {
+            [op] => vec![self.apply(op)],
+            several => self.system.apply_all(several),
+        }
+    }
+
     fn interrupted(&mut self) -> Option<&'static str> {
         self.system.interrupted()
     }

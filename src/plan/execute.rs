@@ -18,6 +18,17 @@ pub trait Kernel {
     /// Why it was not done, or that it is not known whether it was.
     fn apply(&mut self, op: &Op) -> Result<(), KernelError>;
 
+    /// How many of these steps, from the first on, can be carried out at once; one at least.
+    fn at_once(&self, _ops: &[Op]) -> usize {
+        1
+    }
+
+    /// Carries out as many steps as [`Kernel::at_once`] said. Those behind one that fails are carried out all the same. What came
+    /// of each.
+    fn apply_all(&mut self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
+        ops.iter().map(|op| self.apply(op)).collect()
+    }
+
     /// The signal that asks to stop, if one has come.
     fn interrupted(&mut self) -> Option<&'static str> {
         None
@@ -128,10 +139,13 @@ impl ExecuteError {
 /// The step that failed, with what undoing came to.
 pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event<'_>)) -> Result<Done, Box<ExecuteError>> {
     let mut done = Done::default();
-    for op in plan.ops() {
-        watch(Event::Doing(op));
-        if let Err(cause) = step(op, kernel, &mut done) {
-            return Err(Box::new(ExecuteError { op: op.clone(), cause, undone: done.undo(kernel, watch) }));
+    let mut rest = plan.ops();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(kernel.at_once(rest).clamp(1, rest.len()));
+        rest = later;
+        now.iter().for_each(|op| watch(Event::Doing(op)));
+        if let Err((op, cause)) = steps(now, kernel, &mut done) {
+            return Err(Box::new(ExecuteError { op, cause, undone: done.undo(kernel, watch) }));
         }
     }
     // A signal during the last step asks for the same as one before it: leave nothing.
@@ -143,22 +157,26 @@ pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event
     }
 }
 
-fn step(op: &Op, kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), KernelError> {
-    if let Some(signal) = kernel.interrupted() {
-        return Err(KernelError::Interrupted(signal));
+/// Carries out steps that can be done at once. Fails with the first that does.
+fn steps(ops: &[Op], kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), (Op, KernelError)> {
+    if let (Some(signal), Some(op)) = (kernel.interrupted(), ops.first()) {
+        return Err((op.clone(), KernelError::Interrupted(signal)));
     }
-    match kernel.apply(op) {
-        Ok(()) => done.ops.push(op.clone()),
-        // Already so, by somebody else's hand: not ours to take back.
-        Err(error) if error.errno().is_some_and(|errno| op.tolerates(errno)) => {}
-        Err(error) => {
-            if error.outcome_unknown() {
-                done.ops.push(op.clone());
+    let mut failed = None;
+    for (op, ended) in ops.iter().zip(kernel.apply_all(ops)) {
+        match ended {
+            Ok(()) => done.ops.push(op.clone()),
+            // Already so, by somebody else's hand: not ours to take back.
+            Err(error) if error.errno().is_some_and(|errno| op.tolerates(errno)) => {}
+            Err(error) => {
+                if error.outcome_unknown() {
+                    done.ops.push(op.clone());
+                }
+                failed.get_or_insert_with(|| (op.clone(), error));
             }
-            return Err(error);
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 impl Done {
