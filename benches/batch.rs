@@ -7,42 +7,54 @@ mod floor;
 use std::time::{Duration, Instant};
 
 use crowd::{Crowd, Flood};
-use pipework::lifecycle::{self, Options};
+use pipework::lifecycle::Options;
+use pipework::lifecycle::batch::{self, BatchOptions, Ended, Line, Work};
 use pipework::model::request::{AttachRequest, GuestRef};
 
-fn ms(d: Duration) -> f64 { d.as_secs_f64() * 1000.0 }
+fn ms(d: Duration) -> f64 {
+    d.as_secs_f64() * 1000.0
+}
 
 fn main() {
     floor::in_memory_run();
-    let n: usize = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(200);
-    let crowd = Crowd::new(n, 1);
-    for flood in [Flood::AsItComes, Flood::KeptOut] {
-        let start = Instant::now();
-        let times = crowd.floor(flood);
-        println!("floor {flood:?}: {:.1} ms, {:.3} each", ms(start.elapsed()), ms(times.iter().sum()) / n as f64);
-        crowd.clear();
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    for jobs in [1, 2] {
-        let options = Options { run_dir: crowd.run_dir(), ..Options::default() };
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..jobs {
-                scope.spawn(|| crowd.on_host(|| {
-                    loop {
-                        let i = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        if i >= n { break }
-                        let (bridge, ip, gateway) = crowd.place(i);
-                        let request = AttachRequest::new(bridge.parse().unwrap(), GuestRef::NetnsPath(crowd.guests[i].clone()), format!("{ip}/16@{gateway}").parse().unwrap());
-                        lifecycle::attach(&request, &options, &mut |_| {}).unwrap();
+    let mut numbers = std::env::args().filter_map(|a| a.parse().ok());
+    let n: usize = numbers.next().unwrap_or(200);
+    let rounds: usize = numbers.next().unwrap_or(3);
+    let crowd = Crowd::new(n, n.div_ceil(1000));
+    let lines: Vec<Line> = (0..n)
+        .map(|i| {
+            let (bridge, ip, gateway) = crowd.place(i);
+            let word = format!("{ip}/16@{gateway}").parse().unwrap();
+            let request = AttachRequest::new(bridge.parse().unwrap(), GuestRef::NetnsPath(crowd.guests[i].clone()), word);
+            let options = Options { run_dir: crowd.run_dir(), ..Options::default() };
+            Line { number: i + 1, work: Work::Attach { request: Box::new(request), options: Box::new(options), replace: false } }
+        })
+        .collect();
+    for _ in 0..rounds {
+        for flood in [Flood::AsItComes, Flood::KeptOut] {
+            let start = Instant::now();
+            let times = crowd.floor(flood);
+            println!("floor {flood:?}: {:.1} ms, {:.3} each", ms(start.elapsed()), ms(times.iter().sum()) / n as f64);
+            crowd.clear();
+        }
+        for jobs in [1, 2, 3] {
+            let start = Instant::now();
+            let mut times = Vec::new();
+            crowd.on_host(|| {
+                let options = BatchOptions { jobs: Some(jobs), run_dir: crowd.run_dir(), ..BatchOptions::default() };
+                let report = batch::run(&lines, &options, &mut |_, ended| {
+                    if let Ended::Attached(report) = ended {
+                        times.push(report.elapsed_us);
                     }
-                }));
-            }
-        });
-        println!("ours jobs {jobs}: {:.1} ms", ms(start.elapsed()));
-        crowd.clear();
-        let _ = std::fs::remove_dir_all(crowd.run_dir());
-        std::thread::sleep(Duration::from_secs(1));
+                })
+                .unwrap();
+                assert!(report.is_whole(), "{report:?}");
+            });
+            let k = (n / 10).max(1);
+            let mean = |t: &[u64]| t.iter().sum::<u64>() as f64 / t.len() as f64 / 1000.0;
+            println!("ours jobs {jobs}: {:.1} ms; first {:.3} last {:.3}", ms(start.elapsed()), mean(&times[..k]), mean(&times[n - k..]));
+            crowd.clear();
+            let _ = std::fs::remove_dir_all(crowd.run_dir());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Containers by their control group: LXC, systemd-nspawn, libvirt and whoever else names a group after the container,
 //! in the hierarchies of version 1 and 2.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Where container managers put their groups, below a hierarchy's root.
@@ -49,6 +49,37 @@ pub(super) fn search(name: &str) -> Vec<Match> {
         });
     }
     with_process(found)
+}
+
+/// All groups, by one walk through the hierarchies.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    by_name: HashMap<String, Vec<PathBuf>>,
+}
+
+impl Groups {
+    /// Walks.
+    pub(super) fn walk() -> Self {
+        let mut by_name: HashMap<String, Vec<PathBuf>> = HashMap::new();
+        for root in roots() {
+            walk(&root, 0, &mut |path, group| by_name.entry(group.to_owned()).or_default().push(path.to_owned()));
+        }
+        Self { by_name }
+    }
+
+    /// Whether a group bears the name as managers write it, and is not in that of the container with this ID.
+    pub(super) fn has_named(&self, name: &str, id: &str) -> bool {
+        let others = |path: &PathBuf| !Match { path: path.clone(), pid: 0 }.names(id);
+        group_names(name).iter().filter_map(|group| self.by_name.get(group)).flatten().any(others)
+    }
+
+    /// The process of the container with this ID: its group is called so, or `docker-ID.scope`, `libpod-ID.scope`
+    /// (systemd's way).
+    pub(super) fn process_of(&self, id: &str) -> Option<u32> {
+        let names = [id.to_owned(), format!("docker-{id}.scope"), format!("libpod-{id}.scope"), format!("libpod-{id}")];
+        let groups: Vec<PathBuf> = names.iter().filter_map(|group| self.by_name.get(group)).flatten().cloned().collect();
+        with_process(groups).first().map(|group| group.pid)
+    }
 }
 
 /// Whether a process's groups name the container: every engine puts the whole ID into the group's name.

@@ -196,16 +196,75 @@ pub(super) fn list() -> (Vec<Unattached>, Vec<String>) {
     (all, failed)
 }
 
+/// A container that runs, as a list tells it: without its process.
+#[derive(Debug)]
+pub(super) struct Listed {
+    engine: Engine,
+    id: String,
+    names: Vec<String>,
+}
+
+impl Listed {
+    /// All that it can be called whole: its identifier, the usual twelve digits of it, its names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let short = self.id.get(..12).filter(|short| *short != self.id);
+        [self.id.as_str()].into_iter().chain(short).chain(self.names.iter().map(String::as_str))
+    }
+
+    /// Its identifier.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `docker` or `podman`
+    pub(super) fn engine_name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    /// The container, with the process that it was found to have.
+    pub(super) fn with_pid(&self, pid: u32) -> Container {
+        let name = self.names.first().cloned().unwrap_or_default();
+        Container { engine: self.engine.clone(), id: self.id.clone(), name, pid, sandbox: None, started_at: None }
+    }
+}
+
+/// The containers that run, of all engines that may be here; of one that does not answer, none. Podman may stand behind Docker's
+/// socket as well: each is listed once.
+pub(super) fn listed() -> Vec<Listed> {
+    let environment = Environment::current();
+    let docker = environment.docker().ok().map(Engine::Docker);
+    let engines = docker.into_iter().chain(environment.podman().into_iter().map(Engine::Podman));
+    let engines: Vec<Engine> = engines.filter(Engine::may_answer).collect();
+    let answers = block_on(join_all(engines.iter().map(summaries))).unwrap_or_default();
+    let mut all: Vec<Listed> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for (engine, containers) in engines.iter().zip(answers) {
+        for container in containers.unwrap_or_default() {
+            let id = container.id.unwrap_or_default();
+            let names = container.names.unwrap_or_default();
+            let names = names.iter().map(|name| name.trim_start_matches('/').to_owned()).filter(|name| !name.contains('/')).collect();
+            if !id.is_empty() && seen.insert(id.clone()) {
+                all.push(Listed { engine: engine.clone(), id, names });
+            }
+        }
+    }
+    all
+}
+
 async fn running(engine: &Engine) -> Result<Vec<Unattached>, String> {
-    let fail = |why: String| format!("{}: {why}", engine.describe());
-    let client = connect(engine.endpoint()).map_err(fail)?;
-    let containers = client.list_containers(None::<ListContainersOptions>).await.map_err(|error| fail(plain(&error)))?;
+    let containers = summaries(engine).await?;
     let one = |container: bollard::models::ContainerSummary| Unattached {
         engine: engine.name(),
         name: container.names.unwrap_or_default().first().map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default(),
         id: container.id.unwrap_or_default(),
     };
     Ok(containers.into_iter().map(one).collect())
+}
+
+async fn summaries(engine: &Engine) -> Result<Vec<bollard::models::ContainerSummary>, String> {
+    let fail = |why: String| format!("{}: {why}", engine.describe());
+    let client = connect(engine.endpoint()).map_err(fail)?;
+    client.list_containers(None::<ListContainersOptions>).await.map_err(|error| fail(plain(&error)))
 }
 
 async fn several(engine: &Engine, client: &Docker, prefix: &str) -> Answer {

@@ -1,6 +1,7 @@
 //! Who is meant: from the guest word to a network namespace that is held open and known to be the right one.
 
 mod cgroup;
+mod directory;
 mod docker;
 mod endpoint;
 mod names;
@@ -18,6 +19,7 @@ use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::request::GuestRef;
 use crate::model::status::Unattached;
+pub use directory::Directory;
 use docker::Container;
 pub use docker::sidecar;
 pub use names::names;

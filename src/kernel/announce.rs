@@ -49,6 +49,11 @@ impl Announcement {
         Self { namespace, what, addrs, guest }
     }
 
+    /// Where the guest's namespace is, what is to be told of it, and its addresses.
+    pub(super) fn parts(self) -> (Namespace, Announce, Vec<IfAddr>) {
+        (self.namespace, self.what, self.addrs)
+    }
+
     /// Announces from a child process, so that nobody waits for it. Where that cannot be, announces here if the port
     /// forwards soon.
     pub fn in_background(self) {

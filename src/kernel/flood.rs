@@ -8,11 +8,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 use nix::errno::Errno;
 
-use super::encode;
-use super::wire::Netlink;
+use super::wire::{Answer, Netlink};
+use super::{decode, encode};
 use crate::model::error::KernelError;
+use crate::model::facts::LinkFacts;
 
 /// How many ports are changed by one datagram: their answers have to fit into the socket's receive buffer
 /// (net.core.rmem_default, 208 KiB).
@@ -52,4 +55,19 @@ pub(super) fn let_in(host: &mut Netlink, ports: &[u32]) -> Result<(), KernelErro
         ended = ended.and(refused.map_or(Ok(()), Err));
     }
     ended
+}
+
+/// Lets in what a run left out that is no more: ports of bridges that bear our mark and are newer than the link of that index.
+/// Returns how many there were.
+///
+/// # Errors
+/// When the kernel refuses to tell, or to let them in.
+pub fn let_in_after(newest: u32) -> Result<usize, KernelError> {
+    let mut host = Netlink::open()?;
+    let answers = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let is_out = |link: &LinkFacts, answer: &Answer| link.is_ours() && link.index > newest && decode::is_out_of_flood(answer);
+    let out = answers.iter().filter_map(|answer| decode::link(answer).filter(|link| is_out(link, answer)));
+    let ports: Vec<u32> = out.map(|link| link.index).collect();
+    let_in(&mut host, &ports)?;
+    Ok(ports.len())
 }

@@ -14,6 +14,7 @@ pub mod events;
 pub mod flood;
 pub(crate) mod fork;
 mod genetlink;
+pub mod herald;
 mod ndisc;
 pub mod netns;
 mod nl80211;

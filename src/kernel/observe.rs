@@ -386,6 +386,19 @@ pub fn is_unused(link: &LinkFacts) -> Result<bool, KernelError> {
     Ok(free && siblings::on(&mut host, &home, link.index)?.is_empty())
 }
 
+/// How many ports a bridge of the host has, or one that an attach would make under that name; `None` when it is no Linux bridge.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn ports_of(bridge: &IfName) -> Result<Option<usize>, KernelError> {
+    let mut host = Netlink::open()?;
+    match find_link(&mut host, bridge.as_str())? {
+        Some(link) if link.kind == LinkKind::Bridge => Ok(Some(ports(&mut host, link.index)?.len())),
+        None if bridge.as_str().starts_with("br") => Ok(Some(0)),
+        _ => Ok(None),
+    }
+}
+
 /// The link of a name, on the socket's side.
 ///
 /// # Errors

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use super::access::{Accesses, Claim};
 use super::dynamic::{self, Asking, Configured, configure};
 use super::hooks::{Around, Told};
-use super::journal::{recover, recover_guest};
+use super::journal::recover_guest;
 use super::recording::{self, Recording, Subject};
 use super::settings;
 use super::stay::{Recorded, Stay};
 use super::takeback::take_back;
+use super::together::Together;
 use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
 use crate::external::hooks::HookSettings;
-use crate::guest::{self, Held};
+use crate::guest::Held;
 use crate::kernel::announce::Announcement;
-use crate::kernel::flood::Flood;
 use crate::kernel::netns::Namespace;
 use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
@@ -105,36 +105,23 @@ pub struct Attached {
 /// # Errors
 /// See [`AttachError`]. Whatever had been done is undone by then.
 pub fn attach(request: &AttachRequest, options: &Options, watch: &mut dyn FnMut(Event<'_>)) -> Result<Attached, AttachError> {
-    let start = Instant::now();
-    let mut warnings = check_privileges()?;
-    if !options.dry_run {
-        let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
-    }
-    attach_together(request, options, Together::default(), &warnings, start, watch)
+    attach_together(request, options, Together::default(), watch)
 }
 
-/// What several attaches of one run have in common.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Together<'a> {
-    /// Keeps their ports out of the flood.
-    pub(super) flood: Option<&'a Flood>,
-}
-
-/// As [`attach`], by a run that may do so, and has seen to what others left half done.
+/// As [`attach`], among others.
 pub(super) fn attach_together(
     request: &AttachRequest,
     options: &Options,
     together: Together<'_>,
-    warnings: &[String],
-    start: Instant,
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Attached, AttachError> {
+    let start = Instant::now();
+    let warnings = together.begin(&options.run_dir, options.dry_run, watch)?;
     let mut around = Around::find(&options.hooks)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        match attach_once(request, options, together, &mut around, warnings.to_vec(), start, watch) {
+        match attach_once(request, options, together, &mut around, warnings.clone(), start, watch) {
             // Another run took back the bridge or VLAN child that it had made, or made it, between our look at it and our use:
             // look again.
             Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
@@ -160,7 +147,7 @@ fn attach_once(
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<Attached>, AttachError> {
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(AttachError::Ovs)?;
-    let held = guest::hold(&request.guest)?;
+    let held = together.hold(&request.guest)?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let guest_lock = if options.dry_run { None } else { Some(records.lock(held.id.netns).map_err(AttachError::Unrecorded)?) };
     if guest_lock.is_some() {

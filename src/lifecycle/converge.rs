@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::access::{Accesses, Claim};
-use super::attach::{Account, Attached, Ends, announcement, attach, begin_access, bridge_lock, check_privileges};
-use super::journal::{recover, recover_guest};
+use super::attach::{Account, Attached, Ends, announcement, attach_together, begin_access, bridge_lock};
+use super::journal::recover_guest;
+use super::together::Together;
 use super::{AttachError, Database, Machine, Options, conflict, recording, settings};
 use crate::guest::{self, Held};
 use crate::kernel::again::{Known, look_again};
@@ -33,18 +34,24 @@ const MOST_TRIES: usize = 10;
 /// # Errors
 /// As [`attach`]. Then all is as it was.
 pub fn replace(request: &AttachRequest, options: &Options, watch: Watch<'_>) -> Result<Attached, AttachError> {
+    replace_together(request, options, Together::default(), watch)
+}
+
+/// As [`replace`], among others.
+pub(super) fn replace_together(
+    request: &AttachRequest,
+    options: &Options,
+    together: Together<'_>,
+    watch: Watch<'_>,
+) -> Result<Attached, AttachError> {
     let start = Instant::now();
-    let mut warnings = check_privileges()?;
-    if !options.dry_run {
-        let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
-    }
+    let warnings = together.begin(&options.run_dir, options.dry_run, watch)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        match replace_once(request, options, warnings.clone(), start, watch) {
+        match replace_once(request, options, together, warnings.clone(), start, watch) {
             Ok(Some(attached)) => return Ok(attached),
-            Ok(None) => return anew(request, options, watch),
+            Ok(None) => return anew(request, options, together, watch),
             Err(AttachError::Execute(error)) if error.bridge_came_or_went() && tries < MOST_TRIES => {}
             Err(AttachError::Observe(error)) if error.errno() == Some(nix::errno::Errno::ENODEV) && tries < MOST_TRIES => {}
             Err(error) => return Err(error),
@@ -54,12 +61,12 @@ pub fn replace(request: &AttachRequest, options: &Options, watch: Watch<'_>) -> 
 
 /// There is no interface: one is made. What was recorded of the one that was there stays recorded when that fails, so that it
 /// can be tried again.
-fn anew(request: &AttachRequest, options: &Options, watch: Watch<'_>) -> Result<Attached, AttachError> {
-    let held = guest::hold(&request.guest)?;
+fn anew(request: &AttachRequest, options: &Options, together: Together<'_>, watch: Watch<'_>) -> Result<Attached, AttachError> {
+    let held = together.hold(&request.guest)?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let interface = crate::model::facts::guest_if(request);
     let old = records.get(held.id.netns, &interface).ok().and_then(Result::ok).flatten().filter(|_| !options.dry_run);
-    attach(request, options, watch).inspect_err(|_| {
+    attach_together(request, options, together, watch).inspect_err(|_| {
         let gone = matches!(records.get(held.id.netns, &interface), Ok(Ok(None)));
         if let Some(old) = old.filter(|_| gone) {
             let _ = records.put(&Record { done: Vec::new(), ..old.next() });
@@ -78,11 +85,12 @@ struct Seen<'a> {
 fn replace_once(
     request: &AttachRequest,
     options: &Options,
+    together: Together<'_>,
     mut warnings: Vec<String>,
     start: Instant,
     watch: Watch<'_>,
 ) -> Result<Option<Attached>, AttachError> {
-    let held = guest::hold(&request.guest)?;
+    let held = together.hold(&request.guest)?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let _lock = if options.dry_run { None } else { Some(records.lock(held.id.netns).map_err(AttachError::Unrecorded)?) };
     if !options.dry_run {

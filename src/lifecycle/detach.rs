@@ -9,9 +9,10 @@ use super::error::chain;
 use super::hooks::{Around, Told};
 use super::journal::{Recovered, recover, recover_guest};
 use super::takeback::{Taken, take_back};
+use super::together::Together;
 use super::{foreign, keeper, mate};
 use crate::external::hooks::{HookError, HookSettings};
-use crate::guest::{self, GuestError, Held};
+use crate::guest::{GuestError, Held};
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege;
 use crate::kernel::signal::Signals;
@@ -154,16 +155,26 @@ type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 /// # Errors
 /// See [`DetachError`]. It never stops at the first step that fails.
 pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Result<DetachReport, DetachError> {
-    let start = Instant::now();
     if let Some(m) = privilege::missing().iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
         return Err(DetachError::Privilege { name: m.name, what_for: m.what_for });
     }
+    detach_together(guest, options, Together::default(), watch)
+}
+
+/// As [`detach`], among others.
+pub(super) fn detach_together(
+    guest: &GuestRef,
+    options: &DetachOptions,
+    together: Together<'_>,
+    watch: Watch<'_>,
+) -> Result<DetachReport, DetachError> {
+    let start = Instant::now();
     let records = Records::of(&options.run_dir, Namespace::current()?.inode());
     // Once begun it is ended: half of it would be worse than none or all.
     let mut signals = Signals::hold()?;
-    let recovered = if options.dry_run { Recovered::default() } else { recover(&options.run_dir, watch)? };
+    let recovered = if options.dry_run || together.begun { Recovered::default() } else { recover(&options.run_dir, watch)? };
     let mut warnings: Vec<String> = recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left).collect();
-    let (held, meant) = meant(guest, &records, &mut warnings)?;
+    let (held, meant) = meant(guest, together, &records, &mut warnings)?;
     let chosen = choose(guest, &options.which, meant)?;
     let mut around = Around::find(&options.hooks)?;
     let leaving = if options.dry_run { Vec::new() } else { leaving(&records, &chosen)? };
@@ -217,10 +228,20 @@ fn told<'a>(guest: &'a GuestId, record: &'a Record) -> Told<'a, AttachRequest> {
 }
 
 /// The attachments of who is meant: of the guest as it is now, and of those that bore its name or identifier before.
-fn meant(guest: &GuestRef, records: &Records, warnings: &mut Vec<String>) -> Result<(Option<Held>, Vec<Record>), DetachError> {
-    let found = records.all()?;
+fn meant(
+    guest: &GuestRef,
+    together: Together<'_>,
+    records: &Records,
+    warnings: &mut Vec<String>,
+) -> Result<(Option<Held>, Vec<Record>), DetachError> {
+    let held = together.hold(guest);
+    // Among many, only those that may be meant are read.
+    let found = match (&held, together.recorded) {
+        (Ok(held), Some(recorded)) => recorded.of(records, guest, &held.id)?,
+        _ => records.all()?,
+    };
     warnings.extend(found.unreadable.iter().map(ToString::to_string));
-    let held = match guest::hold(guest) {
+    let held = match held {
         Ok(held) => Some(held),
         Err(error) if error.is_absence() => None,
         // An engine that does not answer need not be asked of a guest that is recorded.

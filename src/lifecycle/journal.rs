@@ -5,13 +5,14 @@ use std::path::Path;
 use super::converge::identity;
 use super::takeback::{Taken, take_back};
 use crate::guest::trace;
+use crate::kernel::flood;
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, observe};
 use crate::model::error::KernelError;
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::plan::execute::Event;
-use crate::state::{Change, Records};
+use crate::state::{Change, FloodNote, Records};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -49,6 +50,16 @@ pub fn recover(run_dir: &Path, watch: Watch<'_>) -> Result<Recovered, std::io::E
     }
     let home = Namespace::current().map_err(|error| std::io::Error::other(error.to_string()))?;
     let records = Records::of(run_dir, home.inode());
+    for note in FloodNote::abandoned(run_dir, home.inode())? {
+        match flood::let_in_after(note.newest()) {
+            Ok(0) => note.remove(),
+            Ok(ports) => {
+                recovered.done.push(format!("{ports} ports are in their bridges' flood of multicast again, after a batch that was cut off"));
+                note.remove();
+            }
+            Err(error) => recovered.left.push(format!("letting ports into the flood of multicast again: {error}")),
+        }
+    }
     let found = records.unfinished()?;
     recovered.warnings.extend(found.unreadable.iter().map(ToString::to_string));
     for (change, record) in found.all {

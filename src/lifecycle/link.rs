@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::AttachError;
-use super::attach::{check_privileges, clear, old_record};
+use super::attach::{clear, old_record};
 use super::hooks::{Around, Told};
-use super::journal::{recover, recover_guest};
+use super::journal::recover_guest;
+use super::together::Together;
 use super::recording::{self, Outcome as Recorded, Recording, Subject};
 use crate::external::hooks::HookSettings;
-use crate::guest::{self, Held};
+use crate::guest::Held;
 use crate::kernel::observe::Sides;
 use crate::kernel::signal::Signals;
 use crate::kernel::{System, pair};
@@ -54,15 +55,21 @@ type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 /// # Errors
 /// See [`AttachError`]. Whatever had been done is undone by then.
 pub fn link(request: &PairRequest, options: &LinkOptions, watch: Watch<'_>) -> Result<Linked, AttachError> {
+    link_together(request, options, Together::default(), watch)
+}
+
+/// As [`link`], among others.
+pub(super) fn link_together(
+    request: &PairRequest,
+    options: &LinkOptions,
+    together: Together<'_>,
+    watch: Watch<'_>,
+) -> Result<Linked, AttachError> {
+    let mut warnings = together.begin(&options.run_dir, options.dry_run, watch)?;
     // Nobody is told of a new neighbour, so what is missing for that does not matter.
-    check_privileges()?;
-    let mut warnings = Vec::new();
-    if !options.dry_run {
-        let recovered = recover(&options.run_dir, watch).map_err(AttachError::Unrecorded)?;
-        warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
-    }
+    warnings.retain(|warning| !warning.starts_with("CAP_NET_RAW"));
     let around = Around::find(&options.hooks)?;
-    let mut linking = Linking { request, requests: request.requests(), options, around, warnings, start: Instant::now() };
+    let mut linking = Linking { request, requests: request.requests(), options, together, around, warnings, start: Instant::now() };
     // Hooks, and taking away what is left of older links, change what was looked at.
     loop {
         if let Some(linked) = linking.once(watch)? {
@@ -76,6 +83,7 @@ struct Linking<'a> {
     /// The same for each end.
     requests: [AttachRequest; 2],
     options: &'a LinkOptions,
+    together: Together<'a>,
     around: Around,
     warnings: Vec<String>,
     start: Instant,
@@ -85,7 +93,7 @@ impl Linking<'_> {
     /// `None`: look again.
     fn once(&mut self, watch: Watch<'_>) -> Result<Option<Linked>, AttachError> {
         let [first, second] = &self.requests;
-        let held = [guest::hold(&first.guest)?, guest::hold(&second.guest)?];
+        let held = [self.together.hold(&first.guest)?, self.together.hold(&second.guest)?];
         let records = recording::records(&self.options.run_dir).map_err(AttachError::Observe)?;
         let locks = self.lock(&records, &held, watch)?;
         let [near, far] = &held;

@@ -2,6 +2,7 @@
 
 mod access;
 mod attach;
+pub mod batch;
 mod client;
 mod conflict;
 mod container;
@@ -30,6 +31,7 @@ mod settings;
 mod status;
 mod stay;
 mod takeback;
+mod together;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
 pub use attach::{Attached, Options, attach};

@@ -185,6 +185,85 @@ impl Failure {
     }
 }
 
+/// What came of a batch.
+#[derive(Clone, Debug, Serialize)]
+pub struct BatchReport {
+    /// Version of this document ([`SCHEMA`]).
+    pub schema: u32,
+    /// How many lines there are.
+    pub lines: usize,
+    /// How many were attached or linked.
+    pub attached: usize,
+    /// How many were made as asked.
+    pub changed: usize,
+    /// How many were so already.
+    pub unchanged: usize,
+    /// How many were taken away.
+    pub detached: usize,
+    /// How many failed; nothing is left of them.
+    pub failed: usize,
+    /// How many were not begun.
+    pub not_begun: usize,
+    /// How many were done and, with `--atomic`, undone.
+    pub undone: usize,
+    /// What could not be undone, in words.
+    pub left: Vec<String>,
+    /// The signal that ended it early.
+    pub interrupted: Option<&'static str>,
+    /// What the user should know besides.
+    pub warnings: Vec<String>,
+    /// Time from start to end in microseconds.
+    pub elapsed_us: u64,
+}
+
+impl BatchReport {
+    /// Of that many lines, none of which has been done.
+    pub fn of(lines: usize) -> Self {
+        Self {
+            schema: SCHEMA,
+            lines,
+            attached: 0,
+            changed: 0,
+            unchanged: 0,
+            detached: 0,
+            failed: 0,
+            not_begun: lines,
+            undone: 0,
+            left: Vec::new(),
+            interrupted: None,
+            warnings: Vec::new(),
+            elapsed_us: 0,
+        }
+    }
+
+    /// Counts a line.
+    pub fn count(&mut self, outcome: Outcome) {
+        self.not_begun = self.not_begun.saturating_sub(1);
+        *match outcome {
+            Outcome::Attached => &mut self.attached,
+            Outcome::Changed => &mut self.changed,
+            Outcome::Unchanged | Outcome::Planned | Outcome::Cleared => &mut self.unchanged,
+            Outcome::Detached => &mut self.detached,
+            Outcome::Failed => &mut self.failed,
+        } += 1;
+    }
+
+    /// Counts what was undone, or could not be.
+    pub fn undone(&mut self, all: Vec<Result<(), String>>) {
+        for one in all {
+            match one {
+                Ok(()) => self.undone += 1,
+                Err(why) => self.left.push(why),
+            }
+        }
+    }
+
+    /// Whether all was done.
+    pub fn is_whole(&self) -> bool {
+        self.failed == 0 && self.not_begun == 0 && self.undone == 0 && self.left.is_empty() && self.interrupted.is_none()
+    }
+}
+
 /// What a detach did, or would do.
 #[derive(Clone, Debug, Serialize)]
 pub struct DetachReport {

@@ -9,7 +9,7 @@ use crate::model::types::{IfName, LinkRef};
 pub(super) const DEFAULT_MTU: u32 = 1500;
 
 /// Ports 1 to 1023: `BR_PORT_BITS` is 10 and port number 0 is reserved (net/bridge/br_if.c, find_portno).
-pub(super) const MAX_PORTS: usize = 1023;
+pub const MAX_PORTS: usize = 1023;
 
 /// The last op, when it deletes a link, belongs at the end of the whole plan.
 pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {

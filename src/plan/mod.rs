@@ -25,6 +25,7 @@ mod vlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
+pub use bridge::MAX_PORTS;
 pub use converge::converge;
 pub use detach::{GuestNow, detach, inherit, settled};
 pub use differences::differences;

@@ -2,6 +2,7 @@
 
 mod access;
 mod claims;
+mod flood_note;
 mod lock;
 mod netns_link;
 mod records;
@@ -9,6 +10,7 @@ mod wanted;
 
 pub use access::Users;
 pub use claims::{Claimant, Claims, Note};
+pub use flood_note::FloodNote;
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use records::{Change, Found, Records, Unreadable};

@@ -36,6 +36,7 @@ const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_IPOIB_PKEY: u16 = 1;
 const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
 /// linux/if_bridge.h
 const BR_STATE_FORWARDING: u8 = 3;
 
@@ -110,6 +111,17 @@ fn link_info(nest: &[u8]) -> (LinkKind, Option<bool>) {
     let state =
         port.map(|nest| attributes(nest).any(|(kind, value)| kind == IFLA_BRPORT_STATE && value.first() == Some(&BR_STATE_FORWARDING)));
     (kind, state)
+}
+
+/// Whether the link is a bridge's port that is kept out of the flood of multicast.
+pub(in super::super) fn is_out_of_flood(answer: &Answer) -> bool {
+    let port = || {
+        let raw = (answer.kind == RTM_NEWLINK).then_some(&answer.raw)?;
+        let (_, info) = attributes(raw.get(HEADER..)?).find(|(kind, _)| *kind == IFLA_LINKINFO)?;
+        let (_, port) = attributes(info).find(|(kind, _)| *kind == IFLA_INFO_SLAVE_DATA)?;
+        Some(attributes(port).any(|(kind, value)| kind == IFLA_BRPORT_MCAST_FLOOD && value.first() == Some(&0)))
+    };
+    port().unwrap_or(false)
 }
 
 /// What a kind of link has to say of itself, among a link's attributes.

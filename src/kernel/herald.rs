@@ -1,0 +1,181 @@
+//! Telling the neighbours of many guests at once, when all are there.
+//!
+//! A guest that is alone tells by broadcast from its own interface, and its bridge gives each frame to all ports: of n guests that
+//! would be n² frames more, and each needs a packet socket in the guest, whose closing takes the kernel 16 ms. None of the new
+//! guests can have heard of the others before, so only those need to be told that were there: each bridge's older ports get the
+//! very frames that would come out of them, and what the host itself remembers is put right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket};
+use rtnetlink::packet_core::{NLM_F_REPLACE, Parseable};
+
+use super::announce::Announcement;
+use super::bridge_vlans;
+use super::fork;
+use super::netns::Namespace;
+use super::system::{find_link, link_at, ports};
+use super::wire::{Netlink, RTM_NEWNEIGH};
+use super::arp;
+use crate::model::error::KernelError;
+use crate::model::types::{IfAddr, MacAddr};
+use crate::plan::Announce;
+
+/// One guest's news. Its namespace is opened again when it is told: thousands of open files would be too many.
+#[derive(Debug)]
+struct Herald {
+    path: PathBuf,
+    inode: u64,
+    what: Announce,
+    addrs: Vec<IfAddr>,
+}
+
+/// News of many guests.
+#[derive(Debug, Default)]
+pub struct Heralds {
+    all: Mutex<Vec<Herald>>,
+}
+
+impl Heralds {
+    /// Adds a guest's.
+    pub fn add(&self, announcement: Announcement) {
+        let (namespace, what, addrs) = announcement.parts();
+        let herald = Herald { path: namespace.path().to_owned(), inode: namespace.inode(), what, addrs };
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(herald);
+    }
+
+    /// Tells all of it from a child process, so that nobody waits for it. Where that cannot be, nobody is told: neighbours find
+    /// out by themselves in their own time.
+    pub fn in_background(self) {
+        let all = self.all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !all.is_empty() {
+            fork::detached(&[], || tell(all));
+        }
+    }
+}
+
+/// A guest that is told of through its bridge.
+struct Known {
+    mac: MacAddr,
+    ips: Vec<Ipv4Addr>,
+    port: u32,
+}
+
+fn tell(all: Vec<Herald>) {
+    let mut bridges: BTreeMap<u32, Vec<Known>> = BTreeMap::new();
+    let mut others = Vec::new();
+    let Ok(mut host) = Netlink::open() else { return };
+    for herald in all {
+        match herald.known(&mut host) {
+            Some((bridge, known)) => {
+                if !known.ips.is_empty() {
+                    bridges.entry(bridge).or_default().push(known);
+                }
+                // Those of IPv6 are told from the guest, when duplicate address detection is over.
+                others.extend(herald.without_ipv4());
+            }
+            None => others.push(herald),
+        }
+    }
+    for (bridge, guests) in bridges {
+        let _ = tell_bridge(&mut host, bridge, &guests);
+    }
+    for herald in others {
+        if let Some(announcement) = herald.announcement() {
+            let _ = announcement.announce();
+        }
+    }
+}
+
+impl Herald {
+    /// The guest's namespace, if it is still the same.
+    fn namespace(&self) -> Option<Namespace> {
+        Namespace::open(&self.path).ok().filter(|namespace| namespace.inode() == self.inode)
+    }
+
+    fn announcement(self) -> Option<Announcement> {
+        Some(Announcement::new(self.namespace()?, self.what, self.addrs, None))
+    }
+
+    fn without_ipv4(mut self) -> Option<Self> {
+        self.addrs.retain(|addr| addr.ip().is_ipv6());
+        if self.addrs.is_empty() { None } else { Some(self) }
+    }
+
+    /// What a plain bridge needs to be told; `None` where the guest is on none, or on one whose ports are not alike.
+    fn known(&self, host: &mut Netlink) -> Option<(u32, Known)> {
+        let port = find_link(host, self.what.port.as_ref()?.as_str()).ok()??;
+        let bridge = link_at(host, port.master?).ok()??;
+        let filters = bridge_vlans::look(host, &bridge, &[]).ok()?.is_some_and(|vlans| vlans.filtering);
+        if filters || port.forwarding != Some(true) {
+            return None;
+        }
+        let link = find_link(&mut self.namespace()?.netlink().ok()?, self.what.guest_if.as_str()).ok()??;
+        let ips = self.addrs.iter().filter_map(|addr| if let IpAddr::V4(ip) = addr.ip() { Some(ip) } else { None });
+        Some((bridge.index, Known { mac: link.mac?, ips: ips.collect(), port: port.index }))
+    }
+}
+
+/// Tells who was on the bridge before, and the host.
+fn tell_bridge(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(), KernelError> {
+    let new: BTreeSet<u32> = guests.iter().map(|guest| guest.port).collect();
+    let old: BTreeSet<usize> = ports(host, bridge)?
+        .into_iter()
+        .filter(|port| !new.contains(&port.index) && port.forwarding == Some(true))
+        .filter_map(|port| usize::try_from(port.index).ok())
+        .collect();
+    correct_host(host, bridge, guests)?;
+    if old.is_empty() {
+        return Ok(());
+    }
+    let refused = |errno| KernelError::Refused { errno, text: Some("sending ARP".into()) };
+    let all = getifaddrs().map_err(refused)?.filter_map(|interface| interface.address);
+    let links = all.filter(|addr| addr.family() == Some(AddressFamily::Packet)).filter_map(|addr| addr.as_link_addr().copied());
+    let to: Vec<LinkAddr> = links.filter(|link| old.contains(&link.ifindex())).collect();
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(refused)?;
+    for guest in guests {
+        for ip in &guest.ips {
+            for operation in [arp::REQUEST, arp::REPLY] {
+                let frame = arp::Packet::announcement(operation, guest.mac, *ip).broadcast();
+                for port in &to {
+                    // One that is full or gone keeps nothing from the others.
+                    let _ = sendto(socket.as_raw_fd(), &frame, port, MsgFlags::empty());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the host remembers of the addresses on the bridge and is wrong now: as it would learn from the guests' own broadcast
+/// (arp_process, net/ipv4/arp.c). What somebody told it for good stays.
+fn correct_host(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(), KernelError> {
+    let now: BTreeMap<Ipv4Addr, MacAddr> = guests.iter().flat_map(|guest| guest.ips.iter().map(|ip| (*ip, guest.mac))).collect();
+    let mut message = NeighbourMessage::default();
+    message.header.family = netlink_packet_route::AddressFamily::Inet;
+    let answers = host.dump(&RouteNetlinkMessage::GetNeighbour(message))?;
+    for answer in answers.iter().filter(|answer| answer.kind == RTM_NEWNEIGH) {
+        let Ok(mut known) = NeighbourMessage::parse(&answer.raw) else { continue };
+        let fixed = matches!(known.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
+        let ip = known.attributes.iter().find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(*ip),
+            _ => None,
+        });
+        let mac = ip.and_then(|ip| now.get(&ip)).filter(|_| known.header.ifindex == bridge && !fixed);
+        let (Some(ip), Some(mac)) = (ip, mac) else { continue };
+        known.header.state = NeighbourState::Stale;
+        known.attributes = vec![
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)),
+            NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()),
+        ];
+        let _ = host.request(&RouteNetlinkMessage::NewNeighbour(known), NLM_F_REPLACE);
+    }
+    Ok(())
+}
