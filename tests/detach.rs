@@ -79,6 +79,36 @@ fn the_bridge_goes_with_its_last_guest_and_never_while_it_has_something_of_other
 }
 
 #[test]
+fn a_nic_that_was_set_up_is_set_down_by_the_last_that_leaves_it() {
+    if no_root() {
+        return;
+    }
+    for dies in [false, true] {
+        let lab = Lab::new();
+        lab.host.sh(NIC);
+        let before = settled(&[&lab.host], || lab.host.state());
+        let (first, second) = (lab.guest(), lab.guest());
+        let (one, two) = (format!("pid:{}", first.pid()), format!("pid:{}", second.pid()));
+        lab.ok(&format!("nic0 {one} 10.1.1.2/24"));
+        lab.ok(&format!("nic0 {two} 10.1.1.3/24"));
+        lab.ok(&format!("nic0 -i eth2 {two} 10.1.1.4/24"));
+        if dies {
+            drop(first);
+            eventually("it is cleared up", || lab.run("gc").out.contains(&one));
+        } else {
+            lab.ok(&format!("detach {one}"));
+        }
+        let is_up = || lab.host.link("nic0")["flags"].as_array().unwrap().contains(&"UP".into());
+        assert!(is_up(), "another guest is on it");
+        lab.ok(&format!("detach {two} -i eth2"));
+        assert!(is_up(), "the other's first interface is on it");
+        lab.ok(&format!("detach {two}"));
+        assert_same(&before, &settled(&[&lab.host], || lab.host.state()), &format!("the first one died: {dies}"));
+        assert_eq!(files(&lab), [""; 0]);
+    }
+}
+
+#[test]
 fn the_default_route_comes_back_in_whatever_order_interfaces_go() {
     if no_root() {
         return;

@@ -26,7 +26,7 @@ mod wifi;
 
 pub use access::{AccessRefusal, removal};
 pub use converge::converge;
-pub use detach::{GuestNow, detach, inherit, settled};
+pub use detach::{GuestNow, detach, inherit, inherit_up, settled};
 pub use differences::differences;
 pub use error::PlanError;
 pub use hints::hint;
