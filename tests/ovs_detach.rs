@@ -24,10 +24,6 @@ fn port(guest: &Space) -> String {
     format!("veth1pl{}", guest.pid())
 }
 
-fn is_there(ovs: &Ovs, bridge: &str) -> bool {
-    ovs.vsctl("list-br").lines().any(|name| name == bridge)
-}
-
 /// An attach that may have something to say of a bridge without an uplink.
 #[track_caller]
 fn attach(lab: &Lab, line: &str) {
@@ -151,6 +147,51 @@ fn clearing_up_removes_rows_of_guests_that_died_with_a_record_or_without() {
 }
 
 #[test]
+fn a_database_that_is_away_keeps_only_its_rows_and_the_next_run_takes_them() {
+    if no_ovs() {
+        return;
+    }
+    for next in ["gc", "detach GUEST"] {
+        let lab = Lab::new();
+        let mut ovs = Ovs::start_dummy(&lab);
+        ovs.vsctl("add-br ovs9");
+        add_foreign(&lab, &ovs, "ovs9");
+        let guest = lab.guest();
+        let (word, state) = (format!("pid:{}", guest.pid()), |ovs: &Ovs| everything(&lab, &guest, ovs));
+        let (links, before) = (both(&lab, &guest), state(&ovs));
+        attach(&lab, &format!("ovs0 {word} 10.1.1.2/24 @10"));
+        ovs.kill_server();
+        let said = lab.fails(&format!("detach {word}"), &format!("could not remove port {}", port(&guest)));
+        assert!(said.contains("no Open vSwitch database server") && said.contains("`pipework gc` tries again"), "{said}");
+        assert_same(&links, &both(&lab, &guest), "the kernel's side is done");
+        ovs.start_server(&lab);
+        assert!(ovs.rows().contains(&format!("ovs0 has {}", port(&guest))));
+        attach(&lab, &next.replace("GUEST", &word));
+        assert_same(&before, &state(&ovs), next);
+        assert_eq!(files(&lab), [""; 0], "{next}");
+    }
+}
+
+#[test]
+fn the_database_that_the_attach_was_told_is_the_one_that_detach_asks() {
+    if no_ovs() {
+        return;
+    }
+    let lab = Lab::new();
+    let ovs = Ovs::start(&lab);
+    ovs.server_appctl(&["ovsdb-server/add-remote", "ptcp:6641:127.0.0.1"]);
+    let guest = lab.guest();
+    let before = everything(&lab, &guest, &ovs);
+    let word = format!("pid:{}", guest.pid());
+    for line in [format!("--ovsdb tcp:127.0.0.1:6641 ovsu {word} 10.1.1.2/24 @10"), format!("diff {word}"), format!("detach {word}")] {
+        let ran: lab::Ran = lab.program().env("OVS_DB", "unix:/nowhere/db.sock").args(line.split(' ')).output().unwrap().into();
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{line}");
+        assert_eq!(ovs.rows().contains(&format!("ovsu has {}", port(&guest))), !line.starts_with("detach"), "{line}");
+    }
+    assert_same(&before, &everything(&lab, &guest, &ovs), "detached");
+}
+
+#[test]
 fn what_the_original_made_is_known_by_its_names() {
     if no_ovs() {
         return;
@@ -175,14 +216,23 @@ fn a_row_that_somebody_put_in_the_place_of_ours_stands() {
     let lab = Lab::new();
     let ovs = Ovs::start(&lab);
     let guest = lab.guest();
+    ovs.vsctl("add-br ovs9 -- set Bridge ovs9 datapath_type=netdev");
     let before = both(&lab, &guest);
-    let name = port(&guest);
-    lab.ok(&format!("ovsu pid:{} 10.1.1.2/24 @10", guest.pid()));
-    ovs.vsctl(&format!("del-port {name} -- add-port ovsu {name} tag=77"));
-    lab.fails(&format!("repair pid:{}", guest.pid()), &format!("Open vSwitch has a port {name} already"));
-    lab.ok(&format!("detach pid:{}", guest.pid()));
-    assert_eq!((ovs.vsctl("list-ports ovsu").trim(), ovs.get("Port", &name, "tag")), (name.as_str(), "77".into()));
-    assert_same(&before, &both(&lab, &guest), "the links are ours");
+    let (word, name) = (format!("pid:{}", guest.pid()), port(&guest));
+    for bridge in ["ovsu", "ovs9"] {
+        lab.ok(&format!("ovsu {word} 10.1.1.2/24 @10"));
+        ovs.vsctl(&format!("del-port {name} -- add-port {bridge} {name} tag=77 -- set Interface {name} external-ids:mine=x"));
+        let somebodys = ovs.rows();
+        if bridge == "ovs9" {
+            lab.fails(&format!("repair {word}"), &format!("Open vSwitch has a port {name} already, on ovs9, and pipework did not make it"));
+        }
+        lab.ok(&format!("detach {word}"));
+        assert_same(&somebodys, &ovs.rows(), bridge);
+        assert_same(&before, &both(&lab, &guest), "the links are ours");
+        lab.ok("gc");
+        assert_same(&somebodys, &ovs.rows(), "gc");
+        ovs.vsctl(&format!("del-port {name}"));
+    }
 }
 
 /// The fields that `diff --json` names, with exit status 2; none with 0. `status` has to say the same.
@@ -228,7 +278,7 @@ fn a_port_is_put_on_another_vlan_in_place() {
     for (vlan, columns) in [
         ("@20", ["20", "[]", "[]"]),
         ("@10,20-21", ["10", "[20, 21]", "native-untagged"]),
-        ("@,30", ["[]", "[30]", "[]"]),
+        ("@,30", ["[]", "[30]", "trunk"]),
         ("", ["[]", "[]", "[]"]),
         ("@10", ["10", "[]", "[]"]),
     ] {
