@@ -291,6 +291,7 @@ fn a_port_is_put_on_another_vlan_in_place() {
         assert_eq!(same(), made, "{line}: the same rows and link");
     }
     lab.ok(&format!("detach {word}"));
+    assert_eq!(files(&lab), [""; 0]);
     assert_same(&before, &settled(&[&lab.host, &guest], || everything(&lab, &guest, &ovs)), "after all changes");
 }
 

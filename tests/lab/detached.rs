@@ -11,10 +11,10 @@ use super::{Lab, Space, assert_same, both, has_netns_link, settled};
 pub const GUEST: &str = "ip link add eth0 type bridge; ip link set eth0 up; ip addr add 172.17.0.2/16 dev eth0; \
     ip route add default via 172.17.0.1 metric 5; ip -6 addr add fd17::2/64 dev eth0 nodad; ip -6 route add default via fd17::1";
 
-/// Files of the run directory, but for directories and set-aside ones. Those of a test's Open vSwitch lie beside them.
+/// Files and symbolic links of the run directory, but for set-aside ones. Those of a test's Open vSwitch lie beside them.
 pub fn files(lab: &Lab) -> Vec<String> {
     let mut find = Command::new("find");
-    find.arg(lab.dir.path()).args(["-type", "f"]);
+    find.arg(lab.dir.path()).args(["(", "-type", "f", "-o", "-type", "l", ")"]);
     for others in ["conf.db", "*.log", ".*~lock~"] {
         find.args(["-not", "-name", others]);
     }
