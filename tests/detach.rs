@@ -3,45 +3,15 @@
 
 mod lab;
 
-use std::process::Command;
-
-use lab::{Lab, Space, assert_same, both, eventually, has_netns_link, no_root, settled};
+use lab::detached::{GUEST, files, there_and_back};
+use lab::{Lab, Space, assert_same, both, eventually, no_root, settled};
 use serde_json::Value;
 
-/// A guest with a way out of its own, which a gateway replaces.
-const GUEST: &str = "ip link add eth0 type bridge; ip link set eth0 up; ip addr add 172.17.0.2/16 dev eth0; \
-    ip route add default via 172.17.0.1 metric 5; ip -6 addr add fd17::2/64 dev eth0 nodad; ip -6 route add default via fd17::1";
 const NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up";
 const USED_NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up; ip link set nic0 up; \
     ip addr add 192.168.7.2/24 dev nic0; ip addr add fd07::2/64 dev nic0 nodad; ip route add 10.77.0.0/16 via 192.168.7.1";
 const OLD_BRIDGE: &str =
     "ip link add br0 address 02:00:00:00:00:05 up type bridge; ip link add p0 type veth peer name p1; ip link set p0 master br0";
-
-/// Files of the run directory, but for directories and set-aside ones.
-fn files(lab: &Lab) -> Vec<String> {
-    let found = Command::new("find").arg(lab.dir.path()).args(["-type", "f"]).output().unwrap();
-    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn there_and_back(words: &str, host: &str, guest: &str) {
-    let lab = Lab::new();
-    lab.host.sh(host);
-    let space = lab.guest();
-    space.sh(guest);
-    let spaces = [&lab.host, &space];
-    let before = settled(&spaces, || both(&lab, &space));
-    let words: Vec<&str> = words.split(' ').collect();
-    let line = format!("{} pid:{} {}", words[0], space.pid(), words[1..].join(" "));
-    let ran = lab.run(&line);
-    assert_eq!(ran.code, Some(0), "{line}: {}", ran.err);
-    assert_ne!(before, both(&lab, &space), "{line}");
-    assert!(!files(&lab).is_empty());
-    lab.ok(&format!("detach pid:{}", space.pid()));
-    assert_same(&before, &settled(&spaces, || both(&lab, &space)), &line);
-    assert_eq!(files(&lab), [""; 0], "{line}");
-    lab.ok(&format!("detach pid:{}", space.pid()));
-    assert!(!has_netns_link(space.pid()));
-}
 
 #[test]
 fn every_kind_of_link_leaves_both_sides_as_they_were() {
@@ -106,6 +76,36 @@ fn the_bridge_goes_with_its_last_guest_and_never_while_it_has_something_of_other
     attach(0);
     detach(0);
     assert!(there());
+}
+
+#[test]
+fn a_nic_that_was_set_up_is_set_down_by_the_last_that_leaves_it() {
+    if no_root() {
+        return;
+    }
+    for dies in [false, true] {
+        let lab = Lab::new();
+        lab.host.sh(NIC);
+        let before = settled(&[&lab.host], || lab.host.state());
+        let (first, second) = (lab.guest(), lab.guest());
+        let (one, two) = (format!("pid:{}", first.pid()), format!("pid:{}", second.pid()));
+        lab.ok(&format!("nic0 {one} 10.1.1.2/24"));
+        lab.ok(&format!("nic0 {two} 10.1.1.3/24"));
+        lab.ok(&format!("nic0 -i eth2 {two} 10.1.1.4/24"));
+        if dies {
+            drop(first);
+            eventually("it is cleared up", || lab.run("gc").out.contains(&one));
+        } else {
+            lab.ok(&format!("detach {one}"));
+        }
+        let is_up = || lab.host.link("nic0")["flags"].as_array().unwrap().contains(&"UP".into());
+        assert!(is_up(), "another guest is on it");
+        lab.ok(&format!("detach {two} -i eth2"));
+        assert!(is_up(), "the other's first interface is on it");
+        lab.ok(&format!("detach {two}"));
+        assert_same(&before, &settled(&[&lab.host], || lab.host.state()), &format!("the first one died: {dies}"));
+        assert_eq!(files(&lab), [""; 0]);
+    }
 }
 
 #[test]

@@ -181,6 +181,27 @@ fn replacing_addresses_gateway_bridge_and_vlan_is_done_in_place_by_the_fewest_st
 }
 
 #[test]
+fn an_address_and_a_network_that_were_left_are_free_for_others() {
+    if no_root() {
+        return;
+    }
+    let (lab, _guest, word) = lab();
+    let others = [lab.guest(), lab.guest()];
+    attach(&lab, &format!("br1 {word} 10.1.1.2/24"));
+    attach(&lab, &format!("attach --replace br1 {word} 10.1.1.3/24"));
+    attach(&lab, &format!("br1 pid:{} 10.1.1.2/24", others[0].pid()));
+    lab.fails(&format!("attach --replace br1 {word} 10.1.1.2/24"), "10.1.1.2 is in use by guest");
+    attach(&lab, &format!("attach --replace br2 {word} 10.1.1.3/24"));
+    attach(&lab, &format!("br1 pid:{} 10.1.1.3/24", others[1].pid()));
+    lab.fails(&format!("attach --replace br1 {word} 10.1.1.3/24"), "10.1.1.3 is in use by guest");
+    for other in &others {
+        lab.ok(&format!("detach pid:{}", other.pid()));
+    }
+    lab.ok(&format!("detach {word}"));
+    assert_eq!(lab::detached::files(&lab), [""; 0]);
+}
+
+#[test]
 fn a_link_of_another_kind_is_made_anew_and_the_old_one_comes_back_when_that_fails() {
     if no_root() {
         return;

@@ -6,6 +6,7 @@ mod lab;
 #[path = "lab/outside.rs"]
 mod outside;
 
+use lab::detached::{GUEST, there_and_back};
 use lab::inside::every_step_of_a_birth_rolls_back;
 use lab::{Lab, Space, assert_same, both, has_kind, no_root, skip};
 use outside::{FIRST, HOST, Network, expect};
@@ -130,4 +131,16 @@ fn every_step_with_an_ipvlan_rolls_back() {
         return;
     }
     every_step_of_a_birth_rolls_back(Birth::Guest, "--ipvlan=l3:vepa nic0 0/0", NIC, "true");
+}
+
+#[test]
+fn an_ipvlan_that_is_detached_leaves_both_sides_as_they_were() {
+    if cannot() {
+        return;
+    }
+    for words in
+        ["nic0 10.1.1.2/24@10.9.1.1 --ipvlan l2", "nic0 10.1.1.2/24@10.1.1.1 --ipvlan l3 @7", "nic0 10.1.1.2/24,fd00::2/64 --ipvlan l3s"]
+    {
+        there_and_back(words, NIC, GUEST);
+    }
 }

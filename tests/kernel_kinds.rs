@@ -4,6 +4,7 @@
 
 mod lab;
 
+use lab::detached::{self, GUEST, files};
 use lab::inside::{every_step_rolls_back, request, there_and_back};
 use lab::{Lab, eventually, has_kind, no_root, skip};
 use pipework::plan::Birth;
@@ -204,4 +205,51 @@ fn every_step_with_a_dummy_rolls_back() {
         return;
     }
     every_step_rolls_back("dummy 10.1.1.2/24@10.1.1.1 U:x", "true", "true");
+}
+
+/// A VLAN child that was there, with what it has.
+const CHILD: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip link set far0 up; ip link set nic0 up; \
+    ip link add link nic0 name nic0.10 type vlan id 10; ip link set nic0.10 up; ip addr add 10.7.7.7/24 dev nic0.10";
+
+#[test]
+fn a_vlan_child_or_a_dummy_that_is_detached_leaves_both_sides_as_they_were() {
+    if cannot("vlan") || cannot("dummy") {
+        return;
+    }
+    for (words, host, guest) in [
+        ("nic0 10.1.1.2/24@10.9.1.1 U:x@10", NIC, GUEST),
+        ("nic0 10.1.1.2/24 @10", CHILD, "true"),
+        ("nic0 10.1.1.2/24 @20 --direct-phys", CHILD, "true"),
+        ("nic0 10.1.1.2/24@10.1.1.1 U:x@10 --direct-phys", CHILD, GUEST),
+        ("dummy 10.1.1.2/24,fd00::2/64@10.1.1.1 U:x", "true", GUEST),
+    ] {
+        detached::there_and_back(words, host, guest);
+    }
+}
+
+#[test]
+fn a_vlan_child_goes_with_its_last_guest_whether_that_lives_or_not() {
+    if cannot("vlan") {
+        return;
+    }
+    let lab = Lab::new();
+    lab.host.sh(NIC);
+    // ping(8) asks for IPv6 too: where that is a module, it is loaded now rather than in between.
+    lab.host.try_sh("ping -c1 -W1 ::1");
+    let before = lab.host.state();
+    let guests: Vec<_> = (0..3).map(|_| lab.guest()).collect();
+    let pids: Vec<u32> = guests.iter().map(lab::Space::pid).collect();
+    for (n, pid) in pids.iter().enumerate() {
+        lab.ok(&format!("nic0 pid:{pid} 10.1.1.{}/24 @10", n + 2));
+    }
+    lab.ok(&format!("detach pid:{}", pids[0]));
+    guests[1].sh("ping -c1 -W2 10.1.1.4");
+    let mut guests = guests.into_iter();
+    drop(guests.next_back());
+    lab.ok(&format!("detach pid:{}", pids[2]));
+    assert_eq!(lab.host.link("nic0.10")["link"], "nic0", "another guest is on it");
+    drop(guests);
+    lab.ok(&format!("detach pid:{}", pids[1]));
+    lab::assert_same(&before, &lab.host.state(), "its last guest left");
+    assert_eq!(files(&lab), [""; 0]);
 }

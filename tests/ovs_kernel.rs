@@ -6,8 +6,9 @@ mod lab;
 
 use std::time::Duration;
 
+use lab::detached::{GUEST, there_and_back_in};
 use lab::inside::{FAULTS, rolls_back_on};
-use lab::ovs::{Ovs, no_ovs};
+use lab::ovs::{Ovs, everything, no_ovs};
 use lab::{Lab, Space, assert_same, both, eventually, has_kind, skip};
 use pipework::plan::Birth;
 use serde_json::Value;
@@ -93,4 +94,15 @@ fn whichever_step_goes_wrong_the_bridge_its_link_and_its_port_go_again() {
     lab.host.sh(&format!("ip link del veth1pl{}", guest.pid()));
     let after: Vec<String> = state().into_iter().filter(|line| !line.starts_with("guest route default")).collect();
     assert_same(&before, &after, "ovs-vsctl takes away what is left");
+}
+
+#[test]
+fn an_attachment_that_is_detached_leaves_the_kernels_switch_as_it_was() {
+    if cannot() {
+        return;
+    }
+    let (lab, ovs) = with_switch();
+    // The datapath's own device stays with the switch: it comes with its first bridge.
+    ovs.vsctl("add-br keep");
+    there_and_back_in(&lab, "ovs0 10.1.1.2/24@10.9.1.1 @10", GUEST, |space| everything(&lab, space, &ovs));
 }

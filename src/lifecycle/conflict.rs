@@ -21,12 +21,13 @@ use crate::state::{Change, Claimant, Note, Records};
 /// # Errors
 /// When notes cannot be read or written.
 pub(super) fn claim(records: &Records, record: &Record) -> std::io::Result<Vec<Conflict>> {
-    let claims = records.claims(&record.network());
+    let network = record.network();
+    let claims = records.claims(&network);
     let own = Claimant { netns: record.guest.netns, interface: record.interface.clone() };
     let mut conflicts = Vec::new();
     for ip in record.addrs() {
-        let holder = claims.take(ip, &own, |other| Ok(holds(records, other, ip)?.is_some()))?;
-        conflicts.extend(holder.filter(|holder| *holder != own).map(|other| conflict(records, &other, ip)).transpose()?);
+        let holder = claims.take(ip, &own, |other| Ok(holds(records, &network, other, ip)?.is_some()))?;
+        conflicts.extend(holder.filter(|holder| *holder != own).map(|other| conflict(records, &network, &other, ip)).transpose()?);
     }
     Ok(conflicts)
 }
@@ -40,8 +41,8 @@ pub(super) fn look(records: &Records, network: &str, own: &Claimant, ips: impl I
     let mut conflicts = Vec::new();
     for ip in ips {
         let Some(other) = claims.holder(ip)?.filter(|holder| holder != own) else { continue };
-        if holds(records, &other, ip)?.is_some() {
-            conflicts.push(conflict(records, &other, ip)?);
+        if holds(records, network, &other, ip)?.is_some() {
+            conflicts.push(conflict(records, network, &other, ip)?);
         }
     }
     Ok(conflicts)
@@ -60,9 +61,9 @@ pub(super) fn refuse(conflicts: Vec<Conflict>, force: bool) -> Result<Vec<String
     }
 }
 
-/// The attachment that is noted for an address, if it still is, still has it, and its guest lives.
-fn holds(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result<Option<Record>> {
-    let has = |record: &Record| record.addrs().any(|addr| addr == ip);
+/// The attachment that is noted for an address on a network, if it still is, still has it there, and its guest lives.
+fn holds(records: &Records, network: &str, holder: &Claimant, ip: IpAddr) -> std::io::Result<Option<Record>> {
+    let has = |record: &Record| record.network() == network && record.addrs().any(|addr| addr == ip);
     let recorded = || std::io::Result::Ok(records.get(holder.netns, &holder.interface)?.ok().flatten().filter(has));
     // One that cannot be looked into is not known to be dead.
     let lives = |record: &Record| !is_dead(record).unwrap_or(false);
@@ -79,8 +80,8 @@ fn holds(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result<Op
     Ok(recorded()?.filter(lives))
 }
 
-fn conflict(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result<Conflict> {
-    let record = holds(records, holder, ip)?;
+fn conflict(records: &Records, network: &str, holder: &Claimant, ip: IpAddr) -> std::io::Result<Conflict> {
+    let record = holds(records, network, holder, ip)?;
     let guest = record.as_ref().map(|record| record.guest.word.to_string());
     Ok(Conflict { addr: ip, mac: record.as_ref().and_then(mac_of), guest })
 }
@@ -90,7 +91,7 @@ fn conflict(records: &Records, holder: &Claimant, ip: IpAddr) -> std::io::Result
 pub(super) fn clear(records: &Records, dry_run: bool) -> std::io::Result<Vec<String>> {
     let mut old = Vec::new();
     for Note { network, ip, claimant } in records.claimed()? {
-        if holds(records, &claimant, ip)?.is_none() {
+        if holds(records, &network, &claimant, ip)?.is_none() {
             if !dry_run {
                 records.claims(&network).release(ip, &claimant);
             }

@@ -20,10 +20,11 @@ use crate::model::command::Commands;
 use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::hook::HookEvent;
+use crate::model::op::Op;
 use crate::model::record::Record;
 use crate::model::report::{DetachReport, DetachedInterface, Outcome, SCHEMA, Step};
 use crate::model::request::{AttachRequest, GuestRef};
-use crate::model::types::IfName;
+use crate::model::types::{IfName, Side};
 use crate::plan;
 use crate::plan::execute::Event;
 use crate::state::{Change, Records, Unreadable, Wanted};
@@ -376,7 +377,7 @@ impl Job<'_> {
     fn account(&self, record: &Record, taken: Taken) -> DetachedInterface {
         let id = record.guest.id();
         let commands = Commands::new(&id).with_ovsdb(record.ovsdb.clone());
-        let step = |op: &crate::model::op::Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+        let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
         DetachedInterface {
             guest: (&id).into(),
             interface: record.interface.clone(),
@@ -411,11 +412,33 @@ impl Job<'_> {
 /// Another attachment of the guest may have replaced the default route of this one: what this one would put back is then
 /// for that to put back.
 pub(super) fn hand_over(records: &Records, leaving: &mut Record) -> std::io::Result<()> {
+    hand_over_up(records, leaving)?;
     for heir in records.of_guest(leaving.guest.netns)?.all {
         if let Some((done, rest)) = plan::inherit(&heir, leaving) {
             records.put(&Record { done, ..heir.next() })?;
             leaving.done = rest;
             return records.put(leaving);
+        }
+    }
+    Ok(())
+}
+
+/// A NIC that this one has set up stays up while others lie on it: the last of them is to set it down.
+fn hand_over_up(records: &Records, leaving: &Record) -> std::io::Result<()> {
+    if !leaving.done.iter().any(|op| matches!(op, Op::SetUp { link } if link.side == Side::Host)) {
+        return Ok(());
+    }
+    let is_other = |r: &Record| (r.guest.netns, &r.interface) != (leaving.guest.netns, &leaving.interface);
+    for heir in records.all()?.all.into_iter().filter(|heir| is_other(heir) && !plan::inherit_up(heir, leaving).is_empty()) {
+        let netns = heir.guest.netns;
+        // A guest that another run is at may be leaving as well.
+        let lock = if netns == leaving.guest.netns { None } else { records.try_lock(netns)? };
+        if lock.is_none() && netns != leaving.guest.netns {
+            continue;
+        }
+        if let Some(heir) = records.get(netns, &heir.interface)?.ok().flatten().filter(|now| now.id == heir.id) {
+            let done = plan::inherit_up(&heir, leaving).into_iter().chain(heir.done.iter().cloned()).collect();
+            return records.put(&Record { done, ..heir.next() });
         }
     }
     Ok(())

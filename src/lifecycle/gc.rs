@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::detach::DetachError;
+use super::detach::{DetachError, hand_over};
 use super::journal::{recover, unfinished};
 use super::takeback::{is_dead, take_back};
 use super::{Database, Machine, access, conflict, keeper, recording};
@@ -108,7 +108,8 @@ impl Sweep<'_> {
         let netns = record.guest.netns;
         let Some(_lock) = self.records.try_lock(netns)? else { return Ok(false) };
         let now = self.records.get(netns, &record.interface)?.ok().flatten();
-        let Some(record) = now.filter(|now| now.id == record.id) else { return Ok(false) };
+        let Some(mut record) = now.filter(|now| now.id == record.id) else { return Ok(false) };
+        hand_over(self.records, &mut record)?;
         self.records.begin_detach(netns, &record.interface)?;
         let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
         self.warnings.extend(taken.warnings);

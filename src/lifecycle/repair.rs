@@ -1,6 +1,7 @@
 //! Bringing attachments back to what their records want: in place, or anew in a guest that was started again.
 
 use super::converge::replace;
+use super::detach::hand_over;
 use super::takeback::{is_dead, take_back};
 use super::{AttachError, Options, recording};
 use crate::guest::{self, GuestError};
@@ -128,7 +129,8 @@ pub(super) fn request_of(record: &Record) -> AttachRequest {
 fn retire(record: &Record, records: &Records, options: &Options, watch: Watch<'_>) -> Result<(), AttachError> {
     let netns = record.guest.netns;
     let _lock = records.lock(netns).map_err(AttachError::Unrecorded)?;
-    records.begin_detach(netns, &record.interface).map_err(AttachError::Unrecorded)?;
+    let record = &mut record.clone();
+    hand_over(records, record).and_then(|()| records.begin_detach(netns, &record.interface)).map_err(AttachError::Unrecorded)?;
     let taken = take_back(record, &record.done, &options.run_dir, watch).map_err(AttachError::Observe)?;
     if taken.left.is_empty() {
         records.abandon(Change::Detaching, netns, &record.interface).map_err(AttachError::Unrecorded)?;

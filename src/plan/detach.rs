@@ -1,5 +1,6 @@
 //! Taking an attachment back: from its record and what has become of the guest to steps. Pure.
 
+use super::log::used;
 use crate::model::facts::Names;
 use crate::model::op::{NicBefore, Op, put_back};
 use crate::model::ovs::NewOvsPort;
@@ -140,4 +141,13 @@ pub fn inherit(heir: &Record, leaving: &Record) -> Option<(Vec<Op>, Vec<Op>)> {
         }
     }
     Some((done, rest))
+}
+
+/// The steps by which `leaving` set up what `heir` lies on, too, and would not set down again: whoever leaves last has to.
+pub fn inherit_up(heir: &Record, leaving: &Record) -> Vec<Op> {
+    let used = used(&heir.done);
+    // A VLAN child that was there lies on its NIC, which then is in no step.
+    let lies_on = |name: &IfName| used.contains(name) || heir.host_interface == name.as_str();
+    let is_heirs = |op: &&Op| matches!(op, Op::SetUp { link } if link.side == Side::Host && lies_on(&link.name) && !heir.done.contains(op));
+    leaving.done.iter().filter(is_heirs).cloned().collect()
 }

@@ -72,7 +72,7 @@ pub fn leftovers(log: &[Op]) -> Vec<Op> {
 }
 
 /// The links of the host that what the log has made lies on.
-fn used(log: &[Op]) -> Vec<IfName> {
+pub(super) fn used(log: &[Op]) -> Vec<IfName> {
     let mut used: Vec<IfName> = Vec::new();
     for op in log {
         match op {

@@ -27,7 +27,7 @@ mod wifi;
 pub use access::{AccessRefusal, removal};
 pub use bridge::MAX_PORTS;
 pub use converge::converge;
-pub use detach::{GuestNow, detach, inherit, settled};
+pub use detach::{GuestNow, detach, inherit, inherit_up, settled};
 pub use differences::differences;
 pub use error::PlanError;
 pub use hints::hint;

@@ -169,8 +169,12 @@ impl Records {
     /// # Errors
     /// When it cannot be written: then it has to be taken back.
     pub fn commit(&self, change: Change, record: &Record) -> Result<()> {
-        write(&self.path(record.guest.netns, &record.interface), record)?;
-        remove(&self.journal_path(change, record.guest.netns, &record.interface))
+        let path = self.path(record.guest.netns, &record.interface);
+        let before = if change == Change::Replacing { read(&path)?.ok().flatten() } else { None };
+        write(&path, record)?;
+        remove(&self.journal_path(change, record.guest.netns, &record.interface))?;
+        self.give_up_addrs(before, Some(record));
+        Ok(())
     }
 
     /// Writes a record anew where it stands.
@@ -187,10 +191,11 @@ impl Records {
     /// When the file is there and cannot be removed.
     pub fn abandon(&self, change: Change, netns: u64, interface: &IfName) -> Result<()> {
         let path = self.journal_path(change, netns, interface);
-        // With a replacement that does not happen, the attachment keeps what it had.
-        let gone = if change == Change::Replacing { None } else { read(&path)?.ok().flatten() };
+        let gone = read(&path)?.ok().flatten();
         remove(&path)?;
-        self.give_up_addrs(gone);
+        // With a replacement that does not happen, the attachment keeps what it had.
+        let kept = if change == Change::Replacing { self.get(netns, interface)?.ok().flatten() } else { None };
+        self.give_up_addrs(gone, kept.as_ref());
         self.tidy(netns);
         Ok(())
     }
@@ -213,7 +218,7 @@ impl Records {
         let path = self.path(netns, interface);
         let gone = read(&path)?.ok().flatten();
         remove(&path)?;
-        self.give_up_addrs(gone);
+        self.give_up_addrs(gone, None);
         self.tidy(netns);
         Ok(())
     }
@@ -289,12 +294,14 @@ impl Records {
         Ok(read(&self.journal_path(change, netns, interface))?.ok().flatten())
     }
 
-    /// Nobody finds the addresses noted for an attachment that is gone; should it not be possible, the note is an old one.
-    fn give_up_addrs(&self, gone: Option<Record>) {
+    /// Nobody finds the addresses noted for an attachment that is gone, or is another now; should it not be possible, the note
+    /// is an old one.
+    fn give_up_addrs(&self, gone: Option<Record>, kept: Option<&Record>) {
         let Some(record) = gone else { return };
+        let is_kept = |ip| kept.is_some_and(|kept| kept.network() == record.network() && kept.addrs().any(|addr| addr == ip));
         let (claims, holder) =
             (self.claims(&record.network()), Claimant { netns: record.guest.netns, interface: record.interface.clone() });
-        record.addrs().for_each(|ip| claims.release(ip, &holder));
+        record.addrs().filter(|ip| !is_kept(*ip)).for_each(|ip| claims.release(ip, &holder));
     }
 
     /// Removes what runs that were killed had not come to rename. A living run's is behind its guest's lock.

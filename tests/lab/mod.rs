@@ -2,9 +2,11 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod contrary;
+pub mod detached;
 pub mod dhcp;
 pub mod engine;
 pub mod inside;
+pub mod killed;
 pub mod ovs;
 
 use std::path::Path;

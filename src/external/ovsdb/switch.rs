@@ -32,12 +32,14 @@ pub struct Switch {
     made: BTreeMap<String, Vec<String>>,
     /// ovs-vswitchd did not follow once: it is not waited for again.
     asleep: bool,
+    /// The server did not come back once: nor is that.
+    away: bool,
 }
 
 impl Switch {
     /// The switch of a database. Nothing is asked yet.
     pub fn new(address: Address) -> Self {
-        Self { address, client: None, made: BTreeMap::new(), asleep: false }
+        Self { address, client: None, made: BTreeMap::new(), asleep: false, away: false }
     }
 
     /// Makes a bridge, and waits until ovs-vswitchd has it.
@@ -267,11 +269,14 @@ impl Switch {
     }
 
     fn again_and_again(&mut self, mut work: impl FnMut(&mut Self) -> Result<(), OvsError>) -> Result<(), OvsError> {
-        let deadline = Instant::now() + UNDO_PATIENCE;
+        let deadline = Instant::now() + if self.away { Duration::ZERO } else { UNDO_PATIENCE };
         loop {
             match work(self) {
                 Err(OvsError::Gone { .. } | OvsError::Lost { .. }) if Instant::now() < deadline => std::thread::sleep(UNDO_PAUSE),
-                ended => return ended,
+                ended => {
+                    self.away = matches!(ended, Err(OvsError::Gone { .. } | OvsError::Lost { .. }));
+                    return ended;
+                }
             }
         }
     }
