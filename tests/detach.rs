@@ -3,8 +3,6 @@
 
 mod lab;
 
-use std::process::Command;
-
 use lab::{Lab, Space, assert_same, both, eventually, has_netns_link, no_root, settled};
 use serde_json::Value;
 
@@ -16,12 +14,6 @@ const USED_NIC: &str = "ip link add nic0 mtu 1450 type veth peer name far0; ip l
     ip addr add 192.168.7.2/24 dev nic0; ip addr add fd07::2/64 dev nic0 nodad; ip route add 10.77.0.0/16 via 192.168.7.1";
 const OLD_BRIDGE: &str =
     "ip link add br0 address 02:00:00:00:00:05 up type bridge; ip link add p0 type veth peer name p1; ip link set p0 master br0";
-
-/// Files of the run directory, but for directories and set-aside ones.
-fn files(lab: &Lab) -> Vec<String> {
-    let found = Command::new("find").arg(lab.dir.path()).args(["-type", "f"]).output().unwrap();
-    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
-}
 
 fn there_and_back(words: &str, host: &str, guest: &str) {
     let lab = Lab::new();
@@ -35,10 +27,10 @@ fn there_and_back(words: &str, host: &str, guest: &str) {
     let ran = lab.run(&line);
     assert_eq!(ran.code, Some(0), "{line}: {}", ran.err);
     assert_ne!(before, both(&lab, &space), "{line}");
-    assert!(!files(&lab).is_empty());
+    assert!(!lab.files().is_empty());
     lab.ok(&format!("detach pid:{}", space.pid()));
     assert_same(&before, &settled(&spaces, || both(&lab, &space)), &line);
-    assert_eq!(files(&lab), [""; 0], "{line}");
+    assert_eq!(lab.files(), "", "{line}");
     lab.ok(&format!("detach pid:{}", space.pid()));
     assert!(!has_netns_link(space.pid()));
 }
@@ -58,12 +50,13 @@ fn every_kind_of_link_leaves_both_sides_as_they_were() {
         ("nic0 0/0", NIC, "true"),
         ("--direct-phys nic0 10.1.1.2/24@10.1.1.1 U:y", USED_NIC, GUEST),
         ("--direct-phys nic0 0/0", NIC, "true"),
+        ("--via-host nic0 10.1.1.2/24@10.1.1.1", NIC, GUEST),
+        ("--via-host br0 10.1.1.2/24@10.1.1.1", OLD_BRIDGE, GUEST),
     ] {
-        let (option, words) = words.strip_prefix("--direct-phys ").map_or(("", words), |rest| ("--direct-phys ", rest));
-        if option.is_empty() {
-            there_and_back(words, host, guest);
-        } else {
-            there_and_back(&format!("{words} --direct-phys"), host, guest);
+        // there_and_back() wants the interface first.
+        match words.split_once(' ').filter(|(first, _)| first.starts_with("--")) {
+            Some((option, words)) => there_and_back(&format!("{words} {option}"), host, guest),
+            None => there_and_back(words, host, guest),
         }
     }
 }
@@ -160,6 +153,10 @@ fn a_dry_run_prints_what_would_be_done_and_does_nothing() {
     let ran = lab.run(&format!("detach pid:{} --dry-run", guest.pid()));
     assert_eq!((ran.code, ran.out.contains("ip link del veth1pl")), (Some(0), true), "{}", ran.out);
     assert_same(&attached, &both(&lab, &guest), "a dry run");
+    // A name that somebody gave it is taken away first.
+    guest.sh("ip link set eth1 down; ip link set eth1 name lan0");
+    let ran = lab.run(&format!("detach pid:{} --dry-run", guest.pid()));
+    assert!(ran.out.contains("link set dev lan0 name eth1"), "{}", ran.out);
     lab.ok(&format!("detach pid:{}", guest.pid()));
 }
 
@@ -177,7 +174,7 @@ fn a_guest_that_died_is_detached_by_the_word_that_it_had() {
     eventually("the veth goes with its guest", || !lab.host.sh("ip link").contains("veth1pl"));
     lab.ok(&format!("detach pid:{pid}"));
     assert_same(&before, &lab.host.state(), "a dead guest");
-    assert_eq!(files(&lab), [""; 0]);
+    assert_eq!(lab.files(), "");
     let ran = lab.run(&format!("detach pid:{pid}"));
     assert_eq!((ran.code, ran.err.contains("nothing is known of")), (Some(0), true), "{}", ran.err);
 }
@@ -261,6 +258,26 @@ fn a_link_that_was_renamed_or_deleted_by_hand_goes_with_all_that_was_made_for_it
 }
 
 #[test]
+fn a_nic_whose_name_on_the_host_is_taken_meanwhile_waits_until_it_is_free() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.host.sh(USED_NIC);
+    let guest = lab.guest();
+    let before = settled(&[&lab.host, &guest], || both(&lab, &guest));
+    lab.ok(&format!("--direct-phys nic0 pid:{} 10.1.1.2/24", guest.pid()));
+    lab.host.sh("ip link add nic0 type bridge");
+    let foreign = lab.host.state();
+    lab.fails(&format!("detach pid:{}", guest.pid()), "move eth1 in the guest back to the host as nic0: File exists");
+    assert_same(&foreign, &lab.host.state(), "the other of that name is left alone");
+    lab.host.sh("ip link del nic0");
+    assert_eq!(lab.run("gc").code, Some(0));
+    assert_same(&before, &settled(&[&lab.host, &guest], || both(&lab, &guest)), "once the name is free");
+    assert_eq!(lab.files(), "");
+}
+
+#[test]
 fn another_link_of_our_name_is_left_alone() {
     if no_root() {
         return;
@@ -275,7 +292,7 @@ fn another_link_of_our_name_is_left_alone() {
     assert!(lab.host.try_sh("ip link show other"));
     lab.host.sh("ip link del other");
     assert_eq!(lab.run("gc").code, Some(0));
-    assert_eq!(files(&lab), [""; 0]);
+    assert_eq!(lab.files(), "");
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) mod fork;
 mod genetlink;
 mod ndisc;
 pub mod netns;
-mod nl80211;
+pub mod nl80211;
 pub mod observe;
 pub mod pair;
 pub mod port;
