@@ -53,7 +53,8 @@ impl Recorded {
         let _lock = records.lock(record.guest.netns)?;
         let now = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id);
         let Some(record) = now else { return Ok(()) };
-        Removal::begin(&records, &record)?.carry_out(&run_dir, watch).map_err(std::io::Error::other).map(|_| ())
+        let taken = Removal::begin(&records, &record)?.carry_out(&run_dir, watch).map_err(std::io::Error::other)?;
+        if taken.left.is_empty() { Ok(()) } else { Err(std::io::Error::other(format!("could not {}", taken.left.join("; could not ")))) }
     }
 }
 
