@@ -155,27 +155,34 @@ fn a_phy_without_a_record_comes_back_by_its_mark_or_by_force() {
 }
 
 #[test]
-fn interfaces_whose_names_are_taken_meanwhile_are_known_again() {
+fn interfaces_whose_names_are_taken_meanwhile_are_known_again_whether_the_guest_lives_or_not() {
     if not_ours() {
         return;
     }
-    let _radios = Radios::new();
-    let (lab, guest) = (Lab::here(), Space::new());
-    lab.host.sh(BOTH_IN_USE);
-    let (before, pid) = (lab.host.state(), guest.pid());
-    lab.ok(&format!("--force --direct-phys wlan0 pid:{pid} 10.1.1.2/24"));
-    // Both come back under names of the kernel's choice.
-    lab.host.sh("ip link add eth1 type bridge; ip link add sta2 type bridge");
-    drop(guest);
-    in_time("the phy is back", || wifi(&lab.host).len() == 3);
-    assert!(!wifi(&lab.host).iter().any(|name| name == "eth1" || name == "sta2"));
-    let foreign = (lab.host.link("sta2"), lab.host.addrs("sta2"));
-    lab.fails(&format!("detach pid:{pid}"), "sta2");
-    assert_eq!(foreign, (lab.host.link("sta2"), lab.host.addrs("sta2")), "the other of that name is left alone");
-    lab.host.sh("ip link del eth1; ip link del sta2");
-    assert_eq!(lab.run("gc").code, Some(0));
-    assert_same(&before, &lab.host.state(), "once the name is free");
-    assert_eq!(lab.files(), "");
+    for dies in [false, true] {
+        let _radios = Radios::new();
+        let (lab, guest) = (Lab::here(), Space::new());
+        lab.host.sh(BOTH_IN_USE);
+        let (before, pid) = (lab.host.state(), guest.pid());
+        lab.ok(&format!("--force --direct-phys wlan0 pid:{pid} 10.1.1.2/24"));
+        // Both come back under names of the kernel's choice.
+        lab.host.sh("ip link add eth1 type bridge; ip link add sta2 type bridge");
+        let mut guest = Some(guest);
+        if dies {
+            guest = None;
+            in_time("the phy is back", || wifi(&lab.host).len() == 3);
+            assert!(!wifi(&lab.host).iter().any(|name| name == "eth1" || name == "sta2"));
+        }
+        let foreign = (lab.host.link("sta2"), lab.host.addrs("sta2"));
+        lab.fails(&format!("detach pid:{pid}"), "File exists");
+        assert_eq!(foreign, (lab.host.link("sta2"), lab.host.addrs("sta2")), "the other of that name is left alone");
+        assert_eq!(wifi(&lab.host).len(), 3, "the phy is here, and one of its interfaces wants its name");
+        lab.host.sh("ip link del eth1; ip link del sta2");
+        assert_eq!(lab.run("gc").code, Some(0));
+        assert_same(&before, &lab.host.state(), &format!("once the name is free, guest dead: {dies}"));
+        assert_eq!(lab.files(), "");
+        drop(guest);
+    }
 }
 
 #[test]
