@@ -28,12 +28,13 @@ fn every_kind_of_link_leaves_both_sides_as_they_were() {
         ("nic0 0/0", NIC, "true"),
         ("--direct-phys nic0 10.1.1.2/24@10.1.1.1 U:y", USED_NIC, GUEST),
         ("--direct-phys nic0 0/0", NIC, "true"),
+        ("--via-host nic0 10.1.1.2/24@10.1.1.1", NIC, GUEST),
+        ("--via-host br0 10.1.1.2/24@10.1.1.1", OLD_BRIDGE, GUEST),
     ] {
-        let (option, words) = words.strip_prefix("--direct-phys ").map_or(("", words), |rest| ("--direct-phys ", rest));
-        if option.is_empty() {
-            there_and_back(words, host, guest);
-        } else {
-            there_and_back(&format!("{words} --direct-phys"), host, guest);
+        // there_and_back() wants the interface first.
+        match words.split_once(' ').filter(|(first, _)| first.starts_with("--")) {
+            Some((option, words)) => there_and_back(&format!("{words} {option}"), host, guest),
+            None => there_and_back(words, host, guest),
         }
     }
 }
@@ -160,6 +161,10 @@ fn a_dry_run_prints_what_would_be_done_and_does_nothing() {
     let ran = lab.run(&format!("detach pid:{} --dry-run", guest.pid()));
     assert_eq!((ran.code, ran.out.contains("ip link del veth1pl")), (Some(0), true), "{}", ran.out);
     assert_same(&attached, &both(&lab, &guest), "a dry run");
+    // A name that somebody gave it is taken away first.
+    guest.sh("ip link set eth1 down; ip link set eth1 name lan0");
+    let ran = lab.run(&format!("detach pid:{} --dry-run", guest.pid()));
+    assert!(ran.out.contains("link set dev lan0 name eth1"), "{}", ran.out);
     lab.ok(&format!("detach pid:{}", guest.pid()));
 }
 
@@ -177,7 +182,7 @@ fn a_guest_that_died_is_detached_by_the_word_that_it_had() {
     eventually("the veth goes with its guest", || !lab.host.sh("ip link").contains("veth1pl"));
     lab.ok(&format!("detach pid:{pid}"));
     assert_same(&before, &lab.host.state(), "a dead guest");
-    assert_eq!(files(&lab), [""; 0]);
+    assert_eq!(lab.files(), "");
     let ran = lab.run(&format!("detach pid:{pid}"));
     assert_eq!((ran.code, ran.err.contains("nothing is known of")), (Some(0), true), "{}", ran.err);
 }
@@ -261,6 +266,26 @@ fn a_link_that_was_renamed_or_deleted_by_hand_goes_with_all_that_was_made_for_it
 }
 
 #[test]
+fn a_nic_whose_name_on_the_host_is_taken_meanwhile_waits_until_it_is_free() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.host.sh(USED_NIC);
+    let guest = lab.guest();
+    let before = settled(&[&lab.host, &guest], || both(&lab, &guest));
+    lab.ok(&format!("--direct-phys nic0 pid:{} 10.1.1.2/24", guest.pid()));
+    lab.host.sh("ip link add nic0 type bridge");
+    let foreign = lab.host.state();
+    lab.fails(&format!("detach pid:{}", guest.pid()), "move eth1 in the guest back to the host as nic0: File exists");
+    assert_same(&foreign, &lab.host.state(), "the other of that name is left alone");
+    lab.host.sh("ip link del nic0");
+    assert_eq!(lab.run("gc").code, Some(0));
+    assert_same(&before, &settled(&[&lab.host, &guest], || both(&lab, &guest)), "once the name is free");
+    assert_eq!(lab.files(), "");
+}
+
+#[test]
 fn another_link_of_our_name_is_left_alone() {
     if no_root() {
         return;
@@ -275,7 +300,7 @@ fn another_link_of_our_name_is_left_alone() {
     assert!(lab.host.try_sh("ip link show other"));
     lab.host.sh("ip link del other");
     assert_eq!(lab.run("gc").code, Some(0));
-    assert_eq!(files(&lab), [""; 0]);
+    assert_eq!(lab.files(), "");
 }
 
 #[test]

@@ -103,6 +103,5 @@ fn fifty_processes_attach_detach_and_replace_and_the_records_tell_what_stands() 
     }
     assert_eq!(lab.run("gc").code, Some(0));
     assert_same(&before, &settled(&spaces, state), "after all");
-    let files = std::process::Command::new("find").arg(lab.dir.path()).args(["-type", "f"]).output().unwrap();
-    assert_eq!(String::from_utf8(files.stdout).unwrap(), "");
+    assert_eq!(lab.files(), "");
 }

@@ -17,7 +17,7 @@ mod genetlink;
 pub mod herald;
 mod ndisc;
 pub mod netns;
-mod nl80211;
+pub mod nl80211;
 pub mod observe;
 pub mod pair;
 pub mod port;

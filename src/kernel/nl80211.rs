@@ -4,12 +4,14 @@
 use std::os::fd::RawFd;
 
 use super::genetlink::{self, find, text, word};
+use super::netns::Namespace;
 use super::observe::nic_before;
 use super::system::link_at;
 use super::wire::{Answer, Netlink, attributes};
 use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
 use crate::model::phy::{Phy, PhyFacts, PhyMember};
+use crate::model::types::IfName;
 
 // linux/nl80211.h
 const GET_WIPHY: u8 = 1;
@@ -82,17 +84,37 @@ impl Wifi {
 
 /// What a NIC of the host is part of; `None` when it is no Wi-Fi interface.
 pub(super) fn phy_facts(host: &mut Netlink, nic: &LinkFacts) -> Result<Option<PhyFacts>, KernelError> {
-    let Some(mut wifi) = Wifi::open()? else { return Ok(None) };
+    Wifi::open()?.map_or(Ok(None), |wifi| facts_of(wifi, host, nic))
+}
+
+/// As [`phy_facts`], of an interface of a guest.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn phy_in(guest: &Namespace, socket: &mut Netlink, nic: &LinkFacts) -> Result<Option<PhyFacts>, KernelError> {
+    guest.inside(Wifi::open)?.map_or(Ok(None), |wifi| facts_of(wifi, socket, nic))
+}
+
+fn facts_of(mut wifi: Wifi, socket: &mut Netlink, nic: &LinkFacts) -> Result<Option<PhyFacts>, KernelError> {
     let (own, others): (Vec<_>, Vec<_>) = wifi.links()?.into_iter().partition(|link| link.index == nic.index);
     let Some(own) = own.into_iter().next() else { return Ok(None) };
     let (phy, may_leave) = wifi.phy(own.phy)?;
     let mut facts = PhyFacts { phy, wdev: own.wdev, may_leave, others: Vec::new() };
     for other in others.iter().filter(|other| other.phy == own.phy) {
-        if let (Some(link), Ok(name)) = (link_at(host, other.index)?, other.name.parse()) {
-            facts.others.push(PhyMember { wdev: other.wdev, name, before: nic_before(host, &link)? });
+        if let (Some(link), Ok(name)) = (link_at(socket, other.index)?, other.name.parse()) {
+            facts.others.push(PhyMember { wdev: other.wdev, name, before: nic_before(socket, &link)? });
         }
     }
     Ok(Some(facts))
+}
+
+/// The Wi-Fi interfaces of the calling thread's namespace: what each is (NL80211_ATTR_WDEV), and its name.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn names() -> Result<Vec<(u64, IfName)>, KernelError> {
+    let links = Wifi::open()?.map_or_else(|| Ok(Vec::new()), |mut wifi| wifi.links())?;
+    Ok(links.into_iter().filter_map(|link| Some((link.wdev, link.name.parse().ok()?))).collect())
 }
 
 fn wifi_link(answer: &Answer) -> Option<WifiLink> {

@@ -11,7 +11,7 @@ use super::journal::recover_guest;
 use super::recording::{self, Recording, Subject};
 use super::settings;
 use super::stay::{Recorded, Stay};
-use super::takeback::take_back;
+use super::takeback::Removal;
 use super::together::Together;
 use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
 use crate::external::hooks::HookSettings;
@@ -34,7 +34,7 @@ use crate::model::request::AttachRequest;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
-use crate::state::{Change, Claimant, NetnsLink, Records, SharedLock, Unreadable, Wanted};
+use crate::state::{Claimant, NetnsLink, Records, SharedLock, Unreadable, Wanted};
 
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
@@ -259,13 +259,9 @@ pub(super) fn old_record(records: &Records, netns: u64, planned: &Plan, warnings
 
 /// Takes back what is left of an attachment whose link is gone. Returns what the user should know.
 pub(super) fn clear(records: &Records, old: &Record, run_dir: &Path, watch: &mut dyn FnMut(Event<'_>)) -> Result<Vec<String>, AttachError> {
-    let (netns, interface) = (old.guest.netns, &old.interface);
-    records.begin_detach(netns, interface).map_err(AttachError::Unrecorded)?;
-    let taken = take_back(old, &old.done, run_dir, watch).map_err(AttachError::Observe)?;
-    if taken.left.is_empty() {
-        records.abandon(Change::Detaching, netns, interface).map_err(AttachError::Unrecorded)?;
-    }
-    let left = taken.left.iter().map(|left| format!("of the old {interface}: could not {left}"));
+    let removal = Removal::begin(records, old.clone()).map_err(AttachError::Unrecorded)?;
+    let taken = removal.carry_out(run_dir, watch).map_err(AttachError::Observe)?;
+    let left = taken.left.iter().map(|left| format!("of the old {}: could not {left}", old.interface));
     Ok(taken.warnings.iter().cloned().chain(left).collect())
 }
 
@@ -303,12 +299,9 @@ pub(super) fn begin_access(
     Ok(Some(accesses))
 }
 
-/// Without the first two nothing can be done; without the last, only the neighbours are not told.
+/// What is missing and can be done without: without CAP_NET_RAW, only the neighbours are not told.
 pub(super) fn check_privileges() -> Result<Vec<String>, AttachError> {
-    let missing = privilege::missing();
-    if let Some(m) = missing.iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
-        return Err(AttachError::Privilege { name: m.name, what_for: m.what_for });
-    }
+    let missing = privilege::check()?;
     let raw = missing.iter().filter(|m| m.name == "CAP_NET_RAW");
     Ok(raw.map(|m| format!("{} is missing: nothing {}, neighbours may take a while to notice", m.name, m.what_for)).collect())
 }

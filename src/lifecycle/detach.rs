@@ -8,13 +8,13 @@ use thiserror::Error;
 use super::error::chain;
 use super::hooks::{Around, Told};
 use super::journal::{Recovered, recover, recover_guest};
-use super::takeback::{Taken, take_back};
+use super::takeback::{Removal, Taken};
 use super::together::Together;
 use super::{foreign, keeper, mate};
 use crate::external::hooks::{HookError, HookSettings};
 use crate::guest::{GuestError, Held};
 use crate::kernel::netns::Namespace;
-use crate::kernel::privilege;
+use crate::kernel::privilege::{self, Missing};
 use crate::kernel::signal::Signals;
 use crate::model::command::Commands;
 use crate::model::error::KernelError;
@@ -27,7 +27,7 @@ use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::types::{IfName, Side};
 use crate::plan;
 use crate::plan::execute::Event;
-use crate::state::{Change, Records, Unreadable, Wanted};
+use crate::state::{Records, Unreadable, Wanted};
 
 /// Which of a guest's interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,13 +66,8 @@ pub struct DetachOptions {
 #[derive(Debug, Error)]
 pub enum DetachError {
     /// A capability is missing.
-    #[error("{name} is missing, which {what_for} (as root, all are there)")]
-    Privilege {
-        /// The capability.
-        name: &'static str,
-        /// What it does.
-        what_for: &'static str,
-    },
+    #[error(transparent)]
+    Privilege(#[from] Missing),
     /// It is not known whether there is such a guest.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -129,7 +124,7 @@ impl DetachError {
     /// What to type, or what is missing.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Privilege { .. } => Some("run it with sudo".into()),
+            Self::Privilege(_) => Some("run it with sudo".into()),
             Self::Guest(error) => error.hint(),
             Self::Several { guest, .. } => Some(format!("name one with -i, or take all: pipework detach {guest} --all")),
             Self::Ambiguous { .. } => Some("type one of these".into()),
@@ -156,9 +151,7 @@ type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 /// # Errors
 /// See [`DetachError`]. It never stops at the first step that fails.
 pub fn detach(guest: &GuestRef, options: &DetachOptions, watch: Watch<'_>) -> Result<DetachReport, DetachError> {
-    if let Some(m) = privilege::missing().iter().find(|m| matches!(m.name, "CAP_NET_ADMIN" | "CAP_SYS_ADMIN")) {
-        return Err(DetachError::Privilege { name: m.name, what_for: m.what_for });
-    }
+    privilege::check()?;
     detach_together(guest, options, Together::default(), watch)
 }
 
@@ -327,20 +320,17 @@ impl Job<'_> {
         let _locks = self.records.lock_both([netns, other])?;
         let recovered = recover_guest(self.records, netns, &self.options.run_dir, watch)?;
         self.warnings.extend(recovered.warnings.into_iter().chain(recovered.left));
-        let Some(mut record) = self.records.get(netns, &record.interface)?.ok().flatten() else {
+        let Some(record) = self.records.get(netns, &record.interface)?.ok().flatten() else {
             self.interfaces.push(self.account(&record, Taken::default()));
             return Ok(());
         };
-        hand_over(self.records, &mut record)?;
-        self.records.begin_detach(netns, &record.interface)?;
+        let removal = Removal::begin(self.records, record)?;
+        let record = removal.record().clone();
         if let Some((_, other)) = mate::of(self.records, &record)? {
             let taken = mate::release(self.records, &record, true, &self.options.run_dir, watch)?;
             self.note(&other, taken);
         }
-        let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
-        if taken.left.is_empty() {
-            self.records.abandon(Change::Detaching, netns, &record.interface)?;
-        }
+        let taken = removal.carry_out(&self.options.run_dir, watch)?;
         self.note(&record, taken);
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::{AccessError, DynamicError};
 use crate::external::hooks::HookError;
 use crate::guest::GuestError;
 use crate::iproute::WordsError;
-use crate::kernel::privilege;
+use crate::kernel::privilege::{self, Missing};
 use crate::model::conflict::Conflict;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
@@ -21,13 +21,8 @@ use crate::state::Unreadable;
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// A capability is missing.
-    #[error("{name} is missing, which {what_for} (as root, all are there)")]
-    Privilege {
-        /// The capability.
-        name: &'static str,
-        /// What it does.
-        what_for: &'static str,
-    },
+    #[error(transparent)]
+    Privilege(#[from] Missing),
     /// The attachment cannot be recorded, and so is not made.
     #[error("the attachment cannot be recorded, so nothing is left of it")]
     Unrecorded(#[source] std::io::Error),
@@ -116,7 +111,7 @@ impl AttachError {
     /// What to type, or what is missing.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Privilege { .. } => Some("run it with sudo".into()),
+            Self::Privilege(_) => Some("run it with sudo".into()),
             Self::Guest(error) => missing_for(error).or_else(|| error.hint()),
             Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some("run it with sudo".into()),
             Self::Unrecorded(error) if error.kind() == std::io::ErrorKind::TimedOut => {

@@ -3,11 +3,12 @@
 use super::detach::{DetachError, DetachOptions, Which};
 use super::{Database, Machine};
 use crate::guest::Held;
-use crate::kernel::{System, observe};
+use crate::kernel::{System, nl80211, observe};
 use crate::model::command::Commands;
 use crate::model::facts::{LinkFacts, LinkKind, Names, origin_name};
 use crate::model::op::Op;
 use crate::model::ovs::NewOvsPort;
+use crate::model::phy::PhyFacts;
 use crate::model::report::{DetachedInterface, Step};
 use crate::model::request::GuestRef;
 use crate::model::types::{IfName, LinkRef};
@@ -38,8 +39,9 @@ pub(super) fn detach(
     }
     let Some(link) = observe::link_called(&mut sides.guest, &name)? else { return Ok(None) };
     let peer = observe::peer_of(&mut sides.host, &link)?;
+    let phy = nl80211::phy_in(&held.namespace, &mut sides.guest, &link)?;
     let mut database = Database::at(options.ovsdb.as_deref()).map_err(crate::model::error::KernelError::Ovs)?;
-    let Some(ops) = ops(&name, &link, peer.as_ref(), held, options.force, &mut database) else {
+    let Some(ops) = ops(&name, &link, (peer.as_ref(), phy), held, options.force, &mut database) else {
         if options.which == Which::Only {
             // Nobody named it: it is somebody's eth1, and nothing of ours.
             return Ok(None);
@@ -68,10 +70,17 @@ pub(super) fn detach(
 }
 
 /// What takes it away; `None` when it is not known to be pipework's.
-fn ops(name: &IfName, link: &LinkFacts, peer: Option<&LinkFacts>, held: &Held, force: bool, database: &mut Database) -> Option<Vec<Op>> {
+fn ops(
+    name: &IfName,
+    link: &LinkFacts,
+    (peer, phy): (Option<&LinkFacts>, Option<PhyFacts>),
+    held: &Held,
+    force: bool,
+    database: &mut Database,
+) -> Option<Vec<Op>> {
     let place = LinkRef::guest(name);
     if let Some(home) = link.alt_names.iter().find_map(|alt| alt.strip_prefix(&origin_name(""))?.parse::<IfName>().ok()) {
-        return Some(vec![Op::MoveLink { from: place, to: LinkRef::host(&home), before: None }]);
+        return Some(vec![bring_home(place, &home, phy)]);
     }
     if let Some(peer) = peer {
         let port = peer.name.parse::<IfName>().ok()?;
@@ -95,12 +104,21 @@ fn ops(name: &IfName, link: &LinkFacts, peer: Option<&LinkFacts>, held: &Held, f
     Some(if is_nic {
         vec![
             Op::AddAltName { link: place.clone(), name: origin_name(name.as_str()) },
-            Op::MoveLink { from: place, to: LinkRef::host(name), before: None },
+            bring_home(place, name, phy),
             Op::DelAltName { link: LinkRef::host(name), name: origin_name(name.as_str()) },
         ]
     } else {
         vec![Op::DelLink { link: place }]
     })
+}
+
+/// A NIC back to the host under a name there. One that is Wi-Fi goes only with its phy.
+fn bring_home(from: LinkRef, name: &IfName, phy: Option<PhyFacts>) -> Op {
+    let to = LinkRef::host(name);
+    match phy {
+        Some(PhyFacts { phy, wdev, others, .. }) => Op::MovePhy { phy, wdev, from, to, before: None, others },
+        None => Op::MoveLink { from, to, before: None },
+    }
 }
 
 impl Database {

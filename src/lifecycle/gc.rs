@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::detach::{DetachError, hand_over};
+use super::detach::DetachError;
 use super::journal::{recover, unfinished};
-use super::takeback::{is_dead, take_back};
+use super::takeback::{Removal, is_dead};
 use super::{Database, Machine, access, conflict, keeper, recording};
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, observe};
@@ -15,7 +15,7 @@ use crate::model::record::Record;
 use crate::model::report::{GcItem, GcReport, Outcome, SCHEMA};
 use crate::model::types::{IfName, LinkRef};
 use crate::plan::execute::{Event, Kernel};
-use crate::state::{Change, Records, SharedLock, dead_netns_links};
+use crate::state::{Records, SharedLock, dead_netns_links};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -108,17 +108,12 @@ impl Sweep<'_> {
         let netns = record.guest.netns;
         let Some(_lock) = self.records.try_lock(netns)? else { return Ok(false) };
         let now = self.records.get(netns, &record.interface)?.ok().flatten();
-        let Some(mut record) = now.filter(|now| now.id == record.id) else { return Ok(false) };
-        hand_over(self.records, &mut record)?;
-        self.records.begin_detach(netns, &record.interface)?;
-        let taken = take_back(&record, &record.done, &self.options.run_dir, watch)?;
+        let Some(record) = now.filter(|now| now.id == record.id) else { return Ok(false) };
+        let taken = Removal::begin(self.records, record)?.carry_out(&self.options.run_dir, watch)?;
+        let is_gone = taken.left.is_empty();
         self.warnings.extend(taken.warnings);
-        if taken.left.is_empty() {
-            self.records.abandon(Change::Detaching, netns, &record.interface)?;
-            return Ok(true);
-        }
         self.left.extend(taken.left);
-        Ok(false)
+        Ok(is_gone)
     }
 
     /// Links in the netns directory that we made for processes that are dead.

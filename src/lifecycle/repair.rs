@@ -1,8 +1,7 @@
 //! Bringing attachments back to what their records want: in place, or anew in a guest that was started again.
 
 use super::converge::replace;
-use super::detach::hand_over;
-use super::takeback::{is_dead, take_back};
+use super::takeback::{Removal, is_dead};
 use super::{AttachError, Options, recording};
 use crate::guest::{self, GuestError};
 use crate::model::op::Op;
@@ -10,7 +9,7 @@ use crate::model::record::Record;
 use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::types::IfName;
 use crate::plan::execute::Event;
-use crate::state::{Change, Records, Wanted};
+use crate::state::{Records, Wanted};
 
 use super::attach::{Attached, attach};
 
@@ -127,13 +126,8 @@ pub(super) fn request_of(record: &Record) -> AttachRequest {
 
 /// Takes away what is left of an attachment of a namespace that is gone, and its record.
 fn retire(record: &Record, records: &Records, options: &Options, watch: Watch<'_>) -> Result<(), AttachError> {
-    let netns = record.guest.netns;
-    let _lock = records.lock(netns).map_err(AttachError::Unrecorded)?;
-    let record = &mut record.clone();
-    hand_over(records, record).and_then(|()| records.begin_detach(netns, &record.interface)).map_err(AttachError::Unrecorded)?;
-    let taken = take_back(record, &record.done, &options.run_dir, watch).map_err(AttachError::Observe)?;
-    if taken.left.is_empty() {
-        records.abandon(Change::Detaching, netns, &record.interface).map_err(AttachError::Unrecorded)?;
-    }
+    let _lock = records.lock(record.guest.netns).map_err(AttachError::Unrecorded)?;
+    let removal = Removal::begin(records, record.clone()).map_err(AttachError::Unrecorded)?;
+    removal.carry_out(&options.run_dir, watch).map_err(AttachError::Observe)?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::lease::{Applied, LeaseError, Place};
-use super::takeback::take_back;
+use super::takeback::Removal;
 use super::{Database, Machine, recording};
 use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
 use crate::external::dhcp::{DhcpError, Patience, Wake};
@@ -18,7 +18,6 @@ use crate::model::error::KernelError;
 use crate::model::lease::{FOREVER, Lease};
 use crate::model::record::Record;
 use crate::plan::execute::{Done, Event};
-use crate::state::Change;
 
 /// The least time between two questions for more time. RFC 2131, section 4.4.5, has 60 s, which leaves a short lease one try.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
@@ -54,9 +53,8 @@ impl Recorded {
         let _lock = records.lock(record.guest.netns)?;
         let now = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id);
         let Some(record) = now else { return Ok(()) };
-        records.begin_detach(record.guest.netns, &record.interface)?;
-        let taken = take_back(&record, &record.done, &run_dir, watch).map_err(std::io::Error::other)?;
-        if taken.left.is_empty() { records.abandon(Change::Detaching, record.guest.netns, &record.interface) } else { Ok(()) }
+        let taken = Removal::begin(&records, record)?.carry_out(&run_dir, watch).map_err(std::io::Error::other)?;
+        if taken.left.is_empty() { Ok(()) } else { Err(std::io::Error::other(format!("could not {}", taken.left.join("; could not ")))) }
     }
 }
 

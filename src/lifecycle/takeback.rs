@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::detach::hand_over;
 use super::{Database, Machine, access, mate};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
-use crate::kernel::{System, observe};
+use crate::kernel::{System, nl80211, observe};
 use crate::model::error::KernelError;
 use crate::model::facts::{LinkFacts, origin_name};
 use crate::model::op::Op;
@@ -13,7 +14,7 @@ use crate::model::record::Record;
 use crate::model::types::{IfName, LinkRef, Side};
 use crate::plan::execute::{Event, Kernel};
 use crate::plan::{self, GuestNow};
-use crate::state::{Records, SharedLock};
+use crate::state::{Change, Records, SharedLock};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -26,6 +27,38 @@ pub(super) struct Taken {
     pub(super) left: Vec<String>,
     /// What was not there any more to be put back.
     pub(super) warnings: Vec<String>,
+}
+
+/// An attachment that is being taken away, under its guest's lock. Until nothing is left of it the journal tells of it.
+pub(super) struct Removal<'a> {
+    records: &'a Records,
+    record: Record,
+}
+
+impl<'a> Removal<'a> {
+    /// Hands over to other attachments what they are to put back now, and writes down that it begins.
+    pub(super) fn begin(records: &'a Records, mut record: Record) -> std::io::Result<Self> {
+        hand_over(records, &mut record)?;
+        records.begin_detach(record.guest.netns, &record.interface)?;
+        Ok(Self { records, record })
+    }
+
+    /// What is taken away.
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Takes it back, and strikes it out when nothing is left.
+    pub(super) fn carry_out(self, run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
+        let Self { records, record } = self;
+        let mut taken = take_back(&record, &record.done, run_dir, watch)?;
+        if taken.left.is_empty()
+            && let Err(error) = records.abandon(Change::Detaching, record.guest.netns, &record.interface)
+        {
+            taken.left.push(format!("strike out that {} of {} is taken away: {error}", record.interface, record.guest.word));
+        }
+        Ok(taken)
+    }
 }
 
 /// Takes steps of a record back, last first. Never stops at an error; what is gone already is no error.
@@ -46,30 +79,29 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
     if record.request.host_access {
         taken.warnings.extend(access::forget(run_dir, record, watch));
     }
-    let found = find(record)?;
-    let now = guest_now(record, found.is_some())?;
-    let mut ops = plan::detach(record, done, &now);
+    let (found, ops) = steps(record, done)?;
     // Without a guest all steps are the host's, and its own namespace stands in.
-    let guest = match found {
-        Some((namespace, renamed)) => {
-            ops.splice(0..0, renamed);
-            namespace
-        }
-        None => Namespace::current()?,
-    };
+    let guest = found.map_or_else(Namespace::current, Ok)?;
     let lock = bridge_of(&ops).and_then(|bridge| SharedLock::of_bridge(run_dir, bridge, home.inode()).ok());
     let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
     let mut database = Database::at(record.database()).map_err(KernelError::Ovs)?;
     let mut sides = observe::open(&guest)?;
     let system = System::new(&mut sides).with_bridge_check(unused);
     let mut machine = Machine::new(system, &mut database).with_bridge_check(unused);
+    let mut failed = Vec::<Op>::new();
     for op in ops {
+        if failed.iter().any(|failed| op.hangs_on(failed)) {
+            continue;
+        }
         watch(Event::Undoing(&op));
         match machine.apply(&op) {
             Ok(()) => taken.ops.push(op),
             Err(error) if is_gone(&op, &error) => {}
             Err(error) if is_past(&op, &error) => taken.warnings.push(format!("could not {}: {error}", op.describe())),
-            Err(error) => taken.left.push(format!("{}: {error}", op.describe())),
+            Err(error) => {
+                taken.left.push(format!("{}: {error}", op.describe()));
+                failed.push(op);
+            }
         }
     }
     Ok(taken)
@@ -77,12 +109,25 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
 
 /// The steps that [`take_back`] would try.
 pub(super) fn planned(record: &Record) -> Result<Vec<Op>, KernelError> {
-    let now = guest_now(record, find(record)?.is_some())?;
-    Ok(plan::detach(record, &record.done, &now))
+    steps(record, &record.done).map(|(_, ops)| ops)
+}
+
+/// The guest's namespace, if it is there still, and what takes `done` back.
+fn steps(record: &Record, done: &[Op]) -> Result<(Option<Namespace>, Vec<Op>), KernelError> {
+    let found = find(record)?;
+    let now = guest_now(record, found.is_some())?;
+    let (namespace, renamed) = found.unzip();
+    let ops = renamed.into_iter().flatten().chain(plan::detach(record, done, &now)).collect();
+    Ok((namespace, ops))
 }
 
 fn guest_now(record: &Record, is_there: bool) -> Result<GuestNow, KernelError> {
-    Ok(if is_there { GuestNow::There } else { GuestNow::Gone { returned: returned(record)? } })
+    if is_there {
+        return Ok(GuestNow::There);
+    }
+    let is_wifi = record.done.iter().chain(&record.planned).any(|op| matches!(op, Op::MovePhy { .. }));
+    let wifi = if is_wifi { nl80211::names()? } else { Vec::new() };
+    Ok(GuestNow::Gone { returned: returned(record)?, wifi })
 }
 
 /// Whether there is nothing to take back: the link, address, ... is not there any more.

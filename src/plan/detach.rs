@@ -17,6 +17,8 @@ pub enum GuestNow {
     Gone {
         /// The NIC, or IPoIB child, that came back to the host: its name there.
         returned: Option<IfName>,
+        /// Wi-Fi interfaces of the host, by NL80211_ATTR_WDEV: with a phy come all of its own.
+        wifi: Vec<(u64, IfName)>,
     },
 }
 
@@ -24,6 +26,9 @@ pub enum GuestNow {
 /// have made it for somebody.
 pub fn detach(record: &Record, done: &[Op], now: &GuestNow) -> Vec<Op> {
     let mut ops: Vec<Op> = done.iter().rev().flat_map(|op| back(op, now)).map(Op::unnamed).collect();
+    if done.iter().filter_map(Op::newborn).any(|link| link.at.side == Side::Host) {
+        ops = ops.into_iter().map(delete_there).collect();
+    }
     // An ifb goes, too, but a NIC that was moved stays, and wants its own values back.
     let is_nic = done.iter().any(|op| matches!(op, Op::MoveLink { before: Some(_), .. } | Op::MovePhy { before: Some(_), .. }));
     if !is_nic && ops.iter().any(|op| matches!(op, Op::DelOwnLink { .. })) {
@@ -35,6 +40,15 @@ pub fn detach(record: &Record, done: &[Op], now: &GuestNow) -> Vec<Op> {
         }
     }
     ops
+}
+
+/// A link that was made on the host and brought to the guest is deleted wherever it is: it need not take the way back, and while
+/// it is up it cannot be renamed (Linux before 6.2).
+fn delete_there(back: Op) -> Op {
+    match back {
+        Op::MoveLink { from: link, before: None, .. } | Op::RenameLink { link, .. } if link.side == Side::Guest => Op::DelOwnLink { link },
+        other => other,
+    }
 }
 
 /// Whether a step is about what goes with the link.
@@ -51,10 +65,14 @@ fn goes_with(op: &Op, going: &LinkRef) -> bool {
 
 /// What takes one step back.
 fn back(op: &Op, now: &GuestNow) -> Vec<Op> {
-    let GuestNow::Gone { returned } = now else { return op.undo() };
+    let GuestNow::Gone { returned, wifi } = now else { return op.undo() };
     match (op, returned) {
-        (Op::MoveLink { from, before: Some(before), .. } | Op::MovePhy { from, before: Some(before), .. }, Some(name)) => {
-            home_again(from, name, before)
+        (Op::MoveLink { from, before: Some(before), .. }, Some(name)) => home_again(from, name, before),
+        (Op::MovePhy { wdev, from, before: Some(before), others, .. }, _) => {
+            let name = |wdev: u64| wifi.iter().find(|(its, _)| *its == wdev).map(|(_, name)| name);
+            let own = name(*wdev).into_iter().flat_map(|name| home_again(from, name, before));
+            let others = others.iter().filter_map(|other| Some((LinkRef::host(&other.name), name(other.wdev)?, &other.before)));
+            own.chain(others.flat_map(|(place, name, before)| home_again(&place, name, before))).collect()
         }
         (Op::SetMac { link, before: Some(mac), .. }, Some(name)) if link.side == Side::Guest => {
             vec![Op::SetMac { link: LinkRef::host(name), mac: *mac, before: None }]
@@ -69,7 +87,7 @@ fn back(op: &Op, now: &GuestNow) -> Vec<Op> {
             let link = LinkRef::host(name);
             before.iter().map(|one| Op::SetOffload { link: link.clone(), offload: one.clone(), before: Vec::new() }).collect()
         }
-        (Op::AddIpoib { link, .. }, Some(name)) if link.at.side == Side::Guest => vec![Op::DelOwnLink { link: LinkRef::host(name) }],
+        (Op::AddIpoib { .. }, Some(name)) => vec![Op::DelOwnLink { link: LinkRef::host(name) }],
         // Nothing can come out of a namespace that is gone.
         (Op::MoveLink { .. } | Op::MovePhy { .. }, _) => Vec::new(),
         _ => op.undo().into_iter().filter(|op| op.side() == Side::Host).collect(),

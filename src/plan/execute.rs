@@ -198,6 +198,9 @@ impl Done {
         for op in self.ops.iter().rev() {
             let mut failed = false;
             for back in op.undo() {
+                if undone.left.iter().any(|(left, _)| back.hangs_on(left)) {
+                    continue;
+                }
                 watch(Event::Undoing(&back));
                 match kernel.apply(&back) {
                     Ok(()) => {}

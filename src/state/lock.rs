@@ -26,10 +26,10 @@ impl SharedLock {
     /// # Errors
     /// When the directory or the file cannot be made.
     pub fn take(directory: &Path, name: &str) -> std::io::Result<Self> {
-        match Self::open(directory, name, true) {
+        match Self::open(directory, name) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-                Self::open(directory, name, true)
+                Self::open(directory, name)
             }
             taken => taken,
         }
@@ -43,18 +43,10 @@ impl SharedLock {
         Self::take(directory, &format!("{bridge}-{home}.lock"))
     }
 
-    /// Takes the lock if somebody holds it.
-    ///
-    /// # Errors
-    /// `NotFound` when nobody does.
-    pub fn join(directory: &Path, name: &str) -> std::io::Result<Self> {
-        Self::open(directory, name, false)
-    }
-
-    fn open(directory: &Path, name: &str, create: bool) -> std::io::Result<Self> {
+    fn open(directory: &Path, name: &str) -> std::io::Result<Self> {
         let path = directory.join(name);
         loop {
-            let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(PRIVATE).open(&path)?;
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(&path)?;
             let file = lock(file)?;
             // The one that was opened may have been removed by its last holder before the lock came.
             if is_still_at(&file, &path) {
@@ -191,17 +183,5 @@ mod tests {
             }
         });
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_lock_is_joined_only_where_somebody_holds_it() {
-        let directory = tempfile::tempdir().unwrap();
-        assert_eq!(SharedLock::join(directory.path(), "x").unwrap_err().kind(), ErrorKind::NotFound);
-        let one = SharedLock::take(directory.path(), "x").unwrap();
-        let two = SharedLock::join(directory.path(), "x").unwrap();
-        assert!(!one.is_last());
-        drop(two);
-        drop(one);
-        assert!(SharedLock::join(directory.path(), "x").is_err());
     }
 }

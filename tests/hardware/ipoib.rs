@@ -85,6 +85,77 @@ fn undone_no_child_is_left_on_either_side() {
 }
 
 #[test]
+fn detached_the_children_are_deleted_one_by_one_or_all_at_once() {
+    if not_ours() {
+        return;
+    }
+    let lab = host();
+    let guest = lab.guest();
+    guest.sh("ip link add eth0 up type bridge; ip addr add 172.17.0.2/16 dev eth0; ip route add default via 172.17.0.1 metric 5");
+    let before = both(&lab, &guest);
+    let attach = |name: &str, words: &str| lab.ok(&format!("ib0 -i {name} pid:{} {words}", guest.pid()));
+    attach("eth1", "10.3.3.1/24@10.3.3.254");
+    lab.ok(&format!("detach pid:{}", guest.pid()));
+    assert_same(&before, &both(&lab, &guest), "the parent's key");
+    attach("eth7", "10.3.3.2/24 @8001");
+    attach("ib0", "fd03::2/64 @8002");
+    for name in ["eth7", "ib0"] {
+        lab.ok(&format!("detach pid:{} -i {name}", guest.pid()));
+    }
+    assert_same(&before, &both(&lab, &guest), "one by one");
+    attach("eth7", "10.3.3.2/24@10.3.3.254 @8001");
+    attach("eth8", "10.3.4.2/24@10.3.4.254 @8001");
+    // One that somebody renamed is known again.
+    guest.sh("ip link set eth8 down; ip link set eth8 name lan0; ip link set lan0 up");
+    lab.ok(&format!("detach pid:{} --all", guest.pid()));
+    assert_same(&before, &both(&lab, &guest), "all at once");
+    assert_eq!(lab.files(), "");
+}
+
+#[test]
+fn a_child_whose_guest_died_goes_with_a_detach_or_gc() {
+    if not_ours() {
+        return;
+    }
+    let lab = host();
+    lab.host.sh("ip link add link ib0 name mine type ipoib pkey 0x8001");
+    let before = lab.host.state();
+    // Without its record it is known by its mark, and so is one whose name is taken: by another, or by its parent.
+    for (by_gc, with_record, taken, name) in [
+        (false, true, false, "eth1"),
+        (true, true, false, "eth1"),
+        (true, false, false, "eth1"),
+        (false, true, true, "eth1"),
+        (false, true, false, "ib0"),
+    ] {
+        let what = format!("{name}, gc {by_gc}, record {with_record}, name taken {taken}");
+        let guest = lab.guest();
+        let pid = guest.pid();
+        lab.ok(&format!("ib0 -i {name} pid:{pid} 10.3.3.3/24 @8001"));
+        if taken {
+            lab.host.sh("ip link add eth1 type bridge");
+        }
+        drop(guest);
+        in_time("the child is back", || keys(&lab.host).len() == 3);
+        if !with_record {
+            std::fs::remove_dir_all(lab.dir.path().join("guests")).unwrap();
+        }
+        if by_gc {
+            let ran = lab.run("gc");
+            assert!(ran.code == Some(0) && ran.out.contains(name), "{ran:?}");
+        } else {
+            lab.ok(&format!("detach pid:{pid}"));
+        }
+        if taken {
+            lab.host.sh("ip link del eth1");
+        }
+        assert_same(&before, &lab.host.state(), &what);
+        assert_eq!(lab.files(), "", "{what}");
+    }
+    lab.host.sh("ip link del mine");
+}
+
+#[test]
 fn every_step_with_an_infiniband_child_rolls_back() {
     if not_ours() {
         return;

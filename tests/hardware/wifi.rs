@@ -43,6 +43,11 @@ fn wifi(space: &Space) -> Vec<String> {
 const IN_USE: &str = "ip link set wlan0 up; ip addr replace 10.9.9.1/24 dev wlan0; ip -6 addr replace fd09::1/64 dev wlan0 nodad; \
     ip route replace 10.8.0.0/16 via 10.9.9.9";
 
+/// The same, and a second interface of its phy, in use as well.
+const BOTH_IN_USE: &str = "ip link set wlan0 up; ip addr replace 10.9.9.1/24 dev wlan0; ip -6 addr replace fd09::1/64 dev wlan0 nodad; \
+    ip route replace 10.8.0.0/16 via 10.9.9.9; iw dev wlan0 interface add sta2 type managed; ip link set sta2 address 02:00:00:00:77:01; \
+    ip addr add 10.7.7.1/24 dev sta2; ip link set sta2 up; ip route add 10.6.0.0/16 via 10.7.7.9";
+
 #[test]
 fn an_interface_moves_with_its_phy_and_a_second_run_changes_nothing() {
     if not_ours() {
@@ -78,6 +83,106 @@ fn undone_it_is_back_under_its_old_name_with_what_it_had() {
         assert_eq!(wifi(&guest), ["eth1"]);
     });
     assert_same(&before, &both(&lab, &guest), "undone");
+}
+
+#[test]
+fn detached_the_phy_is_back_with_all_its_interfaces_and_what_they_had() {
+    if not_ours() {
+        return;
+    }
+    for (in_use, option, moved) in [(IN_USE, "", vec!["eth1"]), (BOTH_IN_USE, "--force ", vec!["eth1", "sta2"])] {
+        let _radios = Radios::new();
+        let (lab, guest) = (Lab::here(), Space::new());
+        lab.host.sh(in_use);
+        let (before, number) = (both(&lab, &guest), phy(&lab.host, "wlan0"));
+        lab.ok(&format!("{option}--direct-phys wlan0 pid:{} 10.1.1.2/24@10.1.1.1 U:x", guest.pid()));
+        assert_eq!(wifi(&guest), moved);
+        lab.ok(&format!("detach pid:{}", guest.pid()));
+        assert_same(&before, &both(&lab, &guest), in_use);
+        assert_eq!(phy(&lab.host, "wlan0"), number);
+        assert_eq!(lab.files(), "");
+    }
+}
+
+#[test]
+fn a_phy_whose_guest_died_is_as_before_after_a_detach_or_gc() {
+    if not_ours() {
+        return;
+    }
+    for by_gc in [false, true] {
+        let _radios = Radios::new();
+        let (lab, guest) = (Lab::here(), Space::new());
+        lab.host.sh(BOTH_IN_USE);
+        let (before, number, pid) = (lab.host.state(), phy(&lab.host, "wlan0"), guest.pid());
+        lab.ok(&format!("--force --direct-phys wlan0 pid:{pid} 10.1.1.2/24 U:x"));
+        drop(guest);
+        in_time("the phy is back", || wifi(&lab.host) == ["eth1", "sta2", "wlan1"]);
+        if by_gc {
+            let ran = lab.run("gc");
+            assert!(ran.code == Some(0) && ran.out.contains("eth1"), "{ran:?}");
+        } else {
+            lab.ok(&format!("detach pid:{pid}"));
+        }
+        assert_same(&before, &lab.host.state(), "a dead guest");
+        assert_eq!((phy(&lab.host, "wlan0"), phy(&lab.host, "sta2")), (number.clone(), number));
+        assert_eq!(lab.files(), "");
+    }
+}
+
+#[test]
+fn a_phy_without_a_record_comes_back_by_its_mark_or_by_force() {
+    if not_ours() {
+        return;
+    }
+    let _radios = Radios::new();
+    let (lab, guest) = (Lab::here(), Space::new());
+    lab.host.sh("iw dev wlan0 interface add sta2 type managed");
+    let (before, number) = (both(&lab, &guest), phy(&lab.host, "wlan0"));
+    lab.ok(&format!("--force --direct-phys wlan0 pid:{} 10.1.1.2/24", guest.pid()));
+    std::fs::remove_dir_all(lab.dir.path().join("guests")).unwrap();
+    lab.ok(&format!("detach pid:{} -i eth1", guest.pid()));
+    assert_eq!(
+        (wifi(&lab.host), phy(&lab.host, "wlan0")),
+        (vec!["sta2".to_owned(), "wlan0".to_owned(), "wlan1".to_owned()], number.clone())
+    );
+    lab.host.sh("ip link property del dev wlan0 altname pipework.from.wlan0");
+    assert_same(&before, &both(&lab, &guest), "by its mark");
+    // As the original does it.
+    lab.host.sh(&format!("iw phy {number} set netns {}", guest.pid()));
+    lab.fails(&format!("detach pid:{} -i wlan0", guest.pid()), "bears no mark or name of pipework's");
+    lab.ok(&format!("detach pid:{} -i wlan0 --force", guest.pid()));
+    assert_same(&before, &both(&lab, &guest), "by force");
+}
+
+#[test]
+fn interfaces_whose_names_are_taken_meanwhile_are_known_again_whether_the_guest_lives_or_not() {
+    if not_ours() {
+        return;
+    }
+    for dies in [false, true] {
+        let _radios = Radios::new();
+        let (lab, guest) = (Lab::here(), Space::new());
+        lab.host.sh(BOTH_IN_USE);
+        let (before, pid) = (lab.host.state(), guest.pid());
+        lab.ok(&format!("--force --direct-phys wlan0 pid:{pid} 10.1.1.2/24"));
+        // Both come back under names of the kernel's choice.
+        lab.host.sh("ip link add eth1 type bridge; ip link add sta2 type bridge");
+        let mut guest = Some(guest);
+        if dies {
+            guest = None;
+            in_time("the phy is back", || wifi(&lab.host).len() == 3);
+            assert!(!wifi(&lab.host).iter().any(|name| name == "eth1" || name == "sta2"));
+        }
+        let foreign = (lab.host.link("sta2"), lab.host.addrs("sta2"));
+        lab.fails(&format!("detach pid:{pid}"), "File exists");
+        assert_eq!(foreign, (lab.host.link("sta2"), lab.host.addrs("sta2")), "the other of that name is left alone");
+        assert_eq!(wifi(&lab.host).len(), 3, "the phy is here, and one of its interfaces wants its name");
+        lab.host.sh("ip link del eth1; ip link del sta2");
+        assert_eq!(lab.run("gc").code, Some(0));
+        assert_same(&before, &lab.host.state(), &format!("once the name is free, guest dead: {dies}"));
+        assert_eq!(lab.files(), "");
+        drop(guest);
+    }
 }
 
 #[test]

@@ -243,7 +243,10 @@ pub fn request_rolls_back_on(
                 break;
             }
             assert_eq!(outcome.left, Vec::<String>::new(), "{words}, step {n}");
-            super::assert_same(&before, &state(), &format!("{words}, {birth:?}, step {n}, {fault:?}"));
+            // The kernel makes the routes of an IPv6 address in its own time: only what stays otherwise is wrong.
+            let now = state();
+            let now = if now == before { now } else { super::settled(&[&lab.host, guest], state) };
+            super::assert_same(&before, &now, &format!("{words}, {birth:?}, step {n}, {fault:?}"));
         }
         if steps > 0 {
             assert_eq!(n, steps, "every step was made to fail");

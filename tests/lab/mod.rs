@@ -255,6 +255,12 @@ impl Lab {
         ran.err
     }
 
+    /// The files of the run directory, a line each.
+    pub fn files(&self) -> String {
+        let found = Command::new("find").arg(self.dir.path()).args(["-type", "f"]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    }
+
     /// A NIC of the host: one end of a veth pair whose other end is a switch in a namespace of its own.
     pub fn nic(&self, name: &str) -> Space {
         let switch = Space::new();

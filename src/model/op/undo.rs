@@ -111,6 +111,27 @@ impl Op {
         ops
     }
 
+    /// Whether this step is about the link that `failed` was to bring to its place: another of that name may be there.
+    pub fn hangs_on(&self, failed: &Self) -> bool {
+        let link = match self {
+            Self::RestoreRoute { moved: Some(moved), .. } => &moved.link,
+            Self::SetMaster { link, .. }
+            | Self::RestoreAddr { link, .. }
+            | Self::SetUp { link }
+            | Self::SetMac { link, .. }
+            | Self::SetMtu { link, .. }
+            | Self::SetQueueLen { link, .. }
+            | Self::SetOffload { link, .. } => link,
+            _ => return false,
+        };
+        match failed {
+            Self::MoveLink { to, .. } => to == link,
+            Self::MovePhy { to, others, .. } => to == link || others.iter().any(|other| LinkRef::host(&other.name) == *link),
+            Self::RenameLink { link: old, name } => old.side == link.side && *name == link.name,
+            _ => false,
+        }
+    }
+
     /// Whether the error means that what the step is for is already so.
     pub fn tolerates(&self, errno: Errno) -> bool {
         match self {

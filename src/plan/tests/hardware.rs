@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::op::NicBefore;
 use crate::model::phy::{Phy, PhyFacts, PhyMember};
+use crate::model::record::{GuestRecord, Record, VERSION};
 
 /// wlan0 on phy0, with the interfaces named besides.
 fn radio(others: &[&str]) -> Facts {
@@ -129,4 +130,60 @@ fn a_childs_parent_is_left_untold_when_it_has_the_childs_own_index() {
     there.index = 4;
     facts.guest.link = Some(there);
     assert!(matches!(plan(&request("ib0 0/0"), &facts, Birth::Guest), Err(PlanError::GuestLinkDiffers { .. })));
+}
+
+/// What takes back all that a plan does, as it is described.
+fn detached(request: &AttachRequest, facts: &Facts, now: &GuestNow) -> Vec<String> {
+    let planned = plan(request, facts, Birth::Guest).unwrap();
+    let guest = GuestRecord {
+        word: request.guest.clone(),
+        engine: "docker".into(),
+        container: None,
+        container_name: None,
+        pid: Some(4711),
+        path: "/proc/4711/ns/net".into(),
+        netns: 17,
+    };
+    let record = Record {
+        version: VERSION,
+        id: "1".into(),
+        revision: 1,
+        since: String::new(),
+        home: 1,
+        guest,
+        interface: planned.guest_if().clone(),
+        host_interface: planned.host_if().to_owned(),
+        request: request.clone(),
+        link: None,
+        mate: None,
+        given: Vec::new(),
+        lease: None,
+        keeper: None,
+        ovsdb: None,
+        done: settled(planned.ops()),
+        planned: Vec::new(),
+    };
+    detach(&record, &record.done, now).iter().map(Op::describe).collect()
+}
+
+#[test]
+fn a_child_that_was_born_on_the_host_is_deleted_wherever_it_is() {
+    let request = request("ib0 0/0 @8001");
+    assert_eq!(
+        detached(&request, &infiniband(), &GuestNow::There),
+        ["delete ib0 in the guest", "delete pi4711ib0 in the guest", "delete pi4711ib0"]
+    );
+    let gone = GuestNow::Gone { returned: Some("dev5".parse().unwrap()), wifi: Vec::new() };
+    assert_eq!(detached(&request, &infiniband(), &gone), ["delete dev5"]);
+}
+
+#[test]
+fn each_interface_of_a_phy_that_came_back_gets_its_own_name_and_state() {
+    let request = AttachRequest { force: true, ..direct("wlan0 0/0") };
+    let wifi = [(1, "wlan3"), (2, "sta2"), (7, "wlan0")].map(|(wdev, name)| (wdev, name.parse().unwrap())).to_vec();
+    let gone = GuestNow::Gone { returned: None, wifi };
+    assert_eq!(
+        detached(&request, &radio(&["sta2"]), &gone),
+        ["rename wlan3 to wlan0", "set wlan0 up", "set sta2 up", "take the other name pipework.from.wlan0 from wlan0"]
+    );
 }
