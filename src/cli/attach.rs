@@ -8,6 +8,7 @@ use clap::Args;
 use super::output::{complain, explain, print_json, say, watch};
 use super::settings::{AUTO_NAME, SettingArgs};
 use crate::external::hooks::HookSettings;
+use crate::lifecycle::batch::Work;
 use crate::lifecycle::{self, AttachError, Attached, Edit, End, Kept, Options, Stay};
 use crate::model::command::Commands;
 use crate::model::conflict::{Dad, DadMode};
@@ -160,6 +161,38 @@ impl AttachArgs {
     }
 }
 
+impl AttachArgs {
+    /// What it asks for as a line of a batch.
+    pub(super) fn work(&self) -> Result<Work, String> {
+        if let Some(option) = whole_run([("--dry-run", self.dry_run), ("--json", self.json), ("-v", self.verbose)]) {
+            return Err(option);
+        }
+        let options = Box::new(options(self));
+        let say = |error: InputError| error.to_string();
+        if !self.add.is_empty() || !self.del.is_empty() {
+            if !self.is_guest_only() {
+                return Err(EDITS.to_owned());
+            }
+            let (guest, interface, edit) = parse_edit(self).map_err(say)?;
+            return Ok(Work::Edit { guest, interface, edit, options });
+        }
+        if self.is_guest_only() || self.addr.is_none() {
+            return Err(WORDS.to_owned());
+        }
+        let request = Box::new(AttachRequest::try_from(self).map_err(say)?);
+        Ok(Work::Attach { request, options, replace: self.replace })
+    }
+}
+
+/// Options that are a whole run's, and not a line's of a batch.
+pub(super) fn whole_run(options: [(&str, bool); 3]) -> Option<String> {
+    let given = options.into_iter().find(|(_, given)| *given);
+    given.map(|(option, _)| format!("{option} is for the whole batch, not for one line: batch has --check, --json and -v of its own"))
+}
+
+const WORDS: &str = "the words HOSTIF, GUEST and ADDR are needed, or GUEST with --add or --del";
+const EDITS: &str = "--add and --del change an attachment: GUEST is the only word then, with -i where it has several";
+
 impl TryFrom<&AttachArgs> for AttachRequest {
     type Error = InputError;
 
@@ -194,7 +227,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         return edit(args);
     }
     if args.is_guest_only() || args.addr.is_none() {
-        return super::missing("attach", "the words HOSTIF, GUEST and ADDR are needed, or GUEST with --add or --del");
+        return super::missing("attach", WORDS);
     }
     let request = match AttachRequest::try_from(args) {
         Ok(request) => request,
@@ -212,7 +245,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
 /// `attach GUEST --add ADDR --del ADDR`
 fn edit(args: &AttachArgs) -> ExitCode {
     if !args.is_guest_only() {
-        return super::missing("attach", "--add and --del change an attachment: GUEST is the only word then, with -i where it has several");
+        return super::missing("attach", EDITS);
     }
     let edit = match parse_edit(args) {
         Ok(edit) => edit,

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::attach::whole_run;
 use super::output::{complain, print_json, say};
 use crate::external::hooks::HookSettings;
+use crate::lifecycle::batch::Work;
 use crate::lifecycle::{self, DetachOptions, Which};
 use crate::model::report::{DetachReport, Failure, Outcome};
 use crate::model::request::GuestRef;
@@ -47,16 +49,7 @@ pub(super) fn run(args: &DetachArgs) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return fail(args, vec![error.to_string()], None),
     };
-    let options = DetachOptions {
-        which,
-        force: args.force,
-        dry_run: args.dry_run,
-        steps: args.json || args.dry_run,
-        run_dir: state::run_dir(),
-        state_dir: state::state_dir(),
-        ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
-        hooks: HookSettings::from_environment(),
-    };
+    let options = options(args, which);
     let mut watch = |event: Event<'_>| match event {
         Event::Undoing(op) if args.verbose => complain(&format!("pipework: {}", op.describe())),
         Event::Running(hook) if args.verbose => complain(&format!("pipework: run hook {}", hook.display())),
@@ -68,6 +61,30 @@ pub(super) fn run(args: &DetachArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(args, error.chain(), error.hint()),
+    }
+}
+
+impl DetachArgs {
+    /// What it asks for as a line of a batch.
+    pub(super) fn work(&self) -> Result<Work, String> {
+        if let Some(option) = whole_run([("--dry-run", self.dry_run), ("--json", self.json), ("-v", self.verbose)]) {
+            return Err(option);
+        }
+        let (guest, which) = parse(self).map_err(|error| error.to_string())?;
+        Ok(Work::Detach { guest, options: Box::new(options(self, which)) })
+    }
+}
+
+fn options(args: &DetachArgs, which: Which) -> DetachOptions {
+    DetachOptions {
+        which,
+        force: args.force,
+        dry_run: args.dry_run,
+        steps: args.json || args.dry_run,
+        run_dir: state::run_dir(),
+        state_dir: state::state_dir(),
+        ovsdb: args.ovsdb.clone().filter(|address| !address.is_empty()),
+        hooks: HookSettings::from_environment(),
     }
 }
 

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::attach::whole_run;
 use super::output::{complain, explain, print_json, say, watch};
 use crate::external::hooks::HookSettings;
+use crate::lifecycle::batch::Work;
 use crate::lifecycle::{self, LinkOptions, Linked};
 use crate::model::command::Commands;
 use crate::model::error::InputError;
@@ -45,6 +47,26 @@ impl TryFrom<&LinkArgs> for PairRequest {
     }
 }
 
+impl LinkArgs {
+    /// What it asks for as a line of a batch.
+    pub(super) fn work(&self) -> Result<Work, String> {
+        if let Some(option) = whole_run([("--dry-run", self.dry_run), ("--json", self.json), ("-v", self.verbose)]) {
+            return Err(option);
+        }
+        let request = PairRequest::try_from(self).map_err(|error| error.to_string())?;
+        Ok(Work::Link { request: Box::new(request), options: Box::new(options(self)) })
+    }
+}
+
+fn options(args: &LinkArgs) -> LinkOptions {
+    LinkOptions {
+        dry_run: args.dry_run,
+        steps: args.json || args.dry_run,
+        run_dir: state::run_dir(),
+        hooks: HookSettings::from_environment(),
+    }
+}
+
 /// Parse, run, print.
 pub(super) fn run(args: &LinkArgs) -> ExitCode {
     let request = match PairRequest::try_from(args) {
@@ -57,12 +79,7 @@ pub(super) fn run(args: &LinkArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = LinkOptions {
-        dry_run: args.dry_run,
-        steps: args.json || args.dry_run,
-        run_dir: state::run_dir(),
-        hooks: HookSettings::from_environment(),
-    };
+    let options = options(args);
     match lifecycle::link(&request, &options, &mut watch(args.verbose)) {
         Ok(linked) => {
             print(args, &linked);

@@ -2,6 +2,7 @@
 
 mod access;
 mod attach;
+mod batch;
 mod detach;
 mod documents;
 mod gc;
@@ -93,6 +94,8 @@ enum Command {
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
     Link(link::LinkArgs),
+    /// Many attaches, detaches and links from a file, at the kernel's own speed
+    Batch(batch::BatchArgs),
     /// `ip route WORDS` in a guest
     Route(inside::InsideArgs),
     /// `ip rule WORDS` in a guest
@@ -139,6 +142,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
+        Some(Command::Batch(words)) => batch::run(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
-use netlink_packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -57,9 +57,13 @@ pub(super) fn add_bridge(name: &IfName, mac: MacAddr, vlan_filtering: bool) -> R
 
 /// `ip link add name HOST mtu M [address MAC] [master BRIDGE] up type veth peer name GUEST mtu M address MAC netns NS`.
 /// The peer cannot be up in it: veth_open wants both ends tied (ENOTCONN).
-pub(super) fn add_veth(host: &Newborn<'_>, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
+/// `up`: whether the host's end is.
+pub(super) fn add_veth(host: &Newborn<'_>, up: bool, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
     let peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
-    let mut builder = host.attributes(LinkVeth::new(host.name.as_str(), guest.name.as_str()).up());
+    let mut builder = host.attributes(LinkVeth::new(host.name.as_str(), guest.name.as_str()));
+    if up {
+        builder = builder.up();
+    }
     if let Some(bridge) = bridge {
         builder = builder.controller(bridge);
     }
@@ -143,11 +147,21 @@ pub(super) fn set_up(index: u32, up: bool) -> RouteNetlinkMessage {
     new_link(if up { builder.up() } else { builder.down() }.build())
 }
 
-/// `ip link set dev NAME type bridge_slave mcast_flood on|off`
-pub(super) fn set_flood(index: u32, on: bool) -> RouteNetlinkMessage {
+/// `ip link set dev NAME addrgenmode none type bridge_slave mcast_flood off`
+pub(super) fn keep_out(index: u32) -> RouteNetlinkMessage {
+    let generate = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let no_address = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![generate])]);
+    new_link(LinkUnspec::new_with_index(index).append_extra_attribute(flood(false)).append_extra_attribute(no_address).build())
+}
+
+/// `ip link set dev NAME type bridge_slave mcast_flood on`
+pub(super) fn let_in(index: u32) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).append_extra_attribute(flood(true)).build())
+}
+
+fn flood(on: bool) -> LinkAttribute {
     let data = LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::MulticastFlood(on)]));
-    let info = LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), data]);
-    new_link(LinkUnspec::new_with_index(index).append_extra_attribute(info).build())
+    LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), data])
 }
 
 /// `ip addr add ADDR brd + dev NAME`

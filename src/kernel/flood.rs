@@ -5,6 +5,11 @@
 //! themselves. None of those that are being made has anything to say to the others yet: their ports are left out
 //! (IFLA_BRPORT_MCAST_FLOOD, linux/if_link.h) until the last is there. What they send themselves reaches every other port and the
 //! host all the same, and unicast and broadcast reach them.
+//!
+//! The host's end gets no IPv6 address either, nor asks for it: as a port it hands all that it receives to the bridge, so nothing
+//! could reach such an address, and of n ports each would be slower to come up than the one before. And it comes up after the
+//! guest's end: one that is up before is a port that is switched on and off once more, each time with a look at all other ports
+//! (br_port_state_selection, net/bridge/br_stp.c).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -33,7 +38,7 @@ impl Flood {
     pub(super) fn keep_out(&self, host: &mut Netlink, port: u32) {
         // Noted first: whoever is cut off in between lets in what was never out.
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).push(port);
-        let _ = host.request(&encode::set_flood(port, false), 0);
+        let _ = host.request(&encode::keep_out(port), 0);
     }
 
     /// Lets all in that were kept out and are still there.
@@ -50,7 +55,7 @@ impl Flood {
 pub(super) fn let_in(host: &mut Netlink, ports: &[u32]) -> Result<(), KernelError> {
     let mut ended = Ok(());
     for some in ports.chunks(AT_ONCE) {
-        let messages: Vec<_> = some.iter().map(|port| (encode::set_flood(*port, true), 0)).collect();
+        let messages: Vec<_> = some.iter().map(|port| (encode::let_in(*port), 0)).collect();
         let refused = host.request_all(&messages).into_iter().filter_map(Result::err).find(|error| error.errno() != Some(Errno::ENODEV));
         ended = ended.and(refused.map_or(Ok(()), Err));
     }

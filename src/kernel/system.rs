@@ -49,6 +49,8 @@ pub struct System<'a> {
     questions: Questions,
     /// Keeps new ports of bridges out of the flood.
     flood: Option<&'a Flood>,
+    /// The host's end, which is to come up with this link of the guest's.
+    waiting: Option<(LinkRef, u32)>,
 }
 
 impl<'a> System<'a> {
@@ -68,6 +70,7 @@ impl<'a> System<'a> {
             process: None,
             questions: Questions::default(),
             flood: None,
+            waiting: None,
         }
     }
 
@@ -395,7 +398,8 @@ impl<'a> System<'a> {
     /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
     fn add_veth(&mut self, host: &Newborn<'_>, bridge: Option<&IfName>, guest: &NewLink) -> Result<(), KernelError> {
         let index = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
-        let message = encode::add_veth(host, index, &self.newborn(guest));
+        let flood = self.flood.filter(|_| bridge.is_some() && guest.at.side == Side::Guest);
+        let message = encode::add_veth(host, flood.is_none(), index, &self.newborn(guest));
         let near = LinkRef::host(host.name);
         self.indexes.remove(&guest.at);
         self.indexes.remove(&near);
@@ -410,12 +414,25 @@ impl<'a> System<'a> {
         if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str()) {
             self.indexes.insert(near, made.index);
             self.indexes.extend(made.link.map(|peer| (guest.at.clone(), peer)));
-            // The other end is down: nothing has gone through the port yet.
-            if let (Some(_), Some(flood)) = (bridge, self.flood) {
+            if let Some(flood) = flood {
                 flood.keep_out(self.host, made.index);
+                self.waiting = Some((guest.at.clone(), made.index));
             }
         }
         Ok(())
+    }
+
+    /// Sets a link up, and the host's end that waits for it.
+    fn set_up(&mut self, link: &LinkRef) -> Result<(), KernelError> {
+        self.change(link, |index| encode::set_up(index, true))?;
+        self.set_up_other(link)
+    }
+
+    fn set_up_other(&mut self, link: &LinkRef) -> Result<(), KernelError> {
+        match self.waiting.take_if(|(guest, _)| guest == link) {
+            Some((_, host)) => self.send(Side::Host, &encode::set_up(host, true), 0),
+            None => Ok(()),
+        }
     }
 
     /// Makes a veth pair from the first guest's own socket: it is never on the host. The echo has both ends' indexes.
@@ -545,7 +562,7 @@ impl Kernel for System<'_> {
                 let index = self.index(&LinkRef::guest(&route.dev))?;
                 self.send(Side::Guest, &RouteNetlinkMessage::NewRoute(encode::route(route, index)), NLM_F_CREATE | NLM_F_REPLACE)
             }
-            Op::SetUp { link } => self.change(link, |index| encode::set_up(index, true)),
+            Op::SetUp { link } => self.set_up(link),
             Op::SetDown { link } => self.set_down(link),
             Op::EnableIpv6 { name } => sysctl::enable_ipv6(self.namespace, name),
             Op::AcceptRouter { name } => sysctl::accept_router(self.namespace, name),
@@ -610,7 +627,13 @@ impl Kernel for System<'_> {
         if messages.len() < 2 || messages.len() < ops.len() {
             return ops.iter().map(|op| self.apply(op)).collect();
         }
-        self.guest.request_all(&messages)
+        let mut ended = self.guest.request_all(&messages);
+        for (op, ended) in ops.iter().zip(&mut ended) {
+            if let (Op::SetUp { link }, Ok(())) = (op, &ended) {
+                *ended = self.set_up_other(link);
+            }
+        }
+        ended
     }
 
     fn interrupted(&mut self) -> Option<&'static str> {

@@ -118,6 +118,20 @@ pub enum Outcome {
     Failed,
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Attached => "attached",
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Detached => "detached",
+            Self::Cleared => "cleared",
+            Self::Planned => "planned",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// Who the guest is.
 #[derive(Clone, Debug, Serialize)]
 pub struct GuestReport {
