@@ -12,6 +12,7 @@ use super::wire::Netlink;
 use crate::model::bridge::{BridgePort, BridgeVlans};
 use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestFacts, GuestId, HostFacts, LinkFacts, LinkKind, RouteFacts, TableFacts};
+use crate::model::host::{HostLink, HostView};
 use crate::model::op::OldPort;
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::types::{Family, MacAddr};
@@ -50,6 +51,26 @@ impl HostSurvey {
         let ports = socket.dump(&RouteNetlinkMessage::GetLink(message))?;
         let ports = ports.iter().filter_map(decode::port_vlans).map(|(index, _, vlans)| (index, vlans)).collect();
         Ok(Self { links, bridges, ports })
+    }
+
+    /// All of it, with the addresses: two dumps more.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn view() -> Result<HostView, KernelError> {
+        let survey = Self::take()?;
+        let mut socket = Netlink::open()?;
+        let mut all = addrs(&mut socket, Family::Inet)?;
+        all.extend(addrs(&mut socket, Family::Inet6)?);
+        let given = |addr: &&AddrFacts| !matches!(addr.addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let links = survey.links.iter().map(|link| HostLink {
+            addrs: all.iter().filter(given).filter(|addr| addr.index == link.index).map(|addr| addr.addr).collect(),
+            master: survey.master_of(link).map(str::to_owned),
+            vlan_filtering: survey.bridges.iter().any(|(index, vlans)| *index == link.index && vlans.filtering),
+            vlans: survey.ports.iter().find(|(index, _)| *index == link.index).map(|(_, vlans)| vlans.clone()).unwrap_or_default(),
+            link: link.clone(),
+        });
+        Ok(HostView { links: links.collect() })
     }
 
     fn at(&self, index: u32) -> Option<&LinkFacts> {

@@ -1,6 +1,7 @@
 //! What outlives a single step: files that runs of this program share.
 
 mod access;
+mod applied;
 mod claims;
 mod lock;
 mod netns_link;
@@ -8,6 +9,7 @@ mod records;
 mod wanted;
 
 pub use access::Users;
+pub use applied::{Applied, AppliedBridge, AppliedGuest, Topologies};
 pub use claims::{Claimant, Claims, Note};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};

@@ -1,0 +1,54 @@
+//! Guests that have to be there, and network namespaces that are made.
+
+use super::{ApplyError, Run};
+use crate::guest::{self, GuestError};
+use crate::kernel::netns::Namespace;
+use crate::lifecycle::error::chain;
+use crate::model::error::KernelError;
+use crate::model::report::Outcome;
+use crate::model::request::GuestRef;
+use crate::model::topology::{Action, Kind, ObjectReport, WantedGuest};
+use crate::state::AppliedGuest;
+
+impl Run<'_> {
+    pub(super) fn guests(&mut self) -> Result<(), ApplyError> {
+        let wanted = self.wanted;
+        for guest in &wanted.guests {
+            let name = guest.guest.to_string();
+            let report = |action, result| ObjectReport::new(Kind::Guest, name.clone(), action, result);
+            let report = match (guest::hold(&guest.guest), &guest.guest) {
+                (Ok(_), _) => report(Action::None, Outcome::Unchanged),
+                (Err(error), GuestRef::NetnsName(_)) if guest.create && error.is_absence() && self.options.dry_run => {
+                    self.lacks.planned_guests.insert(name.clone());
+                    report(Action::Create, Outcome::Planned)
+                }
+                (Err(error), GuestRef::NetnsName(netns)) if guest.create && error.is_absence() => match Namespace::add_named(netns) {
+                    Ok(made) => {
+                        self.applied.guests.retain(|known| known.name != *netns);
+                        self.applied.guests.push(AppliedGuest { name: netns.clone(), netns: made.inode() });
+                        self.keep()?;
+                        report(Action::Create, Outcome::Changed)
+                    }
+                    Err(error) => self.no_namespace(&name, &error),
+                },
+                (Err(error), _) => self.no_guest(guest, &name, &error),
+            };
+            self.tell(&report);
+        }
+        Ok(())
+    }
+
+    fn no_namespace(&mut self, name: &str, error: &KernelError) -> ObjectReport {
+        self.lacks.failed_guests.insert(name.to_owned());
+        let hint = (error.errno() == Some(nix::errno::Errno::EEXIST))
+            .then(|| format!("/run/netns has a file of that name which is no namespace: ip netns del {}", name.trim_start_matches("netns:")));
+        ObjectReport::failed(Kind::Guest, name.to_owned(), chain(error), hint)
+    }
+
+    fn no_guest(&mut self, guest: &WantedGuest, name: &str, error: &GuestError) -> ObjectReport {
+        self.lacks.failed_guests.insert(name.to_owned());
+        let can_be_made = matches!(guest.guest, GuestRef::NetnsName(_)) && !guest.create && error.is_absence();
+        let hint = if can_be_made { Some("create = true makes it".to_owned()) } else { error.hint() };
+        ObjectReport::failed(Kind::Guest, name.to_owned(), chain(error), hint)
+    }
+}
