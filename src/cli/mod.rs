@@ -7,6 +7,7 @@ mod detach;
 mod documents;
 mod export;
 mod gc;
+mod graph;
 mod inside;
 mod link;
 mod output;
@@ -93,6 +94,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Write attachments, links and our bridges as a file for apply
     Export(export::ExportArgs),
+    /// Draw bridges, NICs, guests and links: as a tree, or for Graphviz, Mermaid, a browser
+    Graph(graph::GraphArgs),
     /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
     Status(status::StatusArgs),
     /// Make attachments again what their records want; also those of guests that were started again
@@ -145,6 +148,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Diff(words)) => attach::diff(&words),
         Some(Command::Apply(words)) => apply::run(&words),
         Some(Command::Export(words)) => export::run(&words),
+        Some(Command::Graph(words)) => graph::run(&words),
         Some(Command::Status(words)) => status::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),

@@ -11,6 +11,7 @@ pub mod difference;
 pub mod dynamic;
 pub mod error;
 pub mod facts;
+pub mod graph;
 pub mod guest_name;
 pub mod hook;
 pub mod host;
