@@ -96,9 +96,11 @@ impl HostSurvey {
         let own = |link: &&LinkFacts| link.is_ours() || link.is_marked();
         let by_index = || guest.links.iter().filter(own).find(|link| Some(link.index) == index);
         let in_guest = guest.links.iter().find(|link| link.name == interface).or_else(by_index).cloned();
+        // The other end of a link between two guests is in neither's host, where another may have its index.
+        let is_on_host = |link: &&LinkFacts| link.kind == LinkKind::Veth && !matches!(request.host_if, HostIf::Guest(_));
         let peer = in_guest
             .as_ref()
-            .filter(|link| link.kind == LinkKind::Veth)
+            .filter(is_on_host)
             .and_then(|link| self.at(link.link?).filter(|peer| peer.kind == LinkKind::Veth && peer.link == Some(link.index)).cloned());
         let child = request.tag.as_ref().zip(link.as_ref()).and_then(|(tag, nic)| NicVlan::of(tag).ok()?.child(&nic.name).ok());
         let elsewhere = peer.as_ref().filter(|peer| peer.master != link.as_ref().map(|link| link.index));
