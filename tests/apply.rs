@@ -6,7 +6,7 @@ mod lab;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lab::{Lab, Space, assert_same, no_root, settled};
+use lab::{Lab, Space, assert_same, no_root, settled, skip};
 use serde_json::Value;
 
 static NAMES: AtomicU32 = AtomicU32::new(0);
@@ -88,7 +88,9 @@ impl World {
         let host = self.lab.host.sh("ip -j -d addr show type bridge; ip -j -d addr show type veth");
         for (n, text) in spaces.chain([host]).enumerate() {
             let (addrs, routes): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('['));
-            for link in addrs.iter().flat_map(|line| serde_json::from_str::<Vec<Value>>(line).unwrap()).filter(|link| !link["ifname"].is_null()) {
+            for link in
+                addrs.iter().flat_map(|line| serde_json::from_str::<Vec<Value>>(line).unwrap()).filter(|link| !link["ifname"].is_null())
+            {
                 let addr = link["addr_info"].as_array().unwrap().iter().filter(|addr| addr["scope"] != "link");
                 let addr: Vec<String> = addr.map(|addr| format!("{}/{}", addr["local"], addr["prefixlen"])).collect();
                 let index = if exact { link["ifindex"].to_string() } else { String::new() };
@@ -138,6 +140,7 @@ name = "lan7"
 [[attachments]]
 host_if = "br7"
 guest = "netns:NSweb"
+local_if = "web7"
 addresses = ["10.7.1.10/24", "fd07::10/64"]
 gateways = ["10.7.1.1"]
 routes = ["10.99.0.0/16 via 10.7.1.254"]
@@ -170,7 +173,10 @@ fn all_of_a_file_is_made_and_a_second_run_does_nothing() {
         assert!(told.contains(&world.text(line)), "{line} is not in {told}");
     }
     let host = &world.lab.host;
-    assert_eq!((&host.link("eth7")["master"], &host.link("br7")["mtu"], &host.link("db7")["master"]), (&"br7".into(), &1400.into(), &"lan7".into()));
+    assert_eq!(
+        (&host.link("eth7")["master"], &host.link("br7")["mtu"], &host.link("db7")["master"]),
+        (&"br7".into(), &1400.into(), &"lan7".into())
+    );
     assert!(host.link("eth7")["flags"].to_string().contains("\"UP\""));
     assert_eq!(host.addrs("br7"), ["10.7.1.1/24", "fd07::1/64"]);
     assert_eq!(world.addrs("web", "eth1"), ["10.7.1.10/24", "fd07::10/64"]);
@@ -182,7 +188,10 @@ fn all_of_a_file_is_made_and_a_second_run_does_nothing() {
     let guests = ["web", "db"];
     let before = settled(&[host], || world.state(&guests, true));
     let (objects, all) = world.json(&file, "");
-    assert_eq!((&all["result"], &all["unchanged"], &all["created"], &all["schema"]), (&"unchanged".into(), &7.into(), &0.into(), &1.into()));
+    assert_eq!(
+        (&all["result"], &all["unchanged"], &all["created"], &all["schema"]),
+        (&"unchanged".into(), &7.into(), &0.into(), &1.into())
+    );
     for object in &objects {
         let steps = object["steps"].as_array().unwrap().len();
         assert_eq!((&object["action"], &object["result"], steps), (&"none".into(), &"unchanged".into(), 0), "{object}");
@@ -372,14 +381,20 @@ fn a_file_with_a_mistake_is_told_line_by_line_and_nothing_is_done() {
     }
     let world = World::new();
     let before = world.lab.host.state();
-    let wrong = SHOP.replace("\"10.7.1.10/24\"", "\"10.7.1.10\"").replace("via 10.7.1.254", "vai 10.7.1.254").replace("local_if = \"db7\"", "local_if = \"br7\"");
+    let wrong = SHOP
+        .replace("\"10.7.1.10/24\"", "\"10.7.1.10\"")
+        .replace("via 10.7.1.254", "vai 10.7.1.254")
+        .replace("local_if = \"db7\"", "local_if = \"br7\"");
     let file = world.file("shop.toml", &wrong);
     let ran = world.apply(&file, "");
     assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
     let line = |text: &str| wrong.lines().position(|line| line.contains(text)).unwrap() + 1;
     let at = file.display();
     for told in [
-        format!("{at}:{}: attachments[1].addresses: The IP address should include a netmask. Maybe you meant 10.7.1.10/24", line("\"10.7.1.10\"")),
+        format!(
+            "{at}:{}: attachments[1].addresses: The IP address should include a netmask. Maybe you meant 10.7.1.10/24",
+            line("\"10.7.1.10\"")
+        ),
         format!("{at}:{}: attachments[2].local_if: host interface br7 is in bridges[1].name already", line("local_if")),
     ] {
         assert!(ran.err.contains(&told), "{told} is not in {}", ran.err);
@@ -417,8 +432,11 @@ fn what_is_exported_changes_nothing_and_brings_everything_back() {
         let pid = world.lab.guest();
         world.lab.ok(&format!("br5 -i lan0 pid:{} 10.7.3.1/24 02:00:00:00:07:01 --mtu 1300 --txqueuelen 500", pid.pid()));
         let guests = ["web", "db"];
-        let state = || settled(&[host], || world.state(&guests, false).into_iter().chain(world.lab.host.routes()).chain(pid.state()).collect());
-        let plain = |lines: Vec<String>| -> Vec<String> { lines.into_iter().map(|line| line.split(" index ").next().unwrap().to_owned()).collect() };
+        let state =
+            || settled(&[host], || world.state(&guests, false).into_iter().chain(world.lab.host.routes()).chain(pid.state()).collect());
+        let plain = |lines: Vec<String>| -> Vec<String> {
+            lines.into_iter().map(|line| line.split(" index ").next().unwrap().to_owned()).collect()
+        };
         let before = plain(state());
         let ran = world.run(&format!("export --format {format}"));
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
@@ -435,6 +453,49 @@ fn what_is_exported_changes_nothing_and_brings_everything_back() {
         let again = world.run(&format!("export --format {format}"));
         assert_eq!(again.out, ran.out);
     }
+}
+
+#[test]
+fn a_run_that_is_stopped_or_killed_anywhere_is_ended_by_the_next_and_nothing_of_it_is_lost() {
+    if no_root() || (!Path::new("/usr/bin/strace").exists() && skip("needs strace: scripts/setup")) {
+        return;
+    }
+    let world = World::new();
+    let (file, empty) = (world.file("shop.toml", SHOP), world.file("empty.toml", "name = \"shop\"\n"));
+    let before = world.lab.host.state();
+    world.ok(&file, "");
+    let wanted = settled(&[&world.lab.host], || world.state(&["web", "db"], false));
+    let mut stopped = 0;
+    for (signal, what, step) in
+        [("SIGKILL", "sendto", 23), ("SIGTERM", "sendto", 31), ("SIGKILL", "rename", 5), ("SIGKILL", "mount", 1), ("SIGKILL", "unshare", 1)]
+    {
+        for n in (1..400).step_by(step) {
+            world.ok(&empty, "--prune");
+            assert_same(&before, &world.lab.host.state(), &format!("{signal} at {what} {n}, and all taken away"));
+            assert!(!world.has("web") && !world.has("db"), "{signal} at {what} {n}");
+            let mut traced = world.lab.host.command("strace");
+            let inject = format!("inject={what}:signal={signal}:when={n}");
+            traced
+                .args(["-f", "-o", "/dev/null", "-e", &format!("trace={what}"), "-e", &inject, env!("CARGO_BIN_EXE_pipework"), "apply"])
+                .arg(&file);
+            for (key, value) in world.lab.program().get_envs() {
+                value.map(|value| traced.env(key, value));
+            }
+            let ran = lab::Ran::from(traced.output().unwrap());
+            if ran.code == Some(0) {
+                world.ok(&file, "");
+                break;
+            }
+            stopped += 1;
+            if signal == "SIGTERM" {
+                assert!(ran.code == Some(1) && ran.out.contains(" failed\n"), "{} {}", ran.out, ran.err);
+            }
+            let ran = world.apply(&file, "");
+            assert_eq!(ran.code, Some(0), "{signal} at {what} {n}: {}", ran.err);
+            assert_same(&wanted, &settled(&[&world.lab.host], || world.state(&["web", "db"], false)), &format!("{signal} at {what} {n}"));
+        }
+    }
+    assert!(stopped > 10, "{stopped}");
 }
 
 /// The first block of a kind in the documentation.
@@ -512,7 +573,7 @@ fn a_picture_shows_all_of_it_in_every_format() {
     let text = draw("text");
     assert_eq!(text, world.run("graph").out);
     for line in [
-        "├── br7  bridge  MTU 1400, 10.7.1.1/24, fd07::1/64\n│   ├── eth7  uplink\n│   └── netns:NSweb eth1  10.7.1.10/24, fd07::10/64, via 10.7.1.1, rate 10mbit/2mbit, ",
+        "├── br7  bridge  MTU 1400, 10.7.1.1/24, fd07::1/64\n│   ├── eth7  uplink\n│   └── netns:NSweb eth1  10.7.1.10/24, fd07::10/64, via 10.7.1.1, rate 10mbit/2mbit, web7\n",
         "├── br9  bridge  MTU 1500, down\n│   └── tap9  port  down\n",
         "├── lan7  bridge  MTU 1500\n│   └── netns:NSdb eth1  10.8.1.10/24, db7\n",
         "└── links between guests\n    └── netns:NSdb eth2  10.7.2.2/30  <->  netns:NSweb eth2  10.7.2.1/30\n",
@@ -524,7 +585,9 @@ fn a_picture_shows_all_of_it_in_every_format() {
     let svg = draw("svg");
     assert_xml(&svg);
     for (format, drawn) in [("dot", draw("dot")), ("mermaid", draw("mermaid")), ("svg", svg)] {
-        for word in ["br7", "eth7", "lan7", "br9", "tap9", "nic9", "netns:NSweb", "netns:NSdb", "10.7.1.10/24", "10.7.2.2/30", "macvlan private"] {
+        for word in
+            ["br7", "eth7", "lan7", "br9", "tap9", "nic9", "netns:NSweb", "netns:NSdb", "10.7.1.10/24", "10.7.2.2/30", "macvlan private"]
+        {
             assert!(drawn.contains(&world.text(word)), "{word} is not in the {format}:\n{drawn}");
         }
     }

@@ -115,7 +115,8 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
 fn read(args: &ApplyArgs, file: &str) -> Result<(Wanted, Lines), Vec<String>> {
     let unreadable = |error: std::io::Error| vec![format!("{file}: {error}")];
     let format = args.format.or_else(|| Format::of(file));
-    let format = format.ok_or_else(|| vec![format!("{file}: its name does not tell how it is written: give --format toml or --format yaml")])?;
+    let format =
+        format.ok_or_else(|| vec![format!("{file}: its name does not tell how it is written: give --format toml or --format yaml")])?;
     let mut text = String::new();
     if file == "-" {
         std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;

@@ -162,6 +162,12 @@ impl Namespace {
         made
     }
 
+    /// Removes the file of a name that no namespace was bound to: a run that was making it was killed. A namespace's stays.
+    pub fn clear_named(name: &str) {
+        // Of a file that something is mounted on, the kernel says EBUSY.
+        let _ = std::fs::remove_file(Path::new(NAMED).join(name));
+    }
+
     /// Takes the name from a network namespace, as `ip netns del NAME` does: it ends when nobody is in it. Another that has
     /// taken the name since is left, and one that is gone is no error.
     ///

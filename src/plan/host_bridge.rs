@@ -96,7 +96,7 @@ pub fn host_bridge(wanted: &WantedBridge, view: &HostView, fresh_mac: MacAddr) -
     let mut job = Job { link: LinkRef::host(name), ops: Vec::new(), differences: Vec::new() };
     match there {
         None => {
-            job.ops.push(Op::AddBridge { name: name.clone(), mac: fresh_mac, vlan_filtering: wanted.vlan_filtering == Some(true) });
+            job.ops.push(Op::AddBridge { name: name.clone(), mac: fresh_mac, vlan_filtering: wanted.is_tagged });
         }
         Some(bridge) => job.filtering(wanted, bridge, view.ports(bridge).count()),
     }
@@ -235,6 +235,7 @@ mod tests {
             uplinks: vec!["eth1".parse().unwrap()],
             mtu: "1400".parse().ok(),
             vlan_filtering: Some(true),
+            is_tagged: true,
             addresses: vec!["10.1.1.1/24".parse().unwrap()],
         }
     }

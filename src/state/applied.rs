@@ -44,7 +44,7 @@ pub struct Applied {
 pub struct AppliedGuest {
     /// Its name under /run/netns.
     pub name: String,
-    /// Its inode number: another may have the name by now.
+    /// Its inode number, 0 while it is about to be made: another may have the name by now.
     pub netns: u64,
 }
 
@@ -53,7 +53,7 @@ pub struct AppliedGuest {
 pub struct AppliedBridge {
     /// Its name.
     pub name: IfName,
-    /// The steps that took effect.
+    /// The steps that took effect, or are about to.
     pub done: Vec<Op>,
 }
 

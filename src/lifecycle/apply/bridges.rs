@@ -34,6 +34,11 @@ impl Run<'_> {
             }
         }
         for bridge in &wanted.bridges {
+            if let Some(signal) = self.stop() {
+                self.lacks.failed_bridges.insert(bridge.name.to_string());
+                self.not_done(Kind::Bridge, bridge.name.to_string(), signal);
+                continue;
+            }
             if !self.options.dry_run {
                 view = HostSurvey::view()?;
             }
@@ -70,14 +75,22 @@ impl Run<'_> {
             self.tell(&report);
             return Ok(());
         }
+        let before = self.applied.bridges.clone();
+        self.note_bridge(&bridge.name, plan.ops(), is_new)?;
         match self.make(&bridge.name, &plan, watch) {
             Ok(done) => {
                 report.result = if action == Action::None { Outcome::Unchanged } else { Outcome::Changed };
+                self.applied.bridges = before;
                 self.note_bridge(&bridge.name, &done, is_new)?;
                 self.tell(&report);
             }
             Err(error) => {
                 self.lacks.failed_bridges.insert(name.clone());
+                // What could not be taken back is known still.
+                if error.undone().is_none_or(|undone| undone.left.is_empty()) {
+                    self.applied.bridges = before;
+                    self.keep()?;
+                }
                 self.failed(Kind::Bridge, name, &error);
             }
         }

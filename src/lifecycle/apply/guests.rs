@@ -10,38 +10,67 @@ use crate::model::request::GuestRef;
 use crate::model::topology::{Action, Kind, ObjectReport, WantedGuest};
 use crate::state::AppliedGuest;
 
+/// No namespace's inode number: it is about to be made.
+const UNKNOWN: u64 = 0;
+
 impl Run<'_> {
     pub(super) fn guests(&mut self) -> Result<(), ApplyError> {
         let wanted = self.wanted;
         for guest in &wanted.guests {
             let name = guest.guest.to_string();
+            if let Some(signal) = self.stop() {
+                self.lacks.failed_guests.insert(name.clone());
+                self.not_done(Kind::Guest, name, signal);
+                continue;
+            }
             let report = |action, result| ObjectReport::new(Kind::Guest, name.clone(), action, result);
             let report = match (guest::hold(&guest.guest), &guest.guest) {
-                (Ok(_), _) => report(Action::None, Outcome::Unchanged),
+                (Ok(held), _) => {
+                    self.note_guest(&guest.guest, held.id.netns);
+                    report(Action::None, Outcome::Unchanged)
+                }
                 (Err(error), GuestRef::NetnsName(_)) if guest.create && error.is_absence() && self.options.dry_run => {
                     self.lacks.planned_guests.insert(name.clone());
                     report(Action::Create, Outcome::Planned)
                 }
-                (Err(error), GuestRef::NetnsName(netns)) if guest.create && error.is_absence() => match Namespace::add_named(netns) {
-                    Ok(made) => {
-                        self.applied.guests.retain(|known| known.name != *netns);
-                        self.applied.guests.push(AppliedGuest { name: netns.clone(), netns: made.inode() });
-                        self.keep()?;
-                        report(Action::Create, Outcome::Changed)
+                (Err(error), GuestRef::NetnsName(netns)) if guest.create && error.is_absence() => {
+                    if self.applied.guests.iter().any(|known| known.name == *netns && known.netns == UNKNOWN) {
+                        Namespace::clear_named(netns);
                     }
-                    Err(error) => self.no_namespace(&name, &error),
-                },
+                    self.applied.guests.retain(|known| known.name != *netns);
+                    self.applied.guests.push(AppliedGuest { name: netns.clone(), netns: UNKNOWN });
+                    self.keep()?;
+                    match Namespace::add_named(netns) {
+                        Ok(made) => {
+                            self.note_guest(&guest.guest, made.inode());
+                            report(Action::Create, Outcome::Changed)
+                        }
+                        Err(error) => {
+                            self.applied.guests.retain(|known| known.name != *netns);
+                            self.no_namespace(&name, &error)
+                        }
+                    }
+                }
                 (Err(error), _) => self.no_guest(guest, &name, &error),
             };
+            self.keep()?;
             self.tell(&report);
         }
         Ok(())
     }
 
+    /// One that a run was about to make which was killed then, or this one has made.
+    fn note_guest(&mut self, guest: &GuestRef, inode: u64) {
+        let GuestRef::NetnsName(name) = guest else { return };
+        let begun = self.applied.guests.iter_mut().filter(|known| known.name == *name && known.netns == UNKNOWN);
+        begun.for_each(|known| known.netns = inode);
+    }
+
     fn no_namespace(&mut self, name: &str, error: &KernelError) -> ObjectReport {
         self.lacks.failed_guests.insert(name.to_owned());
-        let hint = (error.errno() == Some(nix::errno::Errno::EEXIST))
-            .then(|| format!("/run/netns has a file of that name which is no namespace: ip netns del {}", name.trim_start_matches("netns:")));
+        let hint = (error.errno() == Some(nix::errno::Errno::EEXIST)).then(|| {
+            format!("/run/netns has a file of that name which is no namespace: ip netns del {}", name.trim_start_matches("netns:"))
+        });
         ObjectReport::failed(Kind::Guest, name.to_owned(), chain(error), hint)
     }
 

@@ -1,5 +1,7 @@
 //! Attachments and links.
 
+use std::collections::BTreeSet;
+
 use super::{ApplyError, Came, Item, Run, Watch, carry_out};
 use crate::lifecycle::{AttachError, Attached, Linked, diff, link};
 use crate::model::difference::{Difference, Field};
@@ -9,7 +11,11 @@ use crate::model::pair::{GuestIf, PairRequest};
 use crate::model::report::Outcome;
 use crate::model::request::GuestRef;
 use crate::model::topology::{Action, Kind, ObjectReport, WantedAttachment};
+use crate::model::types::IfName;
 use crate::state::Wanted as Persisted;
+
+/// The usual name of an interface on InfiniBand.
+pub(super) const INFINIBAND: &str = "ib0";
 
 /// An attachment as people call it.
 pub(super) fn attachment_name(at: &GuestIf) -> String {
@@ -33,6 +39,15 @@ pub(super) fn ends_of(request: &PairRequest) -> [GuestIf; 2] {
 enum Subject<'a> {
     Attachment(&'a WantedAttachment),
     Link(&'a PairRequest),
+}
+
+impl Subject<'_> {
+    fn name(&self) -> (Kind, String) {
+        match self {
+            Self::Attachment(attachment) => (Kind::Attachment, attachment_name(&interface_of(attachment))),
+            Self::Link(request) => (Kind::Link, link_name(request.ends.each_ref().map(|end| &end.at))),
+        }
+    }
 }
 
 impl Run<'_> {
@@ -63,13 +78,47 @@ impl Run<'_> {
                 items.push(item);
             }
         }
-        let mut tell = |index: usize, came: Came| match (subjects.get(index), came) {
-            (Some(Subject::Attachment(attachment)), Came::Attached(ended)) => self.attached(attachment, *ended),
-            (Some(Subject::Link(link)), Came::Linked(ended)) => self.linked(link, *ended),
-            _ => {}
+        if self.stop().is_some() {
+            items.clear();
+        }
+        let mut told = BTreeSet::new();
+        let mut tell = |index: usize, came: Came| {
+            told.insert(index);
+            match (subjects.get(index), came) {
+                (Some(Subject::Attachment(attachment)), Came::Attached(ended)) => self.attached(attachment, *ended),
+                (Some(Subject::Link(link)), Came::Linked(ended)) => self.linked(link, *ended),
+                _ => {}
+            }
         };
         carry_out(items, &mut tell, watch);
-        Ok(())
+        if let Some(signal) = self.stop() {
+            for (_, subject) in subjects.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
+                let (kind, name) = subject.name();
+                self.not_done(kind, name, signal);
+            }
+        }
+        self.note_made()
+    }
+
+    /// What came to nothing is not the topology's: somebody else may come to have it.
+    fn note_made(&mut self) -> Result<(), ApplyError> {
+        let recorded = self.records.all().map_err(AttachError::Unrecorded)?.all;
+        let called = |guest: &GuestRef, name: &str| recorded.iter().any(|r| r.guest.word == *guest && r.interface.as_str() == name);
+        for attachment in &self.wanted.attachments {
+            let at = interface_of(attachment);
+            if called(&at.guest, at.interface.as_str()) {
+                continue;
+            }
+            self.applied.attachments.retain(|known| *known != at);
+            // On InfiniBand the usual name is another.
+            if attachment.request.guest_if.is_none() && called(&at.guest, INFINIBAND) {
+                self.applied.attachments.push(GuestIf { interface: IfName::made(INFINIBAND), ..at });
+            }
+        }
+        let ends = self.wanted.links.iter().map(ends_of);
+        let gone: Vec<[GuestIf; 2]> = ends.filter(|[end, _]| !called(&end.guest, end.interface.as_str())).collect();
+        self.applied.links.retain(|known| !gone.contains(known));
+        self.keep()
     }
 
     /// What is to be done about an attachment; `None` when that is told already.
@@ -203,6 +252,7 @@ fn no_stay(attachment: &WantedAttachment, name: String) -> ObjectReport {
     let dynamic = request.dynamic.as_ref().map(ToString::to_string).unwrap_or_default();
     let error = vec![format!("{dynamic} stays with the lease, and this command ends")];
     let at = interface_of(attachment);
-    let hint = format!("write dynamic = \"dhcp\", or run it beside: pipework {} -i {} {} {dynamic}", request.host_if, at.interface, at.guest);
+    let hint =
+        format!("write dynamic = \"dhcp\", or run it beside: pipework {} -i {} {} {dynamic}", request.host_if, at.interface, at.guest);
     ObjectReport::failed(Kind::Attachment, name, error, Some(hint))
 }

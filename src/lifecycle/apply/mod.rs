@@ -20,6 +20,7 @@ use super::{AttachError, DetachOptions, LinkOptions, Options, Which, recording, 
 use crate::external::hooks::HookSettings;
 use crate::guest;
 use crate::kernel::netns::Namespace;
+use crate::kernel::signal::Signals;
 use crate::model::error::KernelError;
 use crate::model::report::{Outcome, SCHEMA};
 use crate::model::request::GuestRef;
@@ -141,7 +142,21 @@ pub fn apply(wanted: &Wanted, options: &ApplyOptions, tell: Tell<'_>, watch: Wat
     let _lock = if options.dry_run { None } else { Some(topologies.lock(&wanted.name).map_err(kept)?) };
     let applied = topologies.get(&wanted.name).map_err(kept)?;
     let home = Namespace::current()?;
-    let mut run = Run { wanted, options, records, topologies, applied, home, tell, count: Count::default(), lacks: Lacks::default() };
+    // A signal between two objects is obeyed before the next.
+    let signals = Signals::hold()?;
+    let mut run = Run {
+        wanted,
+        options,
+        records,
+        topologies,
+        applied,
+        home,
+        tell,
+        count: Count::default(),
+        lacks: Lacks::default(),
+        signals,
+        stopped: None,
+    };
     if options.prune {
         run.prune_interfaces(watch)?;
     }
@@ -149,7 +164,7 @@ pub fn apply(wanted: &Wanted, options: &ApplyOptions, tell: Tell<'_>, watch: Wat
     run.bridges(watch)?;
     run.note_interfaces()?;
     run.interfaces(watch)?;
-    if options.prune {
+    if options.prune && run.stop().is_none() {
         run.prune_bridges(watch)?;
         run.prune_guests()?;
     }
@@ -183,6 +198,9 @@ struct Run<'a> {
     tell: Tell<'a>,
     count: Count,
     lacks: Lacks,
+    signals: Signals,
+    /// The signal that asked to stop.
+    stopped: Option<&'static str>,
 }
 
 impl Run<'_> {
@@ -192,8 +210,20 @@ impl Run<'_> {
     }
 
     fn failed(&mut self, kind: Kind, name: String, error: &AttachError) {
+        self.stopped = self.stopped.or(carry::interrupted(error));
         let report = ObjectReport { undone: error.undone(), ..ObjectReport::failed(kind, name, error.chain(), error.hint()) };
         self.tell(&report);
+    }
+
+    /// The signal that asks to stop, if one has come.
+    fn stop(&mut self) -> Option<&'static str> {
+        self.stopped = self.stopped.or_else(|| self.signals.pending());
+        self.stopped
+    }
+
+    /// What was not come to before a signal asked to stop.
+    fn not_done(&mut self, kind: Kind, name: String, signal: &str) {
+        self.tell(&ObjectReport::failed(kind, name, vec![format!("not done: {signal} came")], None));
     }
 
     /// Writes down what the topology made so far: a run that is killed leaves nothing that the next could not know.

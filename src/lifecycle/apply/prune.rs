@@ -1,7 +1,7 @@
 //! What the topology described before and does no more: only what it is noted for, and what bears our mark.
 
 use super::bridges::is_still_so;
-use super::interfaces::{attachment_name, ends_of, interface_of, link_name};
+use super::interfaces::{INFINIBAND, attachment_name, ends_of, interface_of, link_name};
 use super::{ApplyError, Came, Item, Run, Watch, carry_out};
 use crate::kernel::netns::Namespace;
 use crate::kernel::survey::HostSurvey;
@@ -62,7 +62,7 @@ impl Run<'_> {
     fn describes(&self, at: &GuestIf) -> bool {
         // On InfiniBand the usual name is another.
         let usual = |wanted: &WantedAttachment| {
-            wanted.request.guest_if.is_none() && wanted.request.guest == at.guest && at.interface.as_str() == "ib0"
+            wanted.request.guest_if.is_none() && wanted.request.guest == at.guest && at.interface.as_str() == INFINIBAND
         };
         self.wanted.attachments.iter().any(|wanted| interface_of(wanted) == *at || usual(wanted))
     }
@@ -132,7 +132,8 @@ impl Run<'_> {
         }
         let noted = |at: GuestIf| self.applied.attachments.contains(&at) && !self.describes(&at);
         let all = self.records.all().map(|found| found.all).unwrap_or_default();
-        let going = all.into_iter().filter(|record| noted(GuestIf { guest: record.guest.word.clone(), interface: record.interface.clone() }));
+        let going =
+            all.into_iter().filter(|record| noted(GuestIf { guest: record.guest.word.clone(), interface: record.interface.clone() }));
         going.filter_map(|record| Some(record.link?.host?.name.to_string())).collect()
     }
 

@@ -3,7 +3,8 @@
 use super::{Escaped, Graph};
 
 pub(super) fn draw(graph: &Graph) -> String {
-    let mut text = String::from("graph pipework {\n  rankdir=LR;\n  node [shape=box, fontname=\"monospace\"];\n  edge [fontname=\"monospace\"];\n");
+    let mut text =
+        String::from("graph pipework {\n  rankdir=LR;\n  node [shape=box, fontname=\"monospace\"];\n  edge [fontname=\"monospace\"];\n");
     for (n, host) in graph.hosts.iter().enumerate() {
         text += &format!("  h{n} [label={}, style=filled, fillcolor=\"#dde8f5\"];\n", label(&[&host.name, &host.kind], &host.notes));
         for (m, port) in host.ports.iter().enumerate() {

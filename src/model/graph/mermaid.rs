@@ -21,7 +21,8 @@ pub(super) fn draw(graph: &Graph) -> String {
         }
     }
     for [first, second] in &graph.links {
-        let notes: Vec<String> = first.notes.iter().cloned().chain([format!("to {}", second.name)]).chain(second.notes.iter().cloned()).collect();
+        let notes: Vec<String> =
+            first.notes.iter().cloned().chain([format!("to {}", second.name)]).chain(second.notes.iter().cloned()).collect();
         text += &format!("  g{} ===|{}| g{}\n", of(&first.guest), label(&[&first.name], &notes), of(&second.guest));
     }
     text

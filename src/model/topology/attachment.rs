@@ -231,7 +231,9 @@ impl Attachment {
         match &self.dynamic {
             None => told.parse(),
             Some(word) if self.addresses.is_empty() && self.gateways.is_empty() => word.parse().map(AddrWord::Dynamic),
-            Some(word) => Err(InputError::Address { text: told, why: format!("{word} gives it: leave out addresses and gateways, or {word}") }),
+            Some(word) => {
+                Err(InputError::Address { text: told, why: format!("{word} gives it: leave out addresses and gateways, or {word}") })
+            }
         }
     }
 

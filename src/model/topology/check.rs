@@ -76,8 +76,10 @@ pub struct WantedBridge {
     pub uplinks: Vec<IfName>,
     /// Its MTU.
     pub mtu: Option<Mtu>,
-    /// Whether it filters VLANs.
+    /// Whether it filters VLANs; left as it is when absent.
     pub vlan_filtering: Option<bool>,
+    /// Whether it filters them when it is made: an attachment on it is in one.
+    pub is_tagged: bool,
     /// The host's addresses on it.
     pub addresses: Vec<IfAddr>,
 }
@@ -101,14 +103,12 @@ impl Topology {
     /// All that is wrong, in the order of the lists.
     pub fn check(&self) -> Result<Wanted, Vec<Wrong>> {
         let mut check = Check::default();
-        let wanted = Wanted {
-            name: check.name(self.name.as_deref()),
-            guests: check.guests(self),
-            bridges: check.bridges(&self.bridges),
-            attachments: check.attachments(self),
-            links: check.links(&self.links),
-        };
-        check.wrong.sort_by(|a, b| rank(&a.place).cmp(&rank(&b.place)));
+        let (name, guests) = (check.name(self.name.as_deref()), check.guests(self));
+        let mut bridges = check.bridges(&self.bridges);
+        let attachments = check.attachments(self, &mut bridges);
+        let links = check.links(&self.links);
+        let wanted = Wanted { name, guests, bridges, attachments, links };
+        check.wrong.sort_by_key(|wrong| rank(&wrong.place));
         if check.wrong.is_empty() { Ok(wanted) } else { Err(check.wrong) }
     }
 }
@@ -176,7 +176,10 @@ impl Check {
             let name = self.take(at("name"), bridge.name.parse::<IfName>());
             if let Some(name) = &name {
                 if name.as_str().starts_with("ovs") {
-                    self.wrong(&at("name"), format!("{name} would be a bridge of Open vSwitch, which its first attachment makes: leave it out here"));
+                    self.wrong(
+                        &at("name"),
+                        format!("{name} would be a bridge of Open vSwitch, which its first attachment makes: leave it out here"),
+                    );
                 }
                 self.once(&at("name"), format!("host interface {name}"));
             }
@@ -186,12 +189,13 @@ impl Check {
             let addresses: Vec<IfAddr> = bridge.addresses.iter().filter_map(|addr| self.take(at("addresses"), addr.parse())).collect();
             let Some(name) = name else { continue };
             addresses.iter().for_each(|addr| self.once(&at("addresses"), format!("address {} on {name}", addr.ip())));
-            all.push(WantedBridge { name, uplinks, mtu, vlan_filtering: bridge.vlan_filtering, addresses });
+            let vlan_filtering = bridge.vlan_filtering;
+            all.push(WantedBridge { name, uplinks, mtu, vlan_filtering, is_tagged: vlan_filtering == Some(true), addresses });
         }
         all
     }
 
-    fn attachments(&mut self, topology: &Topology) -> Vec<WantedAttachment> {
+    fn attachments(&mut self, topology: &Topology, bridges: &mut [WantedBridge]) -> Vec<WantedAttachment> {
         let mut all = Vec::new();
         for (index, words) in topology.attachments.iter().enumerate() {
             let at = |key| Place { list: "attachments", index, key: Some(key) };
@@ -204,6 +208,7 @@ impl Check {
             match words.request() {
                 Ok(request) => {
                     self.attachment(&request, &at);
+                    self.below(&request, bridges, &at);
                     all.push(WantedAttachment { request, how: words.how() });
                 }
                 Err(errors) => errors.into_iter().for_each(|(key, error)| self.wrong(&at(key), error)),
@@ -229,6 +234,20 @@ impl Check {
         }
     }
 
+    /// What the bridges are described as decides what can be on them.
+    fn below(&mut self, request: &AttachRequest, bridges: &mut [WantedBridge], at: &dyn Fn(&'static str) -> Place) {
+        let host_if = request.host_if.to_string();
+        if let Some(bridge) = bridges.iter().find(|bridge| bridge.uplinks.iter().any(|nic| nic.as_str() == host_if)) {
+            self.wrong(&at("host_if"), format!("{host_if} is an uplink of {0}: attach to {0}", bridge.name));
+        }
+        if let Some(bridge) = bridges.iter_mut().find(|bridge| request.tag.is_some() && bridge.name.as_str() == host_if) {
+            bridge.is_tagged = bridge.vlan_filtering.unwrap_or(true);
+            if !bridge.is_tagged {
+                self.wrong(&at("vlan"), format!("{host_if} is described with vlan_filtering = false: make it true, or leave it out"));
+            }
+        }
+    }
+
     /// An interface is one guest's once, and so are its addresses.
     fn interface(&mut self, place: &Place, guest: &GuestRef, name: &IfName, addrs: &[IfAddr]) {
         self.once(place, format!("{name} of guest {guest}"));
@@ -248,7 +267,10 @@ impl Check {
                     }
                     for end in &request.ends {
                         self.interface(&at("ends"), &end.at.guest, &end.at.interface, &end.addr.addrs);
-                        end.addr.addrs.iter().for_each(|addr| self.once(&at("ends"), format!("address {} on link {}", addr.ip(), index + 1)));
+                        end.addr
+                            .addrs
+                            .iter()
+                            .for_each(|addr| self.once(&at("ends"), format!("address {} on link {}", addr.ip(), index + 1)));
                     }
                     all.push(request);
                 }

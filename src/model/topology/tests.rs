@@ -147,7 +147,7 @@ attachments:
   - {host_if: br1, guest: db, addresses: [10.1.1.11/24], mac: "02:00:00:00:00:01", local_if: x1}
   - {host_if: br1, guest: dc, addresses: [10.1.1.11/24], vlan: 7}
   - {host_if: br1, guest: dd, addresses: [10.1.1.11/24], force: true}
-  - {host_if: eth0, guest: web, guest_if: eth3, addresses: [10.1.1.10/24]}
+  - {host_if: eth9, guest: web, guest_if: eth3, addresses: [10.1.1.10/24]}
 links:
   - ends: [{guest: web, guest_if: eth1}, {guest: db, guest_if: eth2, addresses: [10.0.0.1/30]}]
   - ends: [{guest: web, guest_if: eth5, addresses: [10.5.0.1/30]}, {guest: db, guest_if: eth5, addresses: [10.5.0.1/30]}]
@@ -186,6 +186,19 @@ fn what_no_file_can_ask_is_refused() {
         let told = wrongs(&format!("[[attachments]]\nhost_if = \"br1\"\nguest = \"web\"\n{words}\n"), Format::Toml);
         assert!(told.len() == 1 && told[0].contains(wanted), "{words}: {told:?}");
     }
+}
+
+#[test]
+fn what_is_on_a_bridge_has_to_fit_its_description() {
+    let file = |filtering: &str, host_if: &str| {
+        format!("bridges: [{{name: br1, uplinks: [eth0]{filtering}}}]\nattachments: [{{host_if: {host_if}, guest: web, vlan: 10}}]\n")
+    };
+    let told = wrongs(&file("", "eth0"), Format::Yaml);
+    assert_eq!(told, ["2: attachments[1].host_if: eth0 is an uplink of br1: attach to br1"]);
+    let told = wrongs(&file(", vlan_filtering: false", "br1"), Format::Yaml);
+    assert!(told.len() == 1 && told[0].contains("attachments[1].vlan: br1 is described with vlan_filtering = false"), "{told:?}");
+    let filters = |text: &str| read(text, Format::Yaml).unwrap().0.check().unwrap().bridges[0].is_tagged;
+    assert!(filters(&file("", "br1")) && filters(&file(", vlan_filtering: true", "br2")) && !filters(&file("", "br2")));
 }
 
 #[test]

@@ -60,7 +60,9 @@ pub fn read(text: &str, format: Format) -> Result<(Topology, Lines), Located> {
             let outline = toml::from_str::<Outline<toml::Spanned<BTreeMap<String, toml::Spanned<IgnoredAny>>>>>(text);
             let line = |span: std::ops::Range<usize>| line_at(text, span.start);
             let lines = outline.map(|outline| {
-                outline.lines(|item| (line(item.span()), item.get_ref().iter().map(|(key, value)| (key.clone(), line(value.span()))).collect()))
+                outline.lines(|item| {
+                    (line(item.span()), item.get_ref().iter().map(|(key, value)| (key.clone(), line(value.span()))).collect())
+                })
             });
             Ok((topology, lines.unwrap_or_default()))
         }
@@ -133,7 +135,7 @@ impl<I> Outline<I> {
         Self { guests: Vec::new(), bridges: Vec::new(), attachments: Vec::new(), links: Vec::new() }
     }
 
-    fn lines(&self, of: impl Fn(&I) -> (usize, BTreeMap<String, usize>)) -> Lines {
+    fn lines(&self, of: impl Fn(&I) -> ItemLines) -> Lines {
         let lists = [("guests", &self.guests), ("bridges", &self.bridges), ("attachments", &self.attachments), ("links", &self.links)];
         let mut lines = Lines::default();
         for (list, items) in lists {
@@ -143,9 +145,12 @@ impl<I> Outline<I> {
     }
 }
 
-/// Where each thing stands.
+/// The line of an item, and those of its keys.
+type ItemLines = (usize, BTreeMap<String, usize>);
+
+/// Where each thing stands: by list and number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lines(BTreeMap<(&'static str, usize), (usize, BTreeMap<String, usize>)>);
+pub struct Lines(BTreeMap<(&'static str, usize), ItemLines>);
 
 impl Lines {
     /// The line of a place: of its key where that is there, else of the item.
