@@ -2,164 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod lab;
+#[path = "apply/shown.rs"]
+mod shown;
+#[path = "apply/world.rs"]
+mod world;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
-use lab::{Lab, Space, assert_same, no_root, settled, skip};
+use lab::{assert_same, no_root, settled, skip};
 use serde_json::Value;
-
-static NAMES: AtomicU32 = AtomicU32::new(0);
-
-/// A host with a NIC, and names of network namespaces that nobody else has; those that there are then go with it.
-struct World {
-    lab: Lab,
-    nic: Option<Space>,
-    names: String,
-}
-
-impl World {
-    fn new() -> Self {
-        let lab = Lab::new();
-        let nic = lab.nic("eth7");
-        let names = format!("pw{}x{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed));
-        Self { lab, nic: Some(nic), names }
-    }
-
-    /// `NS` stands for the beginning of the namespaces' names.
-    fn text(&self, text: &str) -> String {
-        text.replace("NS", &self.names)
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.lab.dir.path().join(name);
-        std::fs::write(&path, self.text(text)).unwrap();
-        path
-    }
-
-    fn run(&self, line: &str) -> lab::Ran {
-        self.lab.run(line)
-    }
-
-    fn apply(&self, file: &Path, options: &str) -> lab::Ran {
-        self.run(&format!("apply {} {options}", file.display()))
-    }
-
-    #[track_caller]
-    fn ok(&self, file: &Path, options: &str) -> String {
-        let ran = self.apply(file, options);
-        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{options}: {}", ran.out);
-        ran.out
-    }
-
-    /// The documents that a run prints, the last of which is about all.
-    fn json(&self, file: &Path, options: &str) -> (Vec<Value>, Value) {
-        let ran = self.apply(file, &format!("{options} --json"));
-        let mut all: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let last = all.pop().unwrap_or_else(|| panic!("{}", ran.err));
-        (all, last)
-    }
-
-    fn path(&self, guest: &str) -> String {
-        format!("/run/netns/{}{guest}", self.names)
-    }
-
-    fn has(&self, guest: &str) -> bool {
-        Path::new(&self.path(guest)).exists()
-    }
-
-    /// A shell line in a namespace.
-    fn sh(&self, guest: &str, line: &str) -> String {
-        self.lab.host.sh(&format!("nsenter --net={} -- sh -ec '{line}'", self.path(guest)))
-    }
-
-    fn addrs(&self, guest: &str, link: &str) -> Vec<String> {
-        let text = self.sh(guest, &format!("ip -j addr show dev {link}"));
-        let links: Value = serde_json::from_str(&text).unwrap();
-        let all = links[0]["addr_info"].as_array().unwrap().clone();
-        let given = all.iter().filter(|addr| addr["scope"] != "link");
-        given.map(|addr| format!("{}/{}", addr["local"].as_str().unwrap(), addr["prefixlen"])).collect()
-    }
-
-    /// What the host and the namespaces have. Indexes and random addresses are left out, where it is about what is made anew.
-    fn state(&self, guests: &[&str], exact: bool) -> Vec<String> {
-        let spaces = guests.iter().map(|guest| self.sh(guest, "ip -j -d addr show; ip route; ip -6 route show proto static"));
-        let mut all: Vec<String> = if exact { self.lab.host.state() } else { Vec::new() };
-        let host = self.lab.host.sh("ip -j -d addr show type bridge; ip -j -d addr show type veth");
-        for (n, text) in spaces.chain([host]).enumerate() {
-            let (addrs, routes): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('['));
-            for link in
-                addrs.iter().flat_map(|line| serde_json::from_str::<Vec<Value>>(line).unwrap()).filter(|link| !link["ifname"].is_null())
-            {
-                let addr = link["addr_info"].as_array().unwrap().iter().filter(|addr| addr["scope"] != "link");
-                let addr: Vec<String> = addr.map(|addr| format!("{}/{}", addr["local"], addr["prefixlen"])).collect();
-                let index = if exact { link["ifindex"].to_string() } else { String::new() };
-                let filtering = &link["linkinfo"]["info_data"]["vlan_filtering"];
-                all.push(format!("{n} {} mtu {} master {} {filtering} {addr:?} {index}", link["ifname"], link["mtu"], link["master"]));
-            }
-            all.extend(routes.iter().map(|route| format!("{n} {route}")));
-        }
-        all.sort();
-        all
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.nic = None;
-        let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
-        for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-            let rest = name.strip_prefix(&self.names);
-            if rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphabetic())) {
-                let _ = std::process::Command::new("ip").args(["netns", "del", &name]).status();
-            }
-        }
-    }
-}
-
-const SHOP: &str = r#"
-name = "shop"
-
-[[guests]]
-guest = "netns:NSweb"
-create = true
-
-[[guests]]
-guest = "netns:NSdb"
-create = true
-
-[[bridges]]
-name = "br7"
-uplinks = ["eth7"]
-mtu = 1400
-addresses = ["10.7.1.1/24", "fd07::1/64"]
-
-[[bridges]]
-name = "lan7"
-
-[[attachments]]
-host_if = "br7"
-guest = "netns:NSweb"
-local_if = "web7"
-addresses = ["10.7.1.10/24", "fd07::10/64"]
-gateways = ["10.7.1.1"]
-routes = ["10.99.0.0/16 via 10.7.1.254"]
-rate = "10mbit/2mbit"
-persist = true
-
-[[attachments]]
-host_if = "lan7"
-guest = "netns:NSdb"
-local_if = "db7"
-addresses = ["10.8.1.10/24"]
-
-[[links]]
-mtu = 1300
-ends = [
-  { guest = "netns:NSweb", guest_if = "eth2", addresses = ["10.7.2.1/30"] },
-  { guest = "netns:NSdb", guest_if = "eth2", addresses = ["10.7.2.2/30"] },
-]
-"#;
+use world::{SHOP, World};
 
 #[test]
 fn all_of_a_file_is_made_and_a_second_run_does_nothing() {
@@ -421,38 +273,20 @@ fn a_file_with_a_mistake_is_told_line_by_line_and_nothing_is_done() {
 }
 
 #[test]
-fn what_is_exported_changes_nothing_and_brings_everything_back() {
+fn standard_input_is_read_when_its_format_is_told() {
     if no_root() {
         return;
     }
-    for format in ["toml", "yaml", "json"] {
-        let world = World::new();
-        let host = &world.lab.host;
-        world.ok(&world.file("shop.toml", SHOP), "");
-        let pid = world.lab.guest();
-        world.lab.ok(&format!("br5 -i lan0 pid:{} 10.7.3.1/24 02:00:00:00:07:01 --mtu 1300 --txqueuelen 500", pid.pid()));
-        let guests = ["web", "db"];
-        let state =
-            || settled(&[host], || world.state(&guests, false).into_iter().chain(world.lab.host.routes()).chain(pid.state()).collect());
-        let plain = |lines: Vec<String>| -> Vec<String> {
-            lines.into_iter().map(|line| line.split(" index ").next().unwrap().to_owned()).collect()
-        };
-        let before = plain(state());
-        let ran = world.run(&format!("export --format {format}"));
-        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-        let file = world.lab.dir.path().join(format!("all.{format}"));
-        std::fs::write(&file, &ran.out).unwrap();
-        assert!(world.ok(&file, "").starts_with("nothing to do"), "{}", ran.out);
-        assert_same(&before, &plain(state()), "applied to what it was written from");
-        for guest in ["netns:NSweb", "netns:NSdb"] {
-            world.lab.ok(&format!("detach {} --all", world.text(guest)));
-        }
-        world.lab.ok(&format!("detach pid:{} --all", pid.pid()));
-        world.ok(&file, "");
-        assert_same(&before, &plain(state()), &format!("made again from\n{}", ran.out));
-        let again = world.run(&format!("export --format {format}"));
-        assert_eq!(again.out, ran.out);
-    }
+    use std::io::Write;
+    let world = World::new();
+    let mut command = world.lab.program();
+    command.args(["apply", "-", "--format", "yaml"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"bridges: [{name: br7}]\n").unwrap();
+    let ran = lab::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.out.lines().next()), (Some(0), Some("bridge br7: made")));
+    assert!(!world.lab.host.link("br7").is_null());
+    assert!(world.run("apply -").err.contains("give --format"));
 }
 
 #[test]
@@ -496,117 +330,4 @@ fn a_run_that_is_stopped_or_killed_anywhere_is_ended_by_the_next_and_nothing_of_
         }
     }
     assert!(stopped > 10, "{stopped}");
-}
-
-/// The first block of a kind in the documentation.
-fn block(kind: &str) -> String {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/topology.md")).unwrap();
-    let (_, rest) = text.split_once(&format!("```{kind}\n")).unwrap();
-    rest.split_once("```").unwrap().0.to_owned()
-}
-
-#[test]
-fn the_documented_example_is_made_and_both_examples_keep_to_the_schema() {
-    let world = World::new();
-    let schema: Value = serde_json::from_str(&world.run("apply --schema").out).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let example = block("toml");
-    for text in [example.as_str(), pipework::cli::TOPOLOGY_EXAMPLE] {
-        let value: Value = serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
-        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
-        assert_eq!(errors, Vec::<String>::new());
-    }
-    for wrong in [serde_json::json!({"bridge": []}), serde_json::json!({"attachments": [{"host_if": "br1"}]})] {
-        assert!(!validator.is_valid(&wrong), "{wrong}");
-    }
-    assert!(world.run("apply --help").out.contains("[[attachments]]"));
-    if no_root() {
-        return;
-    }
-    world.lab.host.sh("ip link set eth7 name eth1");
-    let names = example.replace("netns:", "netns:NS");
-    world.ok(&world.file("example.toml", &names), "");
-    assert!(world.ok(&world.file("example.toml", &names), "").starts_with("nothing to do"));
-    let yaml = block("yaml").replace("netns:", "netns:NS");
-    assert!(world.ok(&world.file("example.yaml", &yaml), "--prune").starts_with("nothing to do"), "TOML and YAML say the same");
-}
-
-/// Fails unless every element of an XML document is closed, every value quoted and every `&` the beginning of an entity.
-#[track_caller]
-fn assert_xml(text: &str) {
-    let mut open: Vec<&str> = Vec::new();
-    let mut rest = text;
-    while let Some((before, tag)) = rest.split_once('<') {
-        let (tag, after) = tag.split_once('>').unwrap_or_else(|| panic!("a tag does not end: {tag}"));
-        assert!(before.trim().is_empty() || !open.is_empty(), "text outside of everything: {before}");
-        for entity in before.split('&').skip(1).chain(tag.split('&').skip(1)) {
-            assert!(["amp;", "lt;", "gt;", "quot;"].iter().any(|known| entity.starts_with(known)), "&{entity}");
-        }
-        let name = tag.trim_end_matches('/').split_whitespace().next().unwrap();
-        match (tag.strip_prefix('/'), tag.ends_with('/')) {
-            (Some(name), _) => assert_eq!(open.pop(), Some(name), "{text}"),
-            (None, true) => {}
-            (None, false) => open.push(name),
-        }
-        assert!(tag.matches('"').count() % 2 == 0, "{tag}");
-        rest = after;
-    }
-    assert_eq!((open, rest.trim()), (Vec::new(), ""));
-}
-
-#[test]
-fn a_picture_shows_all_of_it_in_every_format() {
-    if no_root() {
-        return;
-    }
-    let world = World::new();
-    world.lab.host.sh("ip link add tap9 type veth peer name tap8; ip link add br9 type bridge; ip link set tap9 master br9");
-    world.ok(&world.file("shop.toml", SHOP), "");
-    let sharer = world.lab.guest();
-    world.lab.host.sh("ip link add nic9 type veth peer name nic8; ip link set nic9 up");
-    world.lab.ok(&format!("nic9 pid:{} 10.9.3.1/24 --macvlan private", sharer.pid()));
-    let draw = |format: &str| {
-        let ran = world.run(&format!("graph --format {format}"));
-        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{format}");
-        ran.out
-    };
-    let text = draw("text");
-    assert_eq!(text, world.run("graph").out);
-    for line in [
-        "├── br7  bridge  MTU 1400, 10.7.1.1/24, fd07::1/64\n│   ├── eth7  uplink\n│   └── netns:NSweb eth1  10.7.1.10/24, fd07::10/64, via 10.7.1.1, rate 10mbit/2mbit, web7\n",
-        "├── br9  bridge  MTU 1500, down\n│   └── tap9  port  down\n",
-        "├── lan7  bridge  MTU 1500\n│   └── netns:NSdb eth1  10.8.1.10/24, db7\n",
-        "└── links between guests\n    └── netns:NSdb eth2  10.7.2.2/30  <->  netns:NSweb eth2  10.7.2.1/30\n",
-    ] {
-        assert!(text.contains(&world.text(line)), "{line} is not in {text}");
-    }
-    let nic = format!("├── nic9  veth  MTU 1500\n│   └── pid:{} eth1  10.9.3.1/24, macvlan private\n", sharer.pid());
-    assert!(text.contains(&nic), "{nic} is not in {text}");
-    let svg = draw("svg");
-    assert_xml(&svg);
-    for (format, drawn) in [("dot", draw("dot")), ("mermaid", draw("mermaid")), ("svg", svg)] {
-        for word in
-            ["br7", "eth7", "lan7", "br9", "tap9", "nic9", "netns:NSweb", "netns:NSdb", "10.7.1.10/24", "10.7.2.2/30", "macvlan private"]
-        {
-            assert!(drawn.contains(&world.text(word)), "{word} is not in the {format}:\n{drawn}");
-        }
-    }
-    assert!(world.run("graph --format png").err.contains("text, dot, mermaid or svg"));
-}
-
-#[test]
-fn standard_input_is_read_when_its_format_is_told() {
-    if no_root() {
-        return;
-    }
-    use std::io::Write;
-    let world = World::new();
-    let mut command = world.lab.program();
-    command.args(["apply", "-", "--format", "yaml"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"bridges: [{name: br7}]\n").unwrap();
-    let ran = lab::Ran::from(child.wait_with_output().unwrap());
-    assert_eq!((ran.code, ran.out.lines().next()), (Some(0), Some("bridge br7: made")));
-    assert!(!world.lab.host.link("br7").is_null());
-    assert!(world.run("apply -").err.contains("give --format"));
 }
