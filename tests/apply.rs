@@ -247,7 +247,7 @@ fn a_file_with_a_mistake_is_told_line_by_line_and_nothing_is_done() {
             "{at}:{}: attachments[1].addresses: The IP address should include a netmask. Maybe you meant 10.7.1.10/24",
             line("\"10.7.1.10\"")
         ),
-        format!("{at}:{}: attachments[2].local_if: host interface br7 is in bridges[1].name already", line("local_if")),
+        format!("{at}:{}: attachments[2].local_if: host interface br7 is in bridges[1].name already", line("local_if = \"br7\"")),
     ] {
         assert!(ran.err.contains(&told), "{told} is not in {}", ran.err);
     }

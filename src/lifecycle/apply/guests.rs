@@ -23,6 +23,7 @@ impl Run<'_> {
                 self.not_done(Kind::Guest, name, signal);
                 continue;
             }
+            self.clear_begun(&guest.guest);
             let report = |action, result| ObjectReport::new(Kind::Guest, name.clone(), action, result);
             let report = match (guest::hold(&guest.guest), &guest.guest) {
                 (Ok(held), _) => {
@@ -34,9 +35,6 @@ impl Run<'_> {
                     report(Action::Create, Outcome::Planned)
                 }
                 (Err(error), GuestRef::NetnsName(netns)) if guest.create && error.is_absence() => {
-                    if self.applied.guests.iter().any(|known| known.name == *netns && known.netns == UNKNOWN) {
-                        Namespace::clear_named(netns);
-                    }
                     self.applied.guests.retain(|known| known.name != *netns);
                     self.applied.guests.push(AppliedGuest { name: netns.clone(), netns: UNKNOWN });
                     self.keep()?;
@@ -57,6 +55,15 @@ impl Run<'_> {
             self.tell(&report);
         }
         Ok(())
+    }
+
+    /// A run that was killed may have left the name with no namespace behind it.
+    fn clear_begun(&self, guest: &GuestRef) {
+        let GuestRef::NetnsName(name) = guest else { return };
+        let is_begun = self.applied.guests.iter().any(|known| known.name == *name && known.netns == UNKNOWN);
+        if is_begun && !self.options.dry_run && guest::hold(guest).is_ok_and(|held| held.namespace.netlink().is_err()) {
+            Namespace::clear_named(name);
+        }
     }
 
     /// One that a run was about to make which was killed then, or this one has made.
