@@ -9,7 +9,7 @@ mod world;
 
 use std::path::Path;
 
-use lab::{assert_same, no_root, settled, skip};
+use lab::{assert_same, has_kind, no_root, settled, skip};
 use serde_json::Value;
 use world::{SHOP, World};
 
@@ -206,7 +206,8 @@ fn a_nic_that_has_an_address_is_no_uplink_and_only_what_depends_on_it_fails() {
     let world = World::new();
     let host = &world.lab.host;
     host.sh("ip addr add 192.168.7.5/24 dev eth7; ip link set eth7 up; ip route add default via 192.168.7.1");
-    let before = host.sh("ip addr show eth7; ip route");
+    let nic = || (host.addrs("eth7"), host.routes(), host.link("eth7")["master"].clone());
+    let before = settled(&[host], || vec![format!("{:?}", nic())]);
     let file = world.file("shop.toml", &SHOP.replace("guest = \"netns:NSdb\"\ncreate = true", "guest = \"netns:NSdb\""));
     let ran = world.apply(&file, "");
     assert_eq!(ran.code, Some(1));
@@ -223,7 +224,7 @@ fn a_nic_that_has_an_address_is_no_uplink_and_only_what_depends_on_it_fails() {
     }
     assert!(ran.out.contains("2 made") && ran.out.contains("5 failed"), "{}", ran.out);
     assert!(world.has("web") && !host.link("lan7").is_null() && host.link("br7").is_null());
-    assert_eq!(host.sh("ip addr show eth7; ip route"), before);
+    assert_same(&before, &[format!("{:?}", nic())], "the host's own NIC");
 }
 
 #[test]
@@ -270,6 +271,33 @@ fn a_file_with_a_mistake_is_told_line_by_line_and_nothing_is_done() {
     }
     assert_same(&before, &world.lab.host.state(), "nothing is done");
     assert!(!world.has("web") && !world.lab.dir.path().join("topologies").exists());
+}
+
+#[test]
+fn a_bridge_that_is_made_filters_vlans_when_an_attachment_is_in_one() {
+    if no_root() || (!has_kind("vlan filtering") && skip("this kernel's bridges filter no VLANs: use scripts/uml-run")) {
+        return;
+    }
+    let world = World::new();
+    let host = &world.lab.host;
+    host.sh("ip link add nic0 type dummy; ip link set nic0 up");
+    let text = "guests: [{guest: 'netns:NSweb', create: true}]\nbridges: [{name: br7, uplinks: [nic0]}]\n\
+        attachments: [{host_if: br7, guest: 'netns:NSweb', local_if: web7, vlan: '10,20-30', addresses: [10.7.1.2/24]}]\n";
+    let file = world.file("t.yaml", text);
+    let ran = world.apply(&file, "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("nic0"), "the uplink's VLANs are told: {}", ran.err);
+    assert_eq!(host.link("br7")["linkinfo"]["info_data"]["vlan_filtering"], 1);
+    let vlans = host.sh("bridge -compressvlans vlan show dev web7");
+    assert!(vlans.contains("10 PVID Egress Untagged") && vlans.contains("20-30"), "{vlans}");
+    assert!(world.ok(&file, "").starts_with("nothing to do"));
+    let drawn = world.run("graph").out;
+    assert!(drawn.contains("br7  bridge  MTU 1500, filters VLANs") && drawn.contains("VLAN 10,20-30"), "{drawn}");
+    let exported = world.run("export --format yaml").out;
+    assert!(exported.contains("vlan_filtering: true") && exported.contains("nic0") && exported.contains("vlan: 10,20-30"), "{exported}");
+    let other = world.file("t.yaml", &text.replace("uplinks: [nic0]", "vlan_filtering: true"));
+    let ran = world.apply(&other, "--dry-run");
+    assert!(ran.out.contains("uplink is nic0, wanted not described"), "{} {}", ran.out, ran.err);
 }
 
 #[test]
