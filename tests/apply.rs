@@ -162,6 +162,27 @@ fn what_others_came_to_rely_on_is_not_pruned() {
 }
 
 #[test]
+fn what_two_topologies_describe_goes_with_the_second() {
+    if no_root() {
+        return;
+    }
+    let world = World::new();
+    let before = world.lab.host.state();
+    let (one, other) = (world.file("one.toml", SHOP), world.file("other.toml", &SHOP.replace("\"shop\"", "\"other\"")));
+    world.ok(&one, "");
+    assert!(world.ok(&other, "").starts_with("nothing to do"));
+    let ran = world.apply(&world.file("empty.toml", "name = \"shop\"\n"), "--prune");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("br7 is left as it is: topology other describes it, too"), "{}", ran.err);
+    assert_eq!(world.apply(&other, "--dry-run").code, Some(0), "all of it is there");
+    // The bridges and namespaces are still those of the one that made them.
+    world.ok(&world.file("empty.toml", "name = \"other\"\n"), "--prune");
+    world.ok(&world.file("empty.toml", "name = \"shop\"\n"), "--prune");
+    assert_same(&before, &world.lab.host.state(), "both gone");
+    assert!(!world.has("web") && !world.has("db"));
+}
+
+#[test]
 fn a_described_bridge_stays_while_nobody_is_on_it() {
     if no_root() {
         return;

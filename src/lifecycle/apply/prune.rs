@@ -13,7 +13,7 @@ use crate::model::report::{DetachReport, Outcome};
 use crate::model::request::GuestRef;
 use crate::model::topology::{Action, Kind, ObjectReport, WantedAttachment};
 use crate::model::types::IfAddr;
-use crate::state::{AppliedBridge, AppliedGuest};
+use crate::state::{Applied, AppliedBridge, AppliedGuest};
 
 impl Run<'_> {
     /// Attachments and links go first: what is made next may want their addresses.
@@ -22,11 +22,14 @@ impl Run<'_> {
         let recorded = self.records.all().map_err(super::AttachError::Unrecorded)?.all;
         let is_recorded = |at: &GuestIf| recorded.iter().any(|r| r.guest.word == at.guest && r.interface == at.interface);
         let gone = |at: &GuestIf| Item::Detach(Box::new((at.guest.clone(), self.options.detach(&at.interface))));
-        for at in self.applied.attachments.iter().filter(|at| !self.describes(at) && is_recorded(at)) {
+        let others = self.others()?;
+        let is_others = |at: &GuestIf| others.iter().any(|other| other.attachments.contains(at));
+        for at in self.applied.attachments.iter().filter(|at| !self.describes(at) && is_recorded(at) && !is_others(at)) {
             subjects.push((Kind::Attachment, attachment_name(at)));
             items.push(gone(at));
         }
-        for [first, second] in self.applied.links.iter().filter(|ends| !self.describes_link(ends)) {
+        let is_others = |ends: &[GuestIf; 2]| others.iter().any(|other| other.links.iter().any(|link| is_same(link, ends)));
+        for [first, second] in self.applied.links.iter().filter(|ends| !self.describes_link(ends) && !is_others(ends)) {
             if let Some(at) = [first, second].into_iter().find(|at| is_recorded(at)) {
                 subjects.push((Kind::Link, link_name([first, second])));
                 items.push(gone(at));
@@ -68,9 +71,13 @@ impl Run<'_> {
     }
 
     fn describes_link(&self, ends: &[GuestIf; 2]) -> bool {
-        let [first, second] = ends;
-        let is_it = |wanted: [GuestIf; 2]| wanted == *ends || wanted == [second.clone(), first.clone()];
-        self.wanted.links.iter().any(|link| is_it(ends_of(link)))
+        self.wanted.links.iter().any(|link| is_same(&ends_of(link), ends))
+    }
+
+    /// What other topologies describe, too, stays.
+    fn others(&self) -> Result<Vec<Applied>, ApplyError> {
+        let all = self.topologies.all().map_err(|source| ApplyError::Applied { name: self.applied.name.clone(), source })?;
+        Ok(all.into_iter().filter(|other| other.name != self.applied.name).collect())
     }
 
     pub(super) fn prune_bridges(&mut self, watch: Watch<'_>) -> Result<(), ApplyError> {
@@ -95,8 +102,11 @@ impl Run<'_> {
             return Ok(None);
         }
         let report = |action, result| ObjectReport::new(Kind::Bridge, name.clone(), action, result);
-        if let Some(others) = self.others_on(bridge, view) {
-            let warnings = vec![format!("{name} is left as it is: {others} is on it, which this topology did not make")];
+        let described = self.others()?.into_iter().find(|other| other.bridges.iter().any(|known| known.name == bridge.name));
+        let described = described.map(|other| format!("topology {} describes it, too", other.name));
+        let reason = described.or_else(|| Some(format!("{} is on it, which this topology did not make", self.others_on(bridge, view)?)));
+        if let Some(reason) = reason {
+            let warnings = vec![format!("{name} is left as it is: {reason}")];
             return Ok(Some(ObjectReport { warnings, ..report(Action::None, Outcome::Unchanged) }));
         }
         if self.options.dry_run {
@@ -179,4 +189,10 @@ impl Run<'_> {
 fn removed(kind: Kind, name: String, detached: DetachReport) -> ObjectReport {
     let steps = detached.interfaces.into_iter().flat_map(|interface| interface.steps).collect();
     ObjectReport { steps, warnings: detached.warnings, ..ObjectReport::new(kind, name, Action::Remove, Outcome::Detached) }
+}
+
+/// Whether both are one link, whichever end is told first.
+fn is_same(one: &[GuestIf; 2], other: &[GuestIf; 2]) -> bool {
+    let [first, second] = other;
+    one == other || *one == [second.clone(), first.clone()]
 }

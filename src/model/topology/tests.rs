@@ -86,6 +86,7 @@ fn a_key_that_there_is_not_is_told_with_its_line_and_those_that_there_are() {
     for (text, format, line, wanted) in [
         ("[[bridges]]\nname = \"br1\"\nmut = 1400\n", Format::Toml, 3, "unknown field `mut`, expected one of `name`"),
         ("bridges:\n  - name: br1\n    mut: 1400\n", Format::Yaml, 3, "unknown field `mut`, expected one of name, uplinks"),
+        ("{\n\"bridges\": [{\"name\": \"br1\",\n\"mut\": 1400}]}", Format::Json, 3, "unknown field `mut`, expected one of `name`"),
         ("bridge = []\n", Format::Toml, 1, "unknown field `bridge`"),
         ("[[attachments]]\nhost_if = \"br1\"\n", Format::Toml, 1, "missing field `guest`"),
         ("attachments:\n  - host_if: br1\n", Format::Yaml, 2, "missing field `guest`"),
@@ -266,6 +267,21 @@ proptest! {
             // As it is typed, and as it is recorded, it is the same.
             let text = serde_json::to_string(&request).unwrap();
             prop_assert_eq!(&serde_json::from_str::<AttachRequest>(&text).unwrap(), &request);
+        }
+    }
+
+    #[test]
+    fn any_string_is_written_so_that_it_is_read_back(words in proptest::collection::vec("(?s).{0,24}", 6), odd in proptest::sample::select(
+        &["", "true", "null", "~", "1e3", "0x10", "012", "- a", "a: b", "#", "'", "\"", "1:20", "2026-11-24", "<<", "*a", "&a", "!!int 3", ".inf", " a ", "a\nb\n"][..]
+    )) {
+        let [name, guest, host_if, route, mtu, local] = <[String; 6]>::try_from(words).unwrap();
+        let attachment = Attachment {
+            host_if, guest: odd.to_owned(), routes: vec![route, odd.to_owned()], mtu: Some(Word::from(mtu)), local_if: Some(local), ..Attachment::default()
+        };
+        let topology = Topology { name: Some(name), guests: vec![Guest { guest, create: false }], attachments: vec![attachment], ..Topology::default() };
+        for format in [Format::Toml, Format::Yaml, Format::Json] {
+            let text = write(&topology, format).unwrap();
+            prop_assert_eq!(&read(&text, format).map_err(|error| format!("{format:?} {error}: {text:?}")).unwrap().0, &topology, "{:?}", text);
         }
     }
 

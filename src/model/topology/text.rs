@@ -1,4 +1,4 @@
-//! A topology as text: TOML or YAML, of which JSON is a part; and where in the text each thing stands.
+//! A topology as text: TOML, YAML or JSON; and where in the text each thing stands.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,7 +67,11 @@ pub fn read(text: &str, format: Format) -> Result<(Topology, Lines), Located> {
             Ok((topology, lines.unwrap_or_default()))
         }
         Format::Yaml | Format::Json => {
-            let topology = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
+            let topology = match format {
+                // A sign that YAML takes only when it is written by its number.
+                Format::Json => serde_json::from_str(text).map_err(|error| json_error(&error))?,
+                _ => serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?,
+            };
             type Item = serde_saphyr::Spanned<BTreeMap<String, serde_saphyr::Spanned<IgnoredAny>>>;
             let outline = serde_saphyr::from_str::<Outline<Item>>(text);
             let line = |at: serde_saphyr::Location| usize::try_from(at.line()).unwrap_or_default();
@@ -89,7 +93,11 @@ pub fn read(text: &str, format: Format) -> Result<(Topology, Lines), Located> {
 pub fn write(topology: &Topology, format: Format) -> Result<String, String> {
     match format {
         Format::Toml => toml::to_string(topology).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::to_string(topology).map_err(|error| error.to_string()),
+        Format::Yaml => {
+            // As a block, text that is nothing but a line's end would not be read back.
+            let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+            serde_saphyr::to_string_with_options(topology, options).map_err(|error| error.to_string())
+        }
         Format::Json => serde_json::to_string_pretty(topology).map(|text| text + "\n").map_err(|error| error.to_string()),
     }
 }
@@ -113,6 +121,12 @@ fn yaml_error(error: &serde_saphyr::Error) -> Located {
     // Its own words for the place, which stands before the text already.
     let text = text.rsplit_once(" at line ").filter(|_| line.is_some()).map_or(text.as_str(), |(text, _)| text).to_owned();
     Located { line, text }
+}
+
+fn json_error(error: &serde_json::Error) -> Located {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    Located { line: Some(error.line()).filter(|line| *line > 0), text: one_line(text) }
 }
 
 /// Errors are told in one line each.
