@@ -147,7 +147,12 @@ impl Job {
 
     fn uplink(&mut self, bridge: &IfName, nic: &IfName, view: &HostView) -> Result<(), BridgeError> {
         let link = view.called(nic.as_str()).ok_or_else(|| BridgeError::NoUplink { nic: nic.clone() })?;
-        if link.master.as_deref() == Some(bridge.as_str()) {
+        let is_port = link.master.as_deref() == Some(bridge.as_str());
+        if is_port && !link.link.up {
+            self.differ(Field::Uplink, format!("{nic} down"), "up");
+            self.ops.push(Op::SetUp { link: LinkRef::host(nic) });
+        }
+        if is_port {
             return Ok(());
         }
         if let Some(master) = link.master.clone() {
@@ -253,7 +258,9 @@ mod tests {
         let bridge = HostLink { vlan_filtering: true, addrs: wanted().addresses, ..link(3, "br1", LinkKind::Bridge) };
         let bridge = HostLink { link: LinkFacts { mtu: 1400, ..bridge.link.clone() }, ..bridge };
         let port = HostLink { master: Some("br1".into()), ..nic };
-        assert_eq!(steps(&wanted(), &HostView { links: vec![port, bridge] }), Vec::<String>::new());
+        assert_eq!(steps(&wanted(), &HostView { links: vec![port.clone(), bridge.clone()] }), Vec::<String>::new());
+        let down = HostLink { link: LinkFacts { up: false, ..port.link.clone() }, ..port };
+        assert_eq!(steps(&wanted(), &HostView { links: vec![down, bridge] }), ["set eth1 up"]);
     }
 
     #[test]

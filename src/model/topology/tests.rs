@@ -104,6 +104,25 @@ fn a_key_that_there_is_not_is_told_with_its_line_and_those_that_there_are() {
 }
 
 #[test]
+fn the_key_that_was_probably_meant_is_named() {
+    let attachment = "[[attachments]]\nhost_if = \"br1\"\nguest = \"web\"\n";
+    for (line, meant) in [
+        ("mut = 1400", "mtu"),
+        ("adresses = []", "addresses"),
+        ("guestif = \"eth1\"", "guest_if"),
+        ("route = []", "routes"),
+        ("vlna = 10", "vlan"),
+    ] {
+        let error = read(&format!("{attachment}{line}\n"), Format::Toml).unwrap_err();
+        assert!(error.text.ends_with(&format!(". Maybe you meant {meant} ?")), "{error}");
+    }
+    let error = read(&format!("{attachment}nonsense = 1\n"), Format::Toml).unwrap_err();
+    assert!(error.text.contains("expected one of") && !error.text.contains("Maybe"), "{error}");
+    let error = read("bridges:\n  - {name: br1, mut: 7}\n", Format::Yaml).unwrap_err();
+    assert!(error.text.ends_with("Maybe you meant mtu ?"), "{error}");
+}
+
+#[test]
 fn every_word_that_is_wrong_is_told_at_once() {
     let text = "name = \"a b\"\n\
         [[attachments]]\nhost_if = \"much-too-long-a-name\"\nguest = \"web\"\naddresses = [\"10.1.1.10\"]\nmtu = 67\nvlan = 4096000\ndad_wait = true\n\

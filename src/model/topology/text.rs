@@ -117,10 +117,10 @@ fn toml_error(text: &str, error: &toml::de::Error) -> Located {
 
 fn yaml_error(error: &serde_saphyr::Error) -> Located {
     let line = error.location().and_then(|at| usize::try_from(at.line()).ok()).filter(|line| *line > 0);
-    let text = one_line(&error.without_snippet().to_string());
+    let text = error.without_snippet().to_string();
     // Its own words for the place, which stands before the text already.
-    let text = text.rsplit_once(" at line ").filter(|_| line.is_some()).map_or(text.as_str(), |(text, _)| text).to_owned();
-    Located { line, text }
+    let text = text.rsplit_once(" at line ").filter(|_| line.is_some()).map_or(text.as_str(), |(text, _)| text);
+    Located { line, text: one_line(text) }
 }
 
 fn json_error(error: &serde_json::Error) -> Located {
@@ -129,9 +129,39 @@ fn json_error(error: &serde_json::Error) -> Located {
     Located { line: Some(error.line()).filter(|line| *line > 0), text: one_line(text) }
 }
 
-/// Errors are told in one line each.
+/// Errors are told in one line each, and with the key that was probably meant.
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+    let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
+    match meant(&text) {
+        Some(key) => format!("{text}. Maybe you meant {key} ?"),
+        None => text,
+    }
+}
+
+/// Of the keys that an error lists, the one that is nearest to what stands there.
+fn meant(error: &str) -> Option<&str> {
+    let (unknown, keys) = error.strip_prefix("unknown field `")?.split_once("`, expected one of ")?;
+    let near = keys.split(", ").map(|key| key.trim_matches('`')).map(|key| (distance(unknown, key), key));
+    near.min().filter(|(distance, key)| *distance <= 2 && *distance < key.len()).map(|(_, key)| key)
+}
+
+/// How many letters have to be put in, taken out, changed or swapped with the next (optimal string alignment).
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=other.len() {
+            let changed = usize::from(one[i - 1] != other[j - 1]);
+            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + changed);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows.last().and_then(|row| row.last()).copied().unwrap_or_default()
 }
 
 /// The same file, of which only the places matter.
