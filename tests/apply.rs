@@ -162,6 +162,27 @@ fn what_others_came_to_rely_on_is_not_pruned() {
 }
 
 #[test]
+fn a_namespace_or_bridge_that_was_there_before_or_is_another_by_now_stays() {
+    if no_root() {
+        return;
+    }
+    let world = World::new();
+    let host = &world.lab.host;
+    host.sh(&world.text("ip netns add NSold; ip link add br9 type bridge; ip link set br9 up; ip addr add 10.9.9.1/24 dev br9"));
+    let before = host.state();
+    let text = "guests: [{guest: 'netns:NSold', create: true}, {guest: 'netns:NSnew', create: true}]\n\
+        bridges: [{name: br9, addresses: [10.9.9.1/24, 10.9.8.1/24]}]\n";
+    let told = world.ok(&world.file("t.yaml", text), "");
+    assert!(told.contains("bridge br9: changed") && told.contains("1 made, 1 changed, 0 taken away, 1 as described"), "{told}");
+    host.sh(&world.text("ip netns del NSnew; ip netns add NSnew"));
+    let told = world.ok(&world.file("t.yaml", "guests: []\n"), "--prune");
+    assert!(told.contains("1 taken away"), "what was done to the bridge: {told}");
+    assert!(world.has("old") && world.has("new"));
+    world.sh("new", "ip link show lo");
+    assert_same(&before, &host.state(), "only the added address has gone");
+}
+
+#[test]
 fn what_two_topologies_describe_goes_with_the_second() {
     if no_root() {
         return;
