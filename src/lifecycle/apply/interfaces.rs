@@ -8,8 +8,9 @@ use crate::model::difference::{Difference, Field};
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::guest_if;
 use crate::model::pair::{GuestIf, PairRequest};
+use crate::model::record::Record;
 use crate::model::report::Outcome;
-use crate::model::request::GuestRef;
+use crate::model::request::{GuestRef, HostIf};
 use crate::model::topology::{Action, Kind, ObjectReport, WantedAttachment};
 use crate::model::types::IfName;
 use crate::state::Wanted as Persisted;
@@ -33,6 +34,16 @@ pub(super) fn interface_of(attachment: &WantedAttachment) -> GuestIf {
 
 pub(super) fn ends_of(request: &PairRequest) -> [GuestIf; 2] {
     request.ends.each_ref().map(|end| end.at.clone())
+}
+
+/// The end of a link that is recorded as one that leads to the other.
+pub(super) fn recorded_end<'a>(records: &[Record], ends: &'a [GuestIf; 2]) -> Option<&'a GuestIf> {
+    let [first, second] = ends;
+    let leads = |at: &GuestIf, to: &GuestIf| {
+        let is_to = |r: &Record| matches!(&r.request.host_if, HostIf::Guest(end) if **end == *to);
+        records.iter().any(|r| r.guest.word == at.guest && r.interface == at.interface && is_to(r))
+    };
+    if leads(first, second) { Some(first) } else { leads(second, first).then_some(second) }
 }
 
 /// What an item of the list is about.
@@ -103,7 +114,9 @@ impl Run<'_> {
     /// What came to nothing is not the topology's: somebody else may come to have it.
     fn note_made(&mut self) -> Result<(), ApplyError> {
         let recorded = self.records.all().map_err(AttachError::Unrecorded)?.all;
-        let called = |guest: &GuestRef, name: &str| recorded.iter().any(|r| r.guest.word == *guest && r.interface.as_str() == name);
+        let called = |guest: &GuestRef, name: &str| {
+            recorded.iter().any(|r| r.guest.word == *guest && r.interface.as_str() == name && r.mate.is_none())
+        };
         for attachment in &self.wanted.attachments {
             let at = interface_of(attachment);
             if called(&at.guest, at.interface.as_str()) {
@@ -116,7 +129,7 @@ impl Run<'_> {
             }
         }
         let ends = self.wanted.links.iter().map(ends_of);
-        let gone: Vec<[GuestIf; 2]> = ends.filter(|[end, _]| !called(&end.guest, end.interface.as_str())).collect();
+        let gone: Vec<[GuestIf; 2]> = ends.filter(|ends| recorded_end(&recorded, ends).is_none()).collect();
         self.applied.links.retain(|known| !gone.contains(known));
         self.keep()
     }

@@ -1,7 +1,7 @@
 //! What the topology described before and does no more: only what it is noted for, and what bears our mark.
 
 use super::bridges::is_still_so;
-use super::interfaces::{INFINIBAND, attachment_name, ends_of, interface_of, link_name};
+use super::interfaces::{INFINIBAND, attachment_name, ends_of, interface_of, link_name, recorded_end};
 use super::{ApplyError, Came, Item, Run, Watch, carry_out};
 use crate::kernel::netns::Namespace;
 use crate::kernel::survey::HostSurvey;
@@ -9,6 +9,7 @@ use crate::lifecycle::error::chain;
 use crate::model::host::HostView;
 use crate::model::op::Op;
 use crate::model::pair::GuestIf;
+use crate::model::record::Record;
 use crate::model::report::{DetachReport, Outcome};
 use crate::model::request::GuestRef;
 use crate::model::topology::{Action, Kind, ObjectReport, WantedAttachment};
@@ -20,7 +21,8 @@ impl Run<'_> {
     pub(super) fn prune_interfaces(&mut self, watch: Watch<'_>) -> Result<(), ApplyError> {
         let (mut subjects, mut items) = (Vec::new(), Vec::new());
         let recorded = self.records.all().map_err(super::AttachError::Unrecorded)?.all;
-        let is_recorded = |at: &GuestIf| recorded.iter().any(|r| r.guest.word == at.guest && r.interface == at.interface);
+        let is_it = |r: &Record, at: &GuestIf| r.guest.word == at.guest && r.interface == at.interface && r.mate.is_none();
+        let is_recorded = |at: &GuestIf| recorded.iter().any(|r| is_it(r, at));
         let gone = |at: &GuestIf| Item::Detach(Box::new((at.guest.clone(), self.options.detach(&at.interface))));
         let others = self.others()?;
         let is_others = |at: &GuestIf| others.iter().any(|other| other.attachments.contains(at));
@@ -29,9 +31,9 @@ impl Run<'_> {
             items.push(gone(at));
         }
         let is_others = |ends: &[GuestIf; 2]| others.iter().any(|other| other.links.iter().any(|link| is_same(link, ends)));
-        for [first, second] in self.applied.links.iter().filter(|ends| !self.describes_link(ends) && !is_others(ends)) {
-            if let Some(at) = [first, second].into_iter().find(|at| is_recorded(at)) {
-                subjects.push((Kind::Link, link_name([first, second])));
+        for ends in self.applied.links.iter().filter(|ends| !self.describes_link(ends) && !is_others(ends)) {
+            if let Some(at) = recorded_end(&recorded, ends) {
+                subjects.push((Kind::Link, link_name(ends.each_ref())));
                 items.push(gone(at));
             }
         }
