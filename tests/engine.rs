@@ -276,3 +276,51 @@ fn a_container_that_was_killed_restarted_or_renamed_is_detached_clean() {
         engine.docker(&format!("rm -f {name}"));
     }
 }
+
+#[test]
+fn a_topology_of_containers_is_made_and_made_again_when_one_was_started_anew() {
+    if no_engine() {
+        return;
+    }
+    let engine = Engine::start();
+    engine.container("web");
+    engine.container("db");
+    let file = engine.lab.dir.path().join("shop.yaml");
+    let text = "guests: [{guest: web}, {guest: 'docker:db'}]\n\
+        bridges: [{name: br7, addresses: [10.7.1.1/24]}]\n\
+        attachments:\n\
+        - {host_if: br7, guest: web, addresses: [10.7.1.2/24], gateways: [10.7.1.1]}\n\
+        - {host_if: br7, guest: 'docker:db', addresses: [10.7.1.3/24]}\n\
+        links:\n\
+        - ends: [{guest: web, guest_if: eth2, addresses: [10.7.2.1/30]}, {guest: 'docker:db', guest_if: eth2, addresses: [10.7.2.2/30]}]\n";
+    std::fs::write(&file, text).unwrap();
+    let apply = |options: &str| engine.run(&format!("apply {} {options}", file.display()));
+    let ran = apply("");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+    engine.docker("exec web ping -c1 -W2 10.7.2.2");
+    assert!(apply("").out.starts_with("nothing to do: all 6"));
+    engine.docker("restart -t 0 web");
+    let ran = apply("--dry-run");
+    assert_eq!(ran.code, Some(2), "{} {}", ran.out, ran.err);
+    assert!(ran.out.contains("attachment eth1 of web: would be made") && ran.out.contains("4 as described, 0 failed"), "{}", ran.out);
+    let ran = apply("");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    engine.docker("exec web ping -c1 -W2 10.7.2.2");
+    engine.docker("exec web ping -c1 -W2 10.7.1.3");
+    assert!(apply("").out.starts_with("nothing to do: all 6"));
+
+    // A container that is not there, and nothing but what it would have.
+    std::fs::write(&file, text.replace("docker:db", "nobody")).unwrap();
+    let ran = apply("");
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("apply guest nobody: Container nobody not found") && ran.out.contains("3 as described, 3 failed"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    std::fs::write(&file, "bridges: []\n").unwrap();
+    let ran = apply("--prune");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.contains("4 taken away") && engine.lab.host.link("br7").is_null(), "{}", ran.out);
+}

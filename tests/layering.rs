@@ -83,6 +83,9 @@ fn each_library_is_known_in_one_place() {
         ("clap", "cli"),
         ("rtnetlink", "kernel"),
         ("netlink_packet", "kernel"),
+        ("toml", "model/topology"),
+        ("serde_saphyr", "model/topology"),
+        ("schemars", "model/topology"),
         ("setns(", "kernel/netns.rs"),
         ("unsafe {", "kernel/fork.rs"),
     ] {

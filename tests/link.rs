@@ -185,6 +185,24 @@ fn the_same_again_does_nothing_and_another_is_told_what_differs() {
 }
 
 #[test]
+fn status_takes_no_interface_of_the_host_for_the_other_end() {
+    if no_root() {
+        return;
+    }
+    let two = Two::new();
+    two.ok("link A B");
+    // A veth of the host whose ends have the indexes that the link's have.
+    let (a, b) = (two.a.link("eth1")["ifindex"].clone(), two.b.link("eth1")["ifindex"].clone());
+    assert_eq!(a, b);
+    let elsewhere = two.lab.guest();
+    two.lab.host.sh(&format!("ip link add h0 index {a} type veth peer name h1 index {b} netns {}", elsewhere.pid()));
+    let status: Value = serde_json::from_str(&two.lab.run("status --json").out).unwrap();
+    for attachment in status["attachments"].as_array().unwrap() {
+        assert_eq!((&attachment["host_link"], &attachment["standing"]), (&Value::Null, &"ok".into()), "{attachment}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_told_beforehand() {
     if no_root() {
         return;

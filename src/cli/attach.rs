@@ -6,20 +6,19 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::{complain, explain, print_json, say, watch};
-use super::settings::{AUTO_NAME, SettingArgs};
+use super::settings::SettingArgs;
 use crate::external::hooks::HookSettings;
 use crate::lifecycle::batch::Work;
 use crate::lifecycle::{self, AttachError, Attached, Edit, End, Kept, Options, Stay};
 use crate::model::command::Commands;
-use crate::model::conflict::{Dad, DadMode};
 use crate::model::difference::Difference;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::InputError;
 use crate::model::facts::GuestId;
 use crate::model::report::{Failure, Outcome, Report};
-use crate::model::request::{AddrWord, AttachRequest, GuestRef, MacAndTag};
-use crate::model::sharing::{IpvlanMode, MacvlanMode, Sharing};
-use crate::model::types::{Family, IfAddr, IfName};
+use crate::model::request::{AttachRequest, GuestRef};
+use crate::model::topology::Attachment;
+use crate::model::types::{IfAddr, IfName};
 use crate::plan::Birth;
 use crate::plan::execute::Event;
 use crate::state;
@@ -142,22 +141,30 @@ impl AttachArgs {
     fn is_guest_only(&self) -> bool {
         self.guest.is_none()
     }
+}
 
-    /// Off when nothing is said: then the other option would do nothing.
-    fn dad(&self) -> Result<DadMode, InputError> {
-        let mode = if self.dad.is_empty() { DadMode::Off } else { self.dad.parse()? };
-        if self.dad_wait && mode == DadMode::Off { Err(InputError::DadWait) } else { Ok(mode) }
-    }
-
-    /// The one of the three options that is given.
-    fn sharing(&self) -> Result<Option<Sharing>, InputError> {
-        let macvlan = |text: &String| text.parse::<MacvlanMode>();
-        Ok(match (&self.macvlan, &self.macvtap, &self.ipvlan) {
-            (Some(mode), ..) => Some(Sharing::Macvlan(macvlan(mode)?)),
-            (_, Some(mode), _) => Some(Sharing::Macvtap(macvlan(mode)?)),
-            (.., Some(mode)) => Some(Sharing::Ipvlan(mode.parse::<IpvlanMode>()?)),
-            _ => None,
-        })
+/// The options as words, which the model reads as it reads those of a topology.
+impl From<&AttachArgs> for Attachment {
+    fn from(args: &AttachArgs) -> Self {
+        Self {
+            host_if: args.host_if.clone(),
+            guest: args.guest_word().to_owned(),
+            guest_if: args.guest_if.clone(),
+            local_if: args.local_if.clone(),
+            addresses: vec![args.addr.clone().unwrap_or_default()],
+            family: args.family.clone(),
+            mac: args.mac_and_tag.clone(),
+            direct_phys: args.direct_phys,
+            macvlan: args.macvlan.clone(),
+            ipvlan: args.ipvlan.clone(),
+            macvtap: args.macvtap.clone(),
+            vlan_filtering: args.vlan_filtering,
+            force: args.force,
+            host_access: args.host_access,
+            dad: Some(args.dad.clone()),
+            dad_wait: args.dad_wait,
+            ..args.settings.words()
+        }
     }
 }
 
@@ -197,26 +204,7 @@ impl TryFrom<&AttachArgs> for AttachRequest {
     type Error = InputError;
 
     fn try_from(args: &AttachArgs) -> Result<Self, InputError> {
-        // The original takes an empty word for an absent one: scripts write "$MAC@$VLAN".
-        let name = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::parse::<IfName>).transpose();
-        let family = args.family.as_deref().filter(|t| !t.is_empty()).map(str::parse::<Family>).transpose()?;
-        let addr: AddrWord = args.addr.as_deref().unwrap_or_default().parse()?;
-        addr.check_family(family)?;
-        let last: MacAndTag = args.mac_and_tag.as_deref().unwrap_or_default().parse()?;
-        Ok(Self {
-            guest_if: name(&args.guest_if.clone().filter(|name| name != AUTO_NAME))?,
-            settings: args.settings.settings(args.guest_if.as_deref())?,
-            local_if: name(&args.local_if)?,
-            mac: last.mac,
-            tag: last.tag,
-            direct_phys: args.direct_phys,
-            sharing: args.sharing()?,
-            vlan_filtering: args.vlan_filtering,
-            force: args.force,
-            host_access: args.host_access,
-            dad: Dad { mode: args.dad()?, patient: args.dad_wait },
-            ..Self::new(args.host_if.parse()?, args.guest_word().parse()?, addr)
-        })
+        Attachment::from(args).request().map_err(|mut wrong| wrong.swap_remove(0).1)
     }
 }
 

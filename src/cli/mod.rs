@@ -1,11 +1,14 @@
 //! The command line: the original's grammar and the subcommands, to requests. The only place that knows clap.
 
 mod access;
+mod apply;
 mod attach;
 mod batch;
 mod detach;
 mod documents;
+mod export;
 mod gc;
+mod graph;
 mod inside;
 mod link;
 mod output;
@@ -23,6 +26,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::iproute::Tool;
 use crate::kernel::wait;
 use crate::model::types::IfName;
+pub use apply::EXAMPLE as TOPOLOGY_EXAMPLE;
 pub use attach::AttachArgs;
 use output::complain;
 
@@ -51,6 +55,7 @@ const EXAMPLES: &str = "Examples:
   pipework dummy web 192.168.21.101/24            an interface that leads nowhere
   pipework br1 netns:lab 10.0.0.1/24              a guest without an engine
   pipework link web=10.0.0.1/30 db=10.0.0.2/30    straight between two guests, no bridge
+  pipework apply shop.toml --prune                all of a file, and nothing that it no longer has
   pipework --dry-run br1 web 192.168.1.10/24      the same as `ip` commands, nothing done
   pipework route web add 10.9.0.0/16 via 192.168.1.9      what ip route, ip rule and tc do,
   pipework tc web qdisc add dev eth1 root netem delay 9ms in the container and without them
@@ -86,6 +91,12 @@ enum Command {
     Gc(gc::GcArgs),
     /// Tell what of a guest's attachments, or of what an attach's words ask for, is not so (exit status 2)
     Diff(Box<AttachArgs>),
+    /// Make guests, bridges, attachments and links as a file describes them (--dry-run: exit status 2 when they are not)
+    Apply(apply::ApplyArgs),
+    /// Write attachments, links and our bridges as a file for apply
+    Export(export::ExportArgs),
+    /// Draw bridges, NICs, guests and links: as a tree, or for Graphviz, Mermaid, a browser
+    Graph(graph::GraphArgs),
     /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
     Status(status::StatusArgs),
     /// Make attachments again what their records want; also those of guests that were started again
@@ -138,6 +149,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Detach(words)) => detach::run(&words),
         Some(Command::Gc(words)) => gc::run(&words),
         Some(Command::Diff(words)) => attach::diff(&words),
+        Some(Command::Apply(words)) => apply::run(&words),
+        Some(Command::Export(words)) => export::run(&words),
+        Some(Command::Graph(words)) => graph::run(&words),
         Some(Command::Status(words)) => status::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),

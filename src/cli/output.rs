@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::lifecycle::AttachError;
-use crate::model::report::Failure;
+use crate::model::report::{Failure, Undone};
 use crate::plan::execute::Event;
 
 /// A line on standard output.
@@ -46,13 +46,18 @@ pub(super) fn watch(verbose: bool) -> impl FnMut(Event<'_>) {
 /// Says why `verb` failed for `whom`, how much was taken back, and what to do about it.
 pub(super) fn explain(verb: &str, whom: &str, error: &AttachError, json: bool) {
     let (chain, hint, undone) = (error.chain(), error.hint(), error.undone());
-    complain(&format!("pipework: {verb} {whom}: {}", chain.join(": ")));
-    if let Some(undone) = undone.as_ref().filter(|u| u.of > 0) {
+    tell_failure(&format!("{verb} {whom}"), &chain, hint.as_deref(), undone.as_ref());
+    if json {
+        print_json(&Failure::new(whom, chain, hint, undone));
+    }
+}
+
+/// Says why something failed, how much was taken back, and what to do about it.
+pub(super) fn tell_failure(what: &str, chain: &[String], hint: Option<&str>, undone: Option<&Undone>) {
+    complain(&format!("pipework: {what}: {}", chain.join(": ")));
+    if let Some(undone) = undone.filter(|u| u.of > 0) {
         complain(&format!("pipework: undone: {} of {} steps", undone.undone, undone.of));
         undone.left.iter().for_each(|left| complain(&format!("pipework: could not {left}")));
     }
     hint.iter().for_each(|hint| complain(&format!("pipework: hint: {hint}")));
-    if json {
-        print_json(&Failure::new(whom, chain, hint, undone));
-    }
 }

@@ -2,11 +2,7 @@
 
 use clap::Args;
 
-use crate::model::error::InputError;
-use crate::model::settings::{Offloads, Settings};
-
-/// The word of `-i` for the first free name.
-pub(super) const AUTO_NAME: &str = "auto";
+use crate::model::topology::{Attachment, Word};
 
 /// The options as typed.
 #[derive(Clone, Debug, Default, Args)]
@@ -48,28 +44,21 @@ pub(super) struct SettingArgs {
 }
 
 impl SettingArgs {
-    /// What they ask for; `guest_if` is `-i` as typed.
-    pub(super) fn settings(&self, guest_if: Option<&str>) -> Result<Settings, InputError> {
-        fn one<T: std::str::FromStr<Err = InputError>>(text: Option<&String>) -> Result<Option<T>, InputError> {
-            text.map(|text| text.parse()).transpose()
-        }
-        fn all<T: std::str::FromStr<Err = InputError>>(texts: &[String]) -> Result<Vec<T>, InputError> {
-            texts.iter().map(|text| text.parse()).collect()
-        }
-        let offloads = if self.offload.is_empty() { Offloads::default() } else { self.offload.join(",").parse()? };
-        Ok(Settings {
-            mtu: one(self.mtu.as_ref())?,
+    /// The same as words, which the model reads.
+    pub(super) fn words(&self) -> Attachment {
+        Attachment {
+            mtu: self.mtu.as_ref().map(Word::from),
             metric: self.metric,
-            routes: all(&self.route)?,
-            rules: all(&self.rule)?,
-            table: one(self.table.as_ref())?,
-            rate: one(self.rate.as_ref())?,
-            netem: one(self.netem.as_ref())?,
-            offloads,
+            routes: self.route.clone(),
+            rules: self.rule.clone(),
+            table: self.table.as_ref().map(Word::from),
+            rate: self.rate.clone(),
+            netem: self.netem.clone(),
+            offloads: self.offload.clone(),
             txqueuelen: self.txqueuelen,
-            sysctls: all(&self.sysctl)?,
-            link_mac: one(self.link_mac.as_ref())?,
-            auto_name: guest_if == Some(AUTO_NAME),
-        })
+            sysctls: self.sysctl.clone(),
+            link_mac: self.link_mac.clone(),
+            ..Attachment::default()
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::wire::Netlink;
@@ -139,6 +139,72 @@ impl Namespace {
         // What the host mounts later is seen, and what it unmounts is not kept; the other way round nothing passes.
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).map_err(refused)
     }
+}
+
+/// Where ip-netns(8) keeps names.
+const NAMED: &str = "/run/netns";
+
+impl Namespace {
+    /// Makes a network namespace that has a name, as `ip netns add NAME` does.
+    ///
+    /// # Errors
+    /// EEXIST when the name is taken; when the kernel refuses.
+    pub fn add_named(name: &str) -> Result<Self, KernelError> {
+        let directory = Path::new(NAMED);
+        std::fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))?;
+        share_mounts(directory)?;
+        let path = directory.join(name);
+        std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| file_error(&path, &error))?;
+        let made = Self::current().and_then(|here| here.inside(|| bind_new(&path))).and_then(|()| Self::open(&path));
+        if made.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+        made
+    }
+
+    /// Removes the file of a name that no namespace was bound to: a run that was making it was killed. A namespace's stays.
+    pub fn clear_named(name: &str) {
+        // Of a file that something is mounted on, the kernel says EBUSY.
+        let _ = std::fs::remove_file(Path::new(NAMED).join(name));
+    }
+
+    /// Takes the name from a network namespace, as `ip netns del NAME` does: it ends when nobody is in it. Another that has
+    /// taken the name since is left, and one that is gone is no error.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn del_named(name: &str, inode: u64) -> Result<(), KernelError> {
+        let path = Path::new(NAMED).join(name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.ino() == inode => {}
+            _ => return Ok(()),
+        }
+        umount2(&path, MntFlags::MNT_DETACH).map_err(|errno| KernelError::File { path: path.display().to_string(), errno })?;
+        std::fs::remove_file(&path).map_err(|error| file_error(&path, &error))
+    }
+}
+
+/// What is mounted in the directory is seen, and taken away, in other namespaces of mounts too: a namespace that a container
+/// had copied would stay with it otherwise.
+fn share_mounts(directory: &Path) -> Result<(), KernelError> {
+    let refused = |errno| KernelError::Refused { errno, text: Some(format!("sharing mounts of {}", directory.display())) };
+    let share = || mount(Some(""), directory, Some("none"), MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
+    match share() {
+        // It is no mount point yet.
+        Err(Errno::EINVAL) => {
+            mount(Some(directory), directory, Some("none"), MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>).map_err(refused)?;
+            share().map_err(refused)
+        }
+        shared => shared.map_err(refused),
+    }
+}
+
+/// Puts the calling thread, which ends then, into a new network namespace, and binds that to a file.
+#[expect(clippy::disallowed_methods, reason = "the one place that makes namespaces")]
+fn bind_new(path: &Path) -> Result<(), KernelError> {
+    let refused = |errno| KernelError::Refused { errno, text: Some(format!("making network namespace {}", path.display())) };
+    unshare(CloneFlags::CLONE_NEWNET).map_err(refused)?;
+    mount(Some("/proc/thread-self/ns/net"), path, Some("none"), MsFlags::MS_BIND, None::<&str>).map_err(refused)
 }
 
 impl AsFd for Namespace {

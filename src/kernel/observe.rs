@@ -359,7 +359,7 @@ pub fn random_id() -> String {
 }
 
 /// A random address for a link. Should the kernel have no random bytes, the clock must do.
-pub(super) fn fresh_mac() -> MacAddr {
+pub fn fresh_mac() -> MacAddr {
     let mut bytes = [0u8; 6];
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -12,6 +12,7 @@ use super::wire::Netlink;
 use crate::model::bridge::{BridgePort, BridgeVlans};
 use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, GuestFacts, GuestId, HostFacts, LinkFacts, LinkKind, RouteFacts, TableFacts};
+use crate::model::host::{HostLink, HostView};
 use crate::model::op::OldPort;
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::types::{Family, MacAddr};
@@ -52,6 +53,26 @@ impl HostSurvey {
         Ok(Self { links, bridges, ports })
     }
 
+    /// All of it, with the addresses: two dumps more.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell.
+    pub fn view() -> Result<HostView, KernelError> {
+        let survey = Self::take()?;
+        let mut socket = Netlink::open()?;
+        let mut all = addrs(&mut socket, Family::Inet)?;
+        all.extend(addrs(&mut socket, Family::Inet6)?);
+        let given = |addr: &&AddrFacts| !matches!(addr.addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let links = survey.links.iter().map(|link| HostLink {
+            addrs: all.iter().filter(given).filter(|addr| addr.index == link.index).map(|addr| addr.addr).collect(),
+            master: survey.master_of(link).map(str::to_owned),
+            vlan_filtering: survey.bridges.iter().any(|(index, vlans)| *index == link.index && vlans.filtering),
+            vlans: survey.ports.iter().find(|(index, _)| *index == link.index).map(|(_, vlans)| vlans.clone()).unwrap_or_default(),
+            link: link.clone(),
+        });
+        Ok(HostView { links: links.collect() })
+    }
+
     fn at(&self, index: u32) -> Option<&LinkFacts> {
         self.links.iter().find(|link| link.index == index)
     }
@@ -75,9 +96,11 @@ impl HostSurvey {
         let own = |link: &&LinkFacts| link.is_ours() || link.is_marked();
         let by_index = || guest.links.iter().filter(own).find(|link| Some(link.index) == index);
         let in_guest = guest.links.iter().find(|link| link.name == interface).or_else(by_index).cloned();
+        // The other end of a link between two guests is in neither's host, where another may have its index.
+        let is_on_host = |link: &&LinkFacts| link.kind == LinkKind::Veth && !matches!(request.host_if, HostIf::Guest(_));
         let peer = in_guest
             .as_ref()
-            .filter(|link| link.kind == LinkKind::Veth)
+            .filter(is_on_host)
             .and_then(|link| self.at(link.link?).filter(|peer| peer.kind == LinkKind::Veth && peer.link == Some(link.index)).cloned());
         let child = request.tag.as_ref().zip(link.as_ref()).and_then(|(tag, nic)| NicVlan::of(tag).ok()?.child(&nic.name).ok());
         let elsewhere = peer.as_ref().filter(|peer| peer.master != link.as_ref().map(|link| link.index));

@@ -15,7 +15,7 @@ use crate::model::record::Record;
 use crate::model::report::{GcItem, GcReport, Outcome, SCHEMA};
 use crate::model::types::{IfName, LinkRef};
 use crate::plan::execute::{Event, Kernel};
-use crate::state::{Records, SharedLock, dead_netns_links};
+use crate::state::{Records, SharedLock, Topologies, dead_netns_links};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -137,7 +137,10 @@ impl Sweep<'_> {
         let links = observe::links_of_host()?;
         let mut known: Vec<Record> = self.records.all()?.all;
         known.extend(self.records.unfinished()?.all.into_iter().map(|(_, record)| record));
-        let orphans: Vec<(String, Op)> = links.iter().filter_map(|link| orphan(link, &links, &known)).collect();
+        let topologies = Topologies::of(&self.options.run_dir, self.records.home());
+        let described = |op: &Op| matches!(op, Op::DelUnusedBridge { name } if topologies.has_bridge(name));
+        let orphans = links.iter().filter_map(|link| orphan(link, &links, &known)).filter(|(_, op)| !described(op));
+        let orphans: Vec<(String, Op)> = orphans.collect();
         for (text, op) in orphans {
             if self.options.dry_run {
                 if self.would(&op, &links)? {

@@ -1,6 +1,7 @@
 //! The use cases that every front end calls.
 
 mod access;
+mod apply;
 mod attach;
 pub mod batch;
 mod client;
@@ -10,8 +11,10 @@ mod converge;
 mod detach;
 mod dynamic;
 mod error;
+mod export;
 mod foreign;
 mod gc;
+mod graph;
 mod hooks;
 mod identity;
 mod inside;
@@ -34,12 +37,15 @@ mod takeback;
 mod together;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
+pub use apply::{ApplyError, ApplyOptions, Came, Item, apply, carry_out};
 pub use attach::{Attached, Options, attach};
 pub use converge::{Edit, diff, drift, edit, replace};
 pub use detach::{DetachError, DetachOptions, Which, detach};
 pub use dynamic::DynamicError;
 pub use error::{AttachError, NoAddress};
+pub use export::{ExportOptions, export};
 pub use gc::{GcOptions, gc};
+pub use graph::graph;
 pub use inside::{Ended, InsideError, inside};
 pub use journal::{Recovered, recover};
 pub use lease::LeaseError;

@@ -14,7 +14,7 @@ use crate::model::record::Record;
 use crate::model::types::{IfName, LinkRef, Side};
 use crate::plan::execute::{Event, Kernel};
 use crate::plan::{self, GuestNow};
-use crate::state::{Change, Records, SharedLock};
+use crate::state::{Change, Records, SharedLock, Topologies};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -83,7 +83,8 @@ pub(super) fn take_back_one(record: &Record, done: &[Op], run_dir: &Path, watch:
     // Without a guest all steps are the host's, and its own namespace stands in.
     let guest = found.map_or_else(Namespace::current, Ok)?;
     let lock = bridge_of(&ops).and_then(|bridge| SharedLock::of_bridge(run_dir, bridge, home.inode()).ok());
-    let unused = |_: &IfName| lock.as_ref().is_none_or(SharedLock::is_last);
+    let topologies = Topologies::of(run_dir, home.inode());
+    let unused = |bridge: &IfName| lock.as_ref().is_none_or(SharedLock::is_last) && !topologies.has_bridge(bridge);
     let mut database = Database::at(record.database()).map_err(KernelError::Ovs)?;
     let mut sides = observe::open(&guest)?;
     let system = System::new(&mut sides).with_bridge_check(unused);

@@ -64,6 +64,8 @@ pub enum Field {
     Txqueuelen,
     /// A setting under /proc/sys/net.
     Sysctl,
+    /// A NIC that is a bridge's port.
+    Uplink,
 }
 
 impl Field {
@@ -97,6 +99,7 @@ impl Field {
             Self::Offload => "offload",
             Self::Txqueuelen => "the queue's length",
             Self::Sysctl => "sysctl",
+            Self::Uplink => "uplink",
         }
     }
 

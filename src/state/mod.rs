@@ -1,6 +1,7 @@
 //! What outlives a single step: files that runs of this program share.
 
 mod access;
+mod applied;
 mod claims;
 mod flood_note;
 mod lock;
@@ -9,6 +10,7 @@ mod records;
 mod wanted;
 
 pub use access::Users;
+pub use applied::{Applied, AppliedBridge, AppliedGuest, Topologies};
 pub use claims::{Claimant, Claims, Note};
 pub use flood_note::FloodNote;
 pub use lock::{ExclusiveLock, SharedLock};

@@ -377,7 +377,7 @@ fn make_parent(path: &Path) -> Result<()> {
 }
 
 /// Under a passing name, synced, renamed. Whoever fails leaves the old file.
-pub(super) fn write(path: &Path, record: &Record) -> Result<()> {
+pub(super) fn write(path: &Path, record: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(record)?;
     let passing = path.with_extension(PASSING);
     let written = match write_new(&passing, &text) {

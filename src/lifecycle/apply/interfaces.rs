@@ -1,0 +1,271 @@
+//! Attachments and links.
+
+use std::collections::BTreeSet;
+
+use super::{ApplyError, Came, Item, Run, Watch, carry_out};
+use crate::lifecycle::{AttachError, Attached, Linked, diff, link};
+use crate::model::difference::{Difference, Field};
+use crate::model::dynamic::Dynamic;
+use crate::model::facts::guest_if;
+use crate::model::pair::{GuestIf, PairRequest};
+use crate::model::record::Record;
+use crate::model::report::Outcome;
+use crate::model::request::{GuestRef, HostIf};
+use crate::model::topology::{Action, Kind, ObjectReport, WantedAttachment};
+use crate::model::types::IfName;
+use crate::state::Wanted as Persisted;
+
+/// The usual name of an interface on InfiniBand.
+pub(super) const INFINIBAND: &str = "ib0";
+
+/// An attachment as people call it.
+pub(super) fn attachment_name(at: &GuestIf) -> String {
+    format!("{} of {}", at.interface, at.guest)
+}
+
+pub(super) fn link_name(ends: [&GuestIf; 2]) -> String {
+    let [first, second] = ends;
+    format!("{first} {second}")
+}
+
+pub(super) fn interface_of(attachment: &WantedAttachment) -> GuestIf {
+    GuestIf { guest: attachment.request.guest.clone(), interface: guest_if(&attachment.request) }
+}
+
+pub(super) fn ends_of(request: &PairRequest) -> [GuestIf; 2] {
+    request.ends.each_ref().map(|end| end.at.clone())
+}
+
+/// The end of a link that is recorded as one that leads to the other.
+pub(super) fn recorded_end<'a>(records: &[Record], ends: &'a [GuestIf; 2]) -> Option<&'a GuestIf> {
+    let [first, second] = ends;
+    let leads = |at: &GuestIf, to: &GuestIf| {
+        let is_to = |r: &Record| matches!(&r.request.host_if, HostIf::Guest(end) if **end == *to);
+        records.iter().any(|r| r.guest.word == at.guest && r.interface == at.interface && is_to(r))
+    };
+    if leads(first, second) { Some(first) } else { leads(second, first).then_some(second) }
+}
+
+/// What an item of the list is about.
+enum Subject<'a> {
+    Attachment(&'a WantedAttachment),
+    Link(&'a PairRequest),
+}
+
+impl Subject<'_> {
+    fn name(&self) -> (Kind, String) {
+        match self {
+            Self::Attachment(attachment) => (Kind::Attachment, attachment_name(&interface_of(attachment))),
+            Self::Link(request) => (Kind::Link, link_name(request.ends.each_ref().map(|end| &end.at))),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Whoever is killed half way knows the next time what it was at.
+    pub(super) fn note_interfaces(&mut self) -> Result<(), ApplyError> {
+        let interfaces = self.wanted.attachments.iter().map(interface_of);
+        let links = self.wanted.links.iter().map(ends_of);
+        let (attachments, links): (Vec<GuestIf>, Vec<[GuestIf; 2]>) = (interfaces.collect(), links.collect());
+        self.applied.attachments.retain(|known| !attachments.contains(known));
+        self.applied.links.retain(|known| !links.contains(known));
+        self.applied.attachments.extend(attachments);
+        self.applied.links.extend(links);
+        self.keep()
+    }
+
+    pub(super) fn interfaces(&mut self, watch: Watch<'_>) -> Result<(), ApplyError> {
+        let wanted = self.wanted;
+        let (mut subjects, mut items) = (Vec::new(), Vec::new());
+        for attachment in &wanted.attachments {
+            if let Some(item) = self.attachment(attachment) {
+                subjects.push(Subject::Attachment(attachment));
+                items.push(item);
+            }
+        }
+        for link in &wanted.links {
+            if let Some(item) = self.link(link, watch) {
+                subjects.push(Subject::Link(link));
+                items.push(item);
+            }
+        }
+        if self.stop().is_some() {
+            items.clear();
+        }
+        let mut told = BTreeSet::new();
+        let mut tell = |index: usize, came: Came| {
+            told.insert(index);
+            match (subjects.get(index), came) {
+                (Some(Subject::Attachment(attachment)), Came::Attached(ended)) => self.attached(attachment, *ended),
+                (Some(Subject::Link(link)), Came::Linked(ended)) => self.linked(link, *ended),
+                _ => {}
+            }
+        };
+        carry_out(items, &mut tell, watch);
+        if let Some(signal) = self.stop() {
+            for (_, subject) in subjects.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
+                let (kind, name) = subject.name();
+                self.not_done(kind, name, signal);
+            }
+        }
+        self.note_made()
+    }
+
+    /// What came to nothing is not the topology's: somebody else may come to have it.
+    fn note_made(&mut self) -> Result<(), ApplyError> {
+        let recorded = self.records.all().map_err(AttachError::Unrecorded)?.all;
+        let called = |guest: &GuestRef, name: &str| {
+            recorded.iter().any(|r| r.guest.word == *guest && r.interface.as_str() == name && r.mate.is_none())
+        };
+        for attachment in &self.wanted.attachments {
+            let at = interface_of(attachment);
+            if called(&at.guest, at.interface.as_str()) {
+                continue;
+            }
+            self.applied.attachments.retain(|known| *known != at);
+            // On InfiniBand the usual name is another.
+            if attachment.request.guest_if.is_none() && called(&at.guest, INFINIBAND) {
+                self.applied.attachments.push(GuestIf { interface: IfName::made(INFINIBAND), ..at });
+            }
+        }
+        let ends = self.wanted.links.iter().map(ends_of);
+        let gone: Vec<[GuestIf; 2]> = ends.filter(|ends| recorded_end(&recorded, ends).is_none()).collect();
+        self.applied.links.retain(|known| !gone.contains(known));
+        self.keep()
+    }
+
+    /// What is to be done about an attachment; `None` when that is told already.
+    fn attachment(&mut self, attachment: &WantedAttachment) -> Option<Item> {
+        let (request, how) = (&attachment.request, &attachment.how);
+        let name = attachment_name(&interface_of(attachment));
+        let host_if = request.host_if.to_string();
+        let missing = self.missing_guest(&request.guest).or_else(|| {
+            let failed = self.lacks.failed_bridges.contains(&host_if);
+            failed.then(|| format!("bridge {host_if}, which it is to be on, is not as described"))
+        });
+        if let Some(missing) = missing {
+            self.tell(&ObjectReport::failed(Kind::Attachment, name, vec![missing], None));
+            return None;
+        }
+        let options = self.options.attach(how);
+        let stays = request.dynamic.as_ref().is_some_and(Dynamic::stays);
+        if !self.options.dry_run && !stays {
+            return Some(Item::Attach(Box::new((request.clone(), options))));
+        }
+        let new_guest = self.lacks.planned_guests.contains(&request.guest.to_string());
+        let differences = if new_guest || self.lacks.planned_bridges.contains(&host_if) {
+            Ok(vec![absent(attachment)])
+        } else {
+            diff(request, &options).map(|report| report.differences)
+        };
+        match differences {
+            Ok(differences) if stays && !self.options.dry_run && !differences.is_empty() => self.tell(&no_stay(attachment, name)),
+            Ok(differences) => self.tell(&planned(Kind::Attachment, name, differences)),
+            Err(error) => self.failed(Kind::Attachment, name, &error),
+        }
+        None
+    }
+
+    fn link(&mut self, request: &PairRequest, watch: Watch<'_>) -> Option<Item> {
+        let [first, second] = request.ends.each_ref().map(|end| &end.at);
+        let name = link_name([first, second]);
+        if let Some(missing) = self.missing_guest(&first.guest).or_else(|| self.missing_guest(&second.guest)) {
+            self.tell(&ObjectReport::failed(Kind::Link, name, vec![missing], None));
+            return None;
+        }
+        if !self.options.dry_run {
+            return Some(Item::Link(Box::new((request.clone(), self.options.link()))));
+        }
+        let is_new = |guest: &GuestRef| self.lacks.planned_guests.contains(&guest.to_string());
+        let made = || Difference { field: Field::Interface, is: "not there".into(), wanted: name.clone() };
+        let differences = if is_new(&first.guest) || is_new(&second.guest) {
+            Ok(vec![made()])
+        } else {
+            let steps = super::LinkOptions { steps: true, ..self.options.link() };
+            link(request, &steps, watch).map(|linked| if linked.report.steps.is_empty() { Vec::new() } else { vec![made()] })
+        };
+        match differences {
+            Ok(differences) => self.tell(&planned(Kind::Link, name, differences)),
+            Err(error) => self.failed(Kind::Link, name, &error),
+        }
+        None
+    }
+
+    fn missing_guest(&self, guest: &GuestRef) -> Option<String> {
+        let failed = self.lacks.failed_guests.contains(&guest.to_string());
+        failed.then(|| format!("guest {guest} is not there"))
+    }
+
+    fn attached(&mut self, attachment: &WantedAttachment, ended: Result<Attached, AttachError>) {
+        let name = attachment_name(&interface_of(attachment));
+        let attached = match ended {
+            Ok(attached) => attached,
+            Err(error) => return self.failed(Kind::Attachment, name, &error),
+        };
+        if let Some(announcement) = attached.announcement {
+            announcement.in_background();
+        }
+        let mut report = ObjectReport::new(Kind::Attachment, name, action_of(attached.report.result), attached.report.result);
+        report.steps = attached.report.steps;
+        report.warnings = attached.report.warnings;
+        report.warnings.extend(self.persist(attachment, attached.guest.netns));
+        self.tell(&report);
+    }
+
+    /// One that was there before may be wanted for a restart only since now.
+    fn persist(&self, attachment: &WantedAttachment, netns: u64) -> Option<String> {
+        let persisted = Persisted::of(&self.options.state_dir);
+        let interface = interface_of(attachment).interface;
+        if !attachment.how.persist || persisted.has(&attachment.request.guest, &interface) {
+            return None;
+        }
+        let record = self.records.get(netns, &interface).ok()?.ok()??;
+        persisted.put(&record).err().map(|error| format!("it is not kept for a restart: {error}"))
+    }
+
+    fn linked(&mut self, request: &PairRequest, ended: Result<Linked, AttachError>) {
+        let [first, second] = request.ends.each_ref().map(|end| &end.at);
+        let name = link_name([first, second]);
+        match ended {
+            Ok(Linked { report: linked, .. }) => {
+                let report = ObjectReport::new(Kind::Link, name, action_of(linked.result), linked.result);
+                self.tell(&ObjectReport { steps: linked.steps, warnings: linked.warnings, ..report });
+            }
+            Err(error) => self.failed(Kind::Link, name, &error),
+        }
+    }
+}
+
+fn action_of(result: Outcome) -> Action {
+    match result {
+        Outcome::Attached => Action::Create,
+        Outcome::Unchanged => Action::None,
+        _ => Action::Change,
+    }
+}
+
+fn absent(attachment: &WantedAttachment) -> Difference {
+    Difference { field: Field::Interface, is: "not there".into(), wanted: interface_of(attachment).interface.to_string() }
+}
+
+/// What would be done.
+fn planned(kind: Kind, name: String, differences: Vec<Difference>) -> ObjectReport {
+    let (action, result) = match differences.first().map(|difference| difference.field) {
+        None => (Action::None, Outcome::Unchanged),
+        Some(Field::Interface) => (Action::Create, Outcome::Planned),
+        Some(_) => (Action::Change, Outcome::Planned),
+    };
+    let differences = if action == Action::Create { Vec::new() } else { differences };
+    ObjectReport { differences, ..ObjectReport::new(kind, name, action, result) }
+}
+
+/// Nobody would be there to keep the lease.
+fn no_stay(attachment: &WantedAttachment, name: String) -> ObjectReport {
+    let request = &attachment.request;
+    let dynamic = request.dynamic.as_ref().map(ToString::to_string).unwrap_or_default();
+    let error = vec![format!("{dynamic} stays with the lease, and this command ends")];
+    let at = interface_of(attachment);
+    let hint =
+        format!("write dynamic = \"dhcp\", or run it beside: pipework {} -i {} {} {dynamic}", request.host_if, at.interface, at.guest);
+    ObjectReport::failed(Kind::Attachment, name, error, Some(hint))
+}
