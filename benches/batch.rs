@@ -18,7 +18,8 @@ fn ms(d: Duration) -> f64 {
 /// Processor time of this process in user and kernel mode, in ms.
 fn cpu() -> (f64, f64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let all: Vec<f64> = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap() * 10.0).collect();
+    let all: Vec<f64> =
+        stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap() * 10.0).collect();
     (all[0], all[1])
 }
 

@@ -8,13 +8,13 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount, umount2, MntFlags};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo};
-use rtnetlink::{LinkUnspec, LinkVeth};
 use rtnetlink::sys::Socket;
+use rtnetlink::{LinkUnspec, LinkVeth};
 
 use super::floor::{self, lab::Space};
 
@@ -106,9 +106,7 @@ impl Crowd {
     /// Takes all links away again.
     pub fn clear(&self) {
         for bridge in 0..self.bridges {
-            self.host.sh(&format!(
-                "ip -o link show master br{bridge} | sed 's/^[0-9]*: \\([^@:]*\\).*/link del \\1/' | ip -batch - "
-            ));
+            self.host.sh(&format!("ip -o link show master br{bridge} | sed 's/^[0-9]*: \\([^@:]*\\).*/link del \\1/' | ip -batch - "));
         }
     }
 }

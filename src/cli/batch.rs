@@ -91,7 +91,11 @@ pub(super) fn run(args: &BatchArgs) -> ExitCode {
     flaws.iter().for_each(|flaw| tell_flaw(args, flaw));
     let wrong: BTreeSet<usize> = flaws.iter().map(|flaw| flaw.number).collect();
     if !wrong.is_empty() && !args.keep_going {
-        complain(&format!("pipework: batch: nothing was done: {} of {} lines are wrong (--keep-going leaves these out)", wrong.len(), count(&lines, &wrong)));
+        complain(&format!(
+            "pipework: batch: nothing was done: {} of {} lines are wrong (--keep-going leaves these out)",
+            wrong.len(),
+            count(&lines, &wrong)
+        ));
         return ExitCode::FAILURE;
     }
     lines.retain(|line| !wrong.contains(&line.number));
@@ -288,7 +292,11 @@ fn summarize(args: &BatchArgs, report: &BatchReport) {
         ];
         let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         let seconds = report.elapsed_us as f64 / 1e6;
-        say(&format!("{} lines: {} ({seconds:.2} s)", report.lines, if counts.is_empty() { "nothing to do".into() } else { counts.join(", ") }));
+        say(&format!(
+            "{} lines: {} ({seconds:.2} s)",
+            report.lines,
+            if counts.is_empty() { "nothing to do".into() } else { counts.join(", ") }
+        ));
     }
     if let Some(signal) = report.interrupted {
         let next = if args.atomic { "what was done is undone" } else { "the same file again goes on from here" };

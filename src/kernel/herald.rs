@@ -18,12 +18,12 @@ use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, So
 use rtnetlink::packet_core::{NLM_F_REPLACE, Parseable};
 
 use super::announce::Announcement;
+use super::arp;
 use super::bridge_vlans;
 use super::fork;
 use super::netns::Namespace;
 use super::system::{find_link, link_at, ports};
 use super::wire::{Netlink, RTM_NEWNEIGH};
-use super::arp;
 use crate::model::error::KernelError;
 use crate::model::types::{IfAddr, MacAddr};
 use crate::plan::Announce;
@@ -171,10 +171,8 @@ fn correct_host(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(),
         let mac = ip.and_then(|ip| now.get(&ip)).filter(|_| known.header.ifindex == bridge && !fixed);
         let (Some(ip), Some(mac)) = (ip, mac) else { continue };
         known.header.state = NeighbourState::Stale;
-        known.attributes = vec![
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)),
-            NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()),
-        ];
+        known.attributes =
+            vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)), NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec())];
         let _ = host.request(&RouteNetlinkMessage::NewNeighbour(known), NLM_F_REPLACE);
     }
     Ok(())

@@ -478,7 +478,11 @@ impl Run<'_> {
 
     fn system<'s>(&'s self, sides: &'s mut Sides<'_>) -> System<'s> {
         let unused = |_: &_| self.is_unused();
-        System::new(sides).knowing(self.facts).with_process(self.held.process.as_ref()).with_bridge_check(unused).with_flood(self.together.flood)
+        System::new(sides)
+            .knowing(self.facts)
+            .with_process(self.held.process.as_ref())
+            .with_bridge_check(unused)
+            .with_flood(self.together.flood)
     }
 
     /// Whether no other run is about to use the bridge.

@@ -54,7 +54,9 @@ pub fn recover(run_dir: &Path, watch: Watch<'_>) -> Result<Recovered, std::io::E
         match flood::let_in_after(note.newest()) {
             Ok(0) => note.remove(),
             Ok(ports) => {
-                recovered.done.push(format!("{ports} ports are in their bridges' flood of multicast again, after a batch that was cut off"));
+                recovered
+                    .done
+                    .push(format!("{ports} ports are in their bridges' flood of multicast again, after a batch that was cut off"));
                 note.remove();
             }
             Err(error) => recovered.left.push(format!("letting ports into the flood of multicast again: {error}")),

@@ -37,7 +37,7 @@ mod takeback;
 mod together;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
-pub use apply::{ApplyError, ApplyOptions, Came, Item, apply, carry_out};
+pub use apply::{ApplyError, ApplyOptions, apply};
 pub use attach::{Attached, Options, attach};
 pub use converge::{Edit, diff, drift, edit, replace};
 pub use detach::{DetachError, DetachOptions, Which, detach};

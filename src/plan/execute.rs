@@ -144,7 +144,8 @@ pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event
         let (now, later) = rest.split_at(kernel.at_once(rest).clamp(1, rest.len()));
         rest = later;
         now.iter().for_each(|op| watch(Event::Doing(op)));
-        if let Err((op, cause)) = steps(now, kernel, &mut done) {
+        if let Err(failed) = steps(now, kernel, &mut done) {
+            let (op, cause) = *failed;
             return Err(Box::new(ExecuteError { op, cause, undone: done.undo(kernel, watch) }));
         }
     }
@@ -158,9 +159,9 @@ pub fn execute(plan: &Plan, kernel: &mut dyn Kernel, watch: &mut dyn FnMut(Event
 }
 
 /// Carries out steps that can be done at once. Fails with the first that does.
-fn steps(ops: &[Op], kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), (Op, KernelError)> {
+fn steps(ops: &[Op], kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), Box<(Op, KernelError)>> {
     if let (Some(signal), Some(op)) = (kernel.interrupted(), ops.first()) {
-        return Err((op.clone(), KernelError::Interrupted(signal)));
+        return Err(Box::new((op.clone(), KernelError::Interrupted(signal))));
     }
     let mut failed = None;
     for (op, ended) in ops.iter().zip(kernel.apply_all(ops)) {
@@ -172,7 +173,7 @@ fn steps(ops: &[Op], kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), (Op
                 if error.outcome_unknown() {
                     done.ops.push(op.clone());
                 }
-                failed.get_or_insert_with(|| (op.clone(), error));
+                failed.get_or_insert_with(|| Box::new((op.clone(), error)));
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{ApplyError, Came, Item, Run, Watch, carry_out};
-use crate::lifecycle::{AttachError, Attached, Linked, diff, link};
+use super::{ApplyError, Run, Watch};
+use crate::lifecycle::batch::{Ended, Work};
+use crate::lifecycle::{AttachError, diff, link};
 use crate::model::difference::{Difference, Field};
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::guest_if;
@@ -93,15 +94,15 @@ impl Run<'_> {
             items.clear();
         }
         let mut told = BTreeSet::new();
-        let mut tell = |index: usize, came: Came| {
+        let mut tell = |run: &mut Self, index: usize, ended: &Ended| {
             told.insert(index);
-            match (subjects.get(index), came) {
-                (Some(Subject::Attachment(attachment)), Came::Attached(ended)) => self.attached(attachment, *ended),
-                (Some(Subject::Link(link)), Came::Linked(ended)) => self.linked(link, *ended),
-                _ => {}
+            match subjects.get(index) {
+                Some(Subject::Attachment(attachment)) => run.attached(attachment, ended),
+                Some(Subject::Link(link)) => run.linked(link, ended),
+                None => {}
             }
         };
-        carry_out(items, &mut tell, watch);
+        self.carry_out(items, &mut tell)?;
         if let Some(signal) = self.stop() {
             for (_, subject) in subjects.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
                 let (kind, name) = subject.name();
@@ -135,7 +136,7 @@ impl Run<'_> {
     }
 
     /// What is to be done about an attachment; `None` when that is told already.
-    fn attachment(&mut self, attachment: &WantedAttachment) -> Option<Item> {
+    fn attachment(&mut self, attachment: &WantedAttachment) -> Option<Work> {
         let (request, how) = (&attachment.request, &attachment.how);
         let name = attachment_name(&interface_of(attachment));
         let host_if = request.host_if.to_string();
@@ -150,7 +151,7 @@ impl Run<'_> {
         let options = self.options.attach(how);
         let stays = request.dynamic.as_ref().is_some_and(Dynamic::stays);
         if !self.options.dry_run && !stays {
-            return Some(Item::Attach(Box::new((request.clone(), options))));
+            return Some(Work::Attach { request: Box::new(request.clone()), options: Box::new(options), replace: true });
         }
         let new_guest = self.lacks.planned_guests.contains(&request.guest.to_string());
         let differences = if new_guest || self.lacks.planned_bridges.contains(&host_if) {
@@ -166,7 +167,7 @@ impl Run<'_> {
         None
     }
 
-    fn link(&mut self, request: &PairRequest, watch: Watch<'_>) -> Option<Item> {
+    fn link(&mut self, request: &PairRequest, watch: Watch<'_>) -> Option<Work> {
         let [first, second] = request.ends.each_ref().map(|end| &end.at);
         let name = link_name([first, second]);
         if let Some(missing) = self.missing_guest(&first.guest).or_else(|| self.missing_guest(&second.guest)) {
@@ -174,7 +175,7 @@ impl Run<'_> {
             return None;
         }
         if !self.options.dry_run {
-            return Some(Item::Link(Box::new((request.clone(), self.options.link()))));
+            return Some(Work::Link { request: Box::new(request.clone()), options: Box::new(self.options.link()) });
         }
         let is_new = |guest: &GuestRef| self.lacks.planned_guests.contains(&guest.to_string());
         let made = || Difference { field: Field::Interface, is: "not there".into(), wanted: name.clone() };
@@ -196,20 +197,19 @@ impl Run<'_> {
         failed.then(|| format!("guest {guest} is not there"))
     }
 
-    fn attached(&mut self, attachment: &WantedAttachment, ended: Result<Attached, AttachError>) {
+    fn attached(&mut self, attachment: &WantedAttachment, ended: &Ended) {
         let name = attachment_name(&interface_of(attachment));
-        let attached = match ended {
-            Ok(attached) => attached,
-            Err(error) => return self.failed(Kind::Attachment, name, &error),
-        };
-        if let Some(announcement) = attached.announcement {
-            announcement.in_background();
+        match ended {
+            Ended::Attached(attached) => {
+                let mut report = ObjectReport::new(Kind::Attachment, name, action_of(attached.result), attached.result);
+                report.steps.clone_from(&attached.steps);
+                report.warnings.clone_from(&attached.warnings);
+                report.warnings.extend(self.persist(attachment, attached.guest.netns));
+                self.tell(&report);
+            }
+            Ended::Failed { failure, .. } => self.not_made(Kind::Attachment, name, failure),
+            Ended::Linked(_) | Ended::Detached(_) => {}
         }
-        let mut report = ObjectReport::new(Kind::Attachment, name, action_of(attached.report.result), attached.report.result);
-        report.steps = attached.report.steps;
-        report.warnings = attached.report.warnings;
-        report.warnings.extend(self.persist(attachment, attached.guest.netns));
-        self.tell(&report);
     }
 
     /// One that was there before may be wanted for a restart only since now.
@@ -223,15 +223,16 @@ impl Run<'_> {
         persisted.put(&record).err().map(|error| format!("it is not kept for a restart: {error}"))
     }
 
-    fn linked(&mut self, request: &PairRequest, ended: Result<Linked, AttachError>) {
+    fn linked(&mut self, request: &PairRequest, ended: &Ended) {
         let [first, second] = request.ends.each_ref().map(|end| &end.at);
         let name = link_name([first, second]);
         match ended {
-            Ok(Linked { report: linked, .. }) => {
+            Ended::Linked(linked) => {
                 let report = ObjectReport::new(Kind::Link, name, action_of(linked.result), linked.result);
-                self.tell(&ObjectReport { steps: linked.steps, warnings: linked.warnings, ..report });
+                self.tell(&ObjectReport { steps: linked.steps.clone(), warnings: linked.warnings.clone(), ..report });
             }
-            Err(error) => self.failed(Kind::Link, name, &error),
+            Ended::Failed { failure, .. } => self.not_made(Kind::Link, name, failure),
+            Ended::Attached(_) | Ended::Detached(_) => {}
         }
     }
 }

@@ -6,8 +6,6 @@ mod guests;
 mod interfaces;
 mod prune;
 
-pub use carry::{Came, Item, carry_out};
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,7 +20,7 @@ use crate::guest;
 use crate::kernel::netns::Namespace;
 use crate::kernel::signal::Signals;
 use crate::model::error::KernelError;
-use crate::model::report::{Outcome, SCHEMA};
+use crate::model::report::{Failure, Outcome, SCHEMA};
 use crate::model::request::GuestRef;
 use crate::model::topology::{ApplyReport, Count, How, Kind, ObjectReport, Place, Wanted, WantedAttachment, Wrong};
 use crate::model::types::IfName;
@@ -156,9 +154,10 @@ pub fn apply(wanted: &Wanted, options: &ApplyOptions, tell: Tell<'_>, watch: Wat
         lacks: Lacks::default(),
         signals,
         stopped: None,
+        warnings,
     };
     if options.prune {
-        run.prune_interfaces(watch)?;
+        run.prune_interfaces()?;
     }
     run.guests()?;
     run.bridges(watch)?;
@@ -168,7 +167,7 @@ pub fn apply(wanted: &Wanted, options: &ApplyOptions, tell: Tell<'_>, watch: Wat
         run.prune_bridges(watch)?;
         run.prune_guests()?;
     }
-    let count = run.count;
+    let (count, warnings) = (run.count, run.warnings);
     let result = match (count.failed, options.dry_run, count.differing()) {
         (1.., ..) => Outcome::Failed,
         (_, true, _) => Outcome::Planned,
@@ -201,6 +200,7 @@ struct Run<'a> {
     signals: Signals,
     /// The signal that asked to stop.
     stopped: Option<&'static str>,
+    warnings: Vec<String>,
 }
 
 impl Run<'_> {
@@ -210,9 +210,14 @@ impl Run<'_> {
     }
 
     fn failed(&mut self, kind: Kind, name: String, error: &AttachError) {
-        self.stopped = self.stopped.or(carry::interrupted(error));
         let report = ObjectReport { undone: error.undone(), ..ObjectReport::failed(kind, name, error.chain(), error.hint()) };
         self.tell(&report);
+    }
+
+    /// What came to nothing among others.
+    fn not_made(&mut self, kind: Kind, name: String, failure: &Failure) {
+        let report = ObjectReport::failed(kind, name, failure.error.clone(), failure.hint.clone());
+        self.tell(&ObjectReport { undone: failure.undone.clone(), ..report });
     }
 
     /// The signal that asks to stop, if one has come.

@@ -1,10 +1,13 @@
 //! What the topology described before and does no more: only what it is noted for, and what bears our mark.
 
+use std::collections::BTreeSet;
+
 use super::bridges::is_still_so;
 use super::interfaces::{INFINIBAND, attachment_name, ends_of, interface_of, link_name, recorded_end};
-use super::{ApplyError, Came, Item, Run, Watch, carry_out};
+use super::{ApplyError, Run, Watch};
 use crate::kernel::netns::Namespace;
 use crate::kernel::survey::HostSurvey;
+use crate::lifecycle::batch::{Ended, Work};
 use crate::lifecycle::error::chain;
 use crate::model::host::HostView;
 use crate::model::op::Op;
@@ -18,12 +21,12 @@ use crate::state::{Applied, AppliedBridge, AppliedGuest};
 
 impl Run<'_> {
     /// Attachments and links go first: what is made next may want their addresses.
-    pub(super) fn prune_interfaces(&mut self, watch: Watch<'_>) -> Result<(), ApplyError> {
+    pub(super) fn prune_interfaces(&mut self) -> Result<(), ApplyError> {
         let (mut subjects, mut items) = (Vec::new(), Vec::new());
         let recorded = self.records.all().map_err(super::AttachError::Unrecorded)?.all;
         let is_it = |r: &Record, at: &GuestIf| r.guest.word == at.guest && r.interface == at.interface && r.mate.is_none();
         let is_recorded = |at: &GuestIf| recorded.iter().any(|r| is_it(r, at));
-        let gone = |at: &GuestIf| Item::Detach(Box::new((at.guest.clone(), self.options.detach(&at.interface))));
+        let gone = |at: &GuestIf| Work::Detach { guest: at.guest.clone(), options: Box::new(self.options.detach(&at.interface)) };
         let others = self.others()?;
         let is_others = |at: &GuestIf| others.iter().any(|other| other.attachments.contains(at));
         for at in self.applied.attachments.iter().filter(|at| !self.describes(at) && is_recorded(at) && !is_others(at)) {
@@ -43,23 +46,24 @@ impl Run<'_> {
             }
             return Ok(());
         }
-        let mut failed = Vec::new();
-        let mut tell = |index: usize, came: Came| {
-            let (Some((kind, name)), Came::Detached(ended)) = (subjects.get(index), came) else { return };
-            let report = match *ended {
-                Ok(report) => removed(*kind, name.clone(), report),
-                Err(error) => {
-                    failed.push(name.clone());
-                    ObjectReport::failed(*kind, name.clone(), error.chain(), error.hint())
+        // What is not told of, because a signal came, is as little done as what failed.
+        let mut left: BTreeSet<String> = subjects.iter().map(|(_, name)| name.clone()).collect();
+        let mut tell = |run: &mut Self, index: usize, ended: &Ended| {
+            let Some((kind, name)) = subjects.get(index) else { return };
+            match ended {
+                Ended::Detached(report) => {
+                    left.remove(name);
+                    run.tell(&removed(*kind, name.clone(), report));
                 }
-            };
-            self.tell(&report);
+                Ended::Failed { failure, .. } => run.not_made(*kind, name.clone(), failure),
+                Ended::Attached(_) | Ended::Linked(_) => {}
+            }
         };
-        carry_out(items, &mut tell, watch);
+        self.carry_out(items, &mut tell)?;
         let (attachments, links) = (std::mem::take(&mut self.applied.attachments), std::mem::take(&mut self.applied.links));
-        let stays = |at: &GuestIf| self.describes(at) || failed.contains(&attachment_name(at));
+        let stays = |at: &GuestIf| self.describes(at) || left.contains(&attachment_name(at));
         let attachments = attachments.into_iter().filter(stays).collect();
-        let links = links.into_iter().filter(|ends| self.describes_link(ends) || failed.contains(&link_name(ends.each_ref()))).collect();
+        let links = links.into_iter().filter(|ends| self.describes_link(ends) || left.contains(&link_name(ends.each_ref()))).collect();
         (self.applied.attachments, self.applied.links) = (attachments, links);
         self.keep()
     }
@@ -188,9 +192,9 @@ impl Run<'_> {
     }
 }
 
-fn removed(kind: Kind, name: String, detached: DetachReport) -> ObjectReport {
-    let steps = detached.interfaces.into_iter().flat_map(|interface| interface.steps).collect();
-    ObjectReport { steps, warnings: detached.warnings, ..ObjectReport::new(kind, name, Action::Remove, Outcome::Detached) }
+fn removed(kind: Kind, name: String, detached: &DetachReport) -> ObjectReport {
+    let steps = detached.interfaces.iter().flat_map(|interface| interface.steps.clone()).collect();
+    ObjectReport { steps, warnings: detached.warnings.clone(), ..ObjectReport::new(kind, name, Action::Remove, Outcome::Detached) }
 }
 
 /// Whether both are one link, whichever end is told first.

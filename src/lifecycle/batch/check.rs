@@ -133,7 +133,10 @@ impl Checker {
 
     fn attach(&mut self, number: usize, request: &AttachRequest, replace: bool) {
         if let Some(dynamic) = request.dynamic.as_ref().filter(|dynamic| dynamic.stays()) {
-            self.flaw(number, format!("{dynamic} stays to keep its lease, and a batch does not: leave the -f away, or type it as a command of its own"));
+            self.flaw(
+                number,
+                format!("{dynamic} stays to keep its lease, and a batch does not: leave the -f away, or type it as a command of its own"),
+            );
         }
         self.interface(number, request, replace);
         let who = self.guest(&request.guest);
@@ -143,7 +146,10 @@ impl Checker {
             match self.addresses.get(&(network.clone(), addr.ip())) {
                 Some((first, other)) if *other != who => {
                     let first = *first;
-                    self.flaw(number, format!("{} on {network} is another guest's in line {first}: give another address, or --force", addr.ip()));
+                    self.flaw(
+                        number,
+                        format!("{} on {network} is another guest's in line {first}: give another address, or --force", addr.ip()),
+                    );
                 }
                 _ => {
                     self.addresses.insert((network.clone(), addr.ip()), (number, who.clone()));
@@ -152,7 +158,9 @@ impl Checker {
         }
         if let Some(name) = &request.local_if {
             match self.host_ends.get(name).copied() {
-                Some(first) if !replace => self.flaw(number, format!("-l {name} is the name of another link in line {first}: give another")),
+                Some(first) if !replace => {
+                    self.flaw(number, format!("-l {name} is the name of another link in line {first}: give another"))
+                }
                 _ => {
                     self.host_ends.insert(name.clone(), number);
                 }

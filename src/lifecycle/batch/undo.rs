@@ -1,7 +1,7 @@
 //! `--atomic`: taking back what was done, last first.
 
-use super::work::{Before, Ended, Line, Work};
 use super::BatchOptions;
+use super::work::{Before, Ended, Line, Work};
 use crate::lifecycle::converge::replace_together;
 use crate::lifecycle::detach::detach_together;
 use crate::lifecycle::link::link_together;
