@@ -371,7 +371,7 @@ fn a_run_that_is_stopped_or_killed_anywhere_is_ended_by_the_next_and_nothing_of_
     let wanted = settled(&[&world.lab.host], || world.state(&["web", "db"], false));
     let mut stopped = 0;
     for (signal, what, step) in
-        [("SIGKILL", "sendto", 23), ("SIGTERM", "sendto", 31), ("SIGKILL", "rename", 5), ("SIGKILL", "mount", 1), ("SIGKILL", "unshare", 1)]
+        [("SIGKILL", "sendto", 7), ("SIGTERM", "sendto", 9), ("SIGKILL", "rename", 3), ("SIGKILL", "mount", 1), ("SIGKILL", "unshare", 1)]
     {
         for n in (1..400).step_by(step) {
             world.ok(&empty, "--prune");
