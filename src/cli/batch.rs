@@ -7,26 +7,32 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::attach::AttachArgs;
 use super::detach::DetachArgs;
 use super::link::LinkArgs;
 use super::output::{complain, print_json, say};
 use super::{Cli, words};
+use crate::external::hooks::HookSettings;
 use crate::lifecycle::batch::{self, BatchOptions, Ended, Flaw, Line, MOST_JOBS, Work};
+use crate::lifecycle::{ApplyOptions, Which};
+use crate::model::error::InputError;
 use crate::model::report::{BatchReport, Failure, Outcome};
+use crate::model::topology::{self, Attachment};
 use crate::state;
 
 const EXAMPLES: &str = "A line is the words of attach (with or without that word), detach or link, quoted as in a shell but
 never given to one; a leading `pipework` is taken, too. Empty lines and # comments are skipped.
-A line that begins with [ is a JSON array of the words.
+JSON Lines: an array of the words, or an object with the keys that `apply` has (docs/topology.md).
 
   br0 web 192.168.1.10/24@192.168.1.1
   br0 -i eth2 \"db\" 10.0.0.2/24 --mtu 1400     # options as on the command line
   link r1:eth1=10.9.0.1/30 r2:eth1=10.9.0.2/30
   detach old --all
   [\"br0\", \"netns:/run/netns/lab one\", \"10.0.0.3/24\"]
+  {\"attach\": {\"host_if\": \"br0\", \"guest\": \"web\", \"addresses\": [\"10.0.0.4/24\"]}}
+  {\"detach\": {\"guest\": \"old\", \"guest_if\": \"eth2\"}}
 
 Nothing is done when a line is wrong: all that is wrong is told, with its number. Lines of one guest are
 done in their order; a line of another verb waits for all before it. What is so already is left as it
@@ -163,6 +169,54 @@ struct LineParser {
     attach: clap::Command,
     detach: clap::Command,
     link: clap::Command,
+    options: ApplyOptions,
+}
+
+/// A line as a JSON object.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Object {
+    Attach(Box<Attachment>),
+    Link(Box<topology::Link>),
+    Detach(Box<Gone>),
+}
+
+/// What a detach says as a JSON object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gone {
+    guest: String,
+    guest_if: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+impl Object {
+    fn work(&self, options: &ApplyOptions) -> Result<Work, String> {
+        let told =
+            |wrong: Vec<(&'static str, String)>| wrong.iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("; ");
+        match self {
+            Self::Attach(attachment) => {
+                let wrong = |all: Vec<(&'static str, InputError)>| told(all.into_iter().map(|(key, why)| (key, why.to_string())).collect());
+                let request = Box::new(attachment.request().map_err(wrong)?);
+                Ok(Work::Attach { request, options: Box::new(options.attach(&attachment.how())), replace: false })
+            }
+            Self::Link(link) => {
+                let request = Box::new(link.request().map_err(told)?);
+                Ok(Work::Link { request, options: Box::new(options.link()) })
+            }
+            Self::Detach(gone) => {
+                let which = match (&gone.guest_if, gone.all) {
+                    (Some(_), true) => return Err("all and guest_if are one too many".into()),
+                    (_, true) => Which::All,
+                    (Some(name), _) => Which::Interface(name.parse().map_err(|error: InputError| error.to_string())?),
+                    (None, _) => Which::Only,
+                };
+                let guest = gone.guest.parse().map_err(|error: InputError| error.to_string())?;
+                Ok(Work::Detach { guest, options: Box::new(options.detach(which)) })
+            }
+        }
+    }
 }
 
 impl LineParser {
@@ -173,12 +227,23 @@ impl LineParser {
             attach: AttachArgs::augment_args(verb("attach")),
             detach: DetachArgs::augment_args(verb("detach")),
             link: LinkArgs::augment_args(verb("link")),
+            options: ApplyOptions {
+                run_dir: state::run_dir(),
+                state_dir: state::state_dir(),
+                pid_dir: state::pid_dir(),
+                hooks: HookSettings::from_environment(),
+                ..ApplyOptions::default()
+            },
         }
     }
 
     /// `None`: there is nothing in it.
     fn line(&mut self, bytes: &[u8]) -> Result<Option<Work>, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8 text".to_owned())?.trim();
+        if text.starts_with('{') {
+            let object = serde_json::from_str::<Object>(text).map_err(|error| format!("as a JSON object: {error}"))?;
+            return object.work(&self.options).map(Some);
+        }
         let mut words = if text.starts_with('[') {
             serde_json::from_str::<Vec<String>>(text).map_err(|error| format!("it is no JSON array of words: {error}"))?
         } else {
@@ -319,6 +384,22 @@ mod tests {
     fn lines_are_words_of_attach_detach_and_link_in_any_quotes() {
         let text = "# a comment\n\nbr0 web 10.0.0.2/24  # another\n  pipework attach -i eth2 br0 'web' \"10.0.0.3/24\"\ndetach web --all\nlink a b\n[\"br0\",\"netns:/run/a b\",\"0/0\"]\r\n--direct-phys eth1 web 0/0";
         assert_eq!(numbers(text), (vec![3, 4, 5, 6, 7, 8], vec![]));
+    }
+
+    #[test]
+    fn json_objects_have_the_keys_of_apply() {
+        let good = r#"{"attach":{"host_if":"br0","guest":"web","addresses":["10.0.0.2/24"],"gateways":["10.0.0.1"],"mtu":1400}}
+{"link":{"ends":[{"guest":"a"},{"guest":"b","addresses":["10.9.0.2/30"]}]}}
+{"detach":{"guest":"web","all":true}}"#;
+        assert_eq!(numbers(good), (vec![1, 2, 3], vec![]));
+        let bad = r#"{"attach":{"host_if":"br0","guest":"web","adresses":["10.0.0.2/24"]}}
+{"attach":{"host_if":"br0","guest":"web","addresses":["10.0.0.2/33"],"mtu":7}}
+{"detach":{"guest":"web","all":true,"guest_if":"eth1"}}
+{"status":{}}
+{"attach":"#;
+        assert_eq!(numbers(bad), (vec![], vec![1, 2, 3, 4, 5]));
+        let why = &parse(bad.as_bytes()).1[1].why;
+        assert!(why.contains("addresses:") && why.contains("mtu:"), "{why}");
     }
 
     #[test]

@@ -23,7 +23,6 @@ use crate::model::error::KernelError;
 use crate::model::report::{Failure, Outcome, SCHEMA};
 use crate::model::request::GuestRef;
 use crate::model::topology::{ApplyReport, Count, How, Kind, ObjectReport, Place, Wanted, WantedAttachment, Wrong};
-use crate::model::types::IfName;
 use crate::plan::execute::Event;
 use crate::state::{Applied, Records, Topologies};
 
@@ -48,7 +47,7 @@ pub struct ApplyOptions {
 
 impl ApplyOptions {
     /// For one attachment.
-    fn attach(&self, how: &How) -> Options {
+    pub fn attach(&self, how: &How) -> Options {
         Options {
             dry_run: self.dry_run,
             steps: self.steps,
@@ -66,13 +65,15 @@ impl ApplyOptions {
         }
     }
 
-    fn link(&self) -> LinkOptions {
+    /// For one link.
+    pub fn link(&self) -> LinkOptions {
         LinkOptions { dry_run: self.dry_run, steps: self.steps, run_dir: self.run_dir.clone(), hooks: self.hooks.clone() }
     }
 
-    fn detach(&self, interface: &IfName) -> DetachOptions {
+    /// For what is taken away.
+    pub fn detach(&self, which: Which) -> DetachOptions {
         DetachOptions {
-            which: Which::Interface(interface.clone()),
+            which,
             steps: self.steps,
             run_dir: self.run_dir.clone(),
             state_dir: self.state_dir.clone(),

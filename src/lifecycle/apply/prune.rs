@@ -7,6 +7,7 @@ use super::interfaces::{INFINIBAND, attachment_name, ends_of, interface_of, link
 use super::{ApplyError, Run, Watch};
 use crate::kernel::netns::Namespace;
 use crate::kernel::survey::HostSurvey;
+use crate::lifecycle::Which;
 use crate::lifecycle::batch::{Ended, Work};
 use crate::lifecycle::error::chain;
 use crate::model::host::HostView;
@@ -26,7 +27,10 @@ impl Run<'_> {
         let recorded = self.records.all().map_err(super::AttachError::Unrecorded)?.all;
         let is_it = |r: &Record, at: &GuestIf| r.guest.word == at.guest && r.interface == at.interface && r.mate.is_none();
         let is_recorded = |at: &GuestIf| recorded.iter().any(|r| is_it(r, at));
-        let gone = |at: &GuestIf| Work::Detach { guest: at.guest.clone(), options: Box::new(self.options.detach(&at.interface)) };
+        let gone = |at: &GuestIf| Work::Detach {
+            guest: at.guest.clone(),
+            options: Box::new(self.options.detach(Which::Interface(at.interface.clone()))),
+        };
         let others = self.others()?;
         let is_others = |at: &GuestIf| others.iter().any(|other| other.attachments.contains(at));
         for at in self.applied.attachments.iter().filter(|at| !self.describes(at) && is_recorded(at) && !is_others(at)) {
