@@ -23,10 +23,10 @@ use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkMacVlan, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-#[path = "../private/mod.rs"]
-mod private;
 #[path = "../../tests/lab/mod.rs"]
 pub mod lab;
+#[path = "../private/mod.rs"]
+mod private;
 use lab::Space;
 
 /// What is attached.

@@ -16,7 +16,7 @@ mod lab;
 use std::time::Duration;
 
 use peer::{Kind, Peer, Verb};
-use report::Report;
+use report::{Report, title};
 use world::{Guest, HELD};
 
 /// /sys shows the network namespace that it was mounted in, and holds the control groups that Docker needs.
@@ -84,13 +84,15 @@ fn main() {
 /// Those that can run here, and have shown it.
 fn peers<'a>(engine: Option<String>, place: &dyn Fn(&Peer) -> &'a Guest, report: &mut Report) -> Vec<Peer> {
     let original = Kind::Original { arping: false };
-    let on_namespace = [Kind::Ours, Kind::Netavark, Kind::Cni("static"), Kind::Cni("host-local"), original, Kind::Original { arping: true }];
+    let on_namespace =
+        [Kind::Ours, Kind::Netavark, Kind::Cni("static"), Kind::Cni("host-local"), original, Kind::Original { arping: true }];
     let mut wanted: Vec<(Kind, Option<String>)> = on_namespace.map(|kind| (kind, None)).into();
     if engine.is_some() {
         wanted.extend([Kind::Ours, Kind::Docker, original].map(|kind| (kind, engine.clone())));
     }
     let mut peers = Vec::new();
     for (net, (kind, engine)) in (1..).zip(wanted) {
+        let title = title(kind, engine.is_some());
         let tried = Peer::new(kind, net, engine).and_then(|peer| {
             let guest = place(&peer);
             peer.timed(Verb::Attach, guest)?;
@@ -100,7 +102,7 @@ fn peers<'a>(engine: Option<String>, place: &dyn Fn(&Peer) -> &'a Guest, report:
         });
         match tried {
             Ok(peer) => peers.push(peer),
-            Err(why) => report.absent(&kind.name(), why.trim()),
+            Err(why) => report.absent(&title, why.trim()),
         }
     }
     peers

@@ -15,7 +15,9 @@ const CNI: &str = "/usr/lib/cni";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Ours,
-    Original { arping: bool },
+    Original {
+        arping: bool,
+    },
     /// The bridge plugin with that IPAM plugin.
     Cni(&'static str),
     Netavark,
@@ -67,7 +69,7 @@ impl Peer {
             return Err("no arping".to_owned());
         }
         match kind {
-            Kind::Docker => drop(peer.run(&mut words(Command::new("docker"), &format!(
+            Kind::Docker => drop(peer.run(&mut docker(&format!(
                 "network create --subnet 10.{net}.0.0/16 --gateway 10.{net}.0.1 -o com.docker.network.bridge.name=br{net} aa-measured"
             )))?),
             _ => world::bridge(net),
@@ -101,16 +103,15 @@ impl Peer {
     }
 
     fn command(&self, verb: Verb, guest: &Guest) -> Command {
-        let (net, attach) = (self.net, verb == Verb::Attach);
-        let addr = format!("{}/16", guest.ip(net));
+        let (net, name, attach) = (self.net, &guest.name, verb == Verb::Attach);
         match self.kind {
             Kind::Ours if attach => words(ours(), &self.line(guest)),
             Kind::Ours => words(ours(), &format!("detach {}", self.guest(guest))),
             Kind::Cni(ipam) => {
                 let mut command = Command::new(format!("{CNI}/bridge"));
-                command.env("CNI_COMMAND", if attach { "ADD" } else { "DEL" }).env("CNI_CONTAINERID", &guest.name);
+                command.env("CNI_COMMAND", if attach { "ADD" } else { "DEL" }).env("CNI_CONTAINERID", name);
                 command.env("CNI_NETNS", guest.netns()).env("CNI_IFNAME", "eth1").env("CNI_PATH", CNI);
-                command.stdin(input(&cni(net, ipam, &addr)));
+                command.stdin(input(&cni(net, ipam, guest)));
                 command
             }
             Kind::Netavark => {
@@ -119,19 +120,21 @@ impl Peer {
                 command.env("PATH", format!("{DIR}/iptables")).env("NETAVARK_FW", "iptables").stdin(input(&netavark(net, guest)));
                 command
             }
-            Kind::Docker if attach => words(Command::new("docker"), &format!("network connect --ip {} aa-measured {}", guest.ip(net), guest.name)),
-            Kind::Docker => words(Command::new("docker"), &format!("network disconnect aa-measured {}", guest.name)),
-            Kind::Original { arping } if attach => {
-                let mut command = Command::new(original().unwrap());
-                let name = if self.container() { guest.name.clone() } else { guest.pid.unwrap().to_string() };
-                command.arg(format!("br{net}")).args([name, format!("{addr}@10.{net}.0.1")]);
-                let docker = if self.container() { "docker" } else { "asked" };
-                let arping = if arping { format!(":{DIR}/arping") } else { String::new() };
-                command.env("PATH", format!("{DIR}/tools:{DIR}/{docker}{arping}"));
-                command
-            }
-            Kind::Original { .. } => words(Command::new("ip"), &format!("-n {} link del eth1", guest.name)),
+            Kind::Docker if attach => docker(&format!("network connect --ip {} aa-measured {name}", guest.ip(net))),
+            Kind::Docker => docker(&format!("network disconnect aa-measured {name}")),
+            Kind::Original { arping } if attach => self.original(guest, arping),
+            Kind::Original { .. } => words(Command::new("ip"), &format!("-n {name} link del eth1")),
         }
+    }
+
+    fn original(&self, guest: &Guest, arping: bool) -> Command {
+        let name = if self.container() { guest.name.clone() } else { guest.pid.unwrap().to_string() };
+        let docker = if self.container() { "docker" } else { "asked" };
+        let arping = if arping { format!(":{DIR}/arping") } else { String::new() };
+        let line = format!("br{net} {name} {ip}/16@10.{net}.0.1", net = self.net, ip = guest.ip(self.net));
+        let mut command = words(Command::new(original().unwrap()), &line);
+        command.env("PATH", format!("{DIR}/tools:{DIR}/{docker}{arping}"));
+        command
     }
 
     /// The words of our attach.
@@ -145,8 +148,6 @@ impl Peer {
         if self.container() { guest.name.clone() } else { format!("netns:{}", guest.netns()) }
     }
 
-
-
     /// Fails when the guest does not have what was asked for.
     pub fn check(&self, guest: &Guest) -> Result<(), String> {
         let name = &guest.name;
@@ -158,6 +159,10 @@ impl Peer {
         let routed = self.kind == Kind::Netavark || routes.contains(&route);
         if addrs.contains(&addr) && routed { Ok(()) } else { Err(format!("not the attachment that was asked for: {addrs} {routes}")) }
     }
+}
+
+fn docker(line: &str) -> Command {
+    words(Command::new("docker"), line)
 }
 
 fn words(mut command: Command, line: &str) -> Command {
@@ -185,20 +190,21 @@ fn input(text: &str) -> Stdio {
     File::open(path).unwrap().into()
 }
 
-fn cni(net: u8, ipam: &str, addr: &str) -> String {
+fn cni(net: u8, ipam: &str, guest: &Guest) -> String {
+    let ip = guest.ip(net);
     let gateway = format!("10.{net}.0.1");
     let mut given = serde_json::json!({ "type": ipam, "routes": [{ "dst": "0.0.0.0/0" }] });
     match ipam {
-        "static" => given["addresses"] = serde_json::json!([{ "address": addr, "gateway": gateway }]),
+        "static" => given["addresses"] = serde_json::json!([{ "address": format!("{ip}/16"), "gateway": gateway }]),
         _ => {
-            let ip = addr.trim_end_matches("/16");
             let range = serde_json::json!({ "subnet": format!("10.{net}.0.0/16"), "gateway": gateway, "rangeStart": ip, "rangeEnd": ip });
             given["ranges"] = serde_json::json!([[range]]);
             given["dataDir"] = format!("{DIR}/host-local").into();
         }
     }
     let bridge = format!("br{net}");
-    serde_json::json!({ "cniVersion": "1.0.0", "name": bridge, "type": "bridge", "bridge": bridge, "ipMasq": false, "ipam": given }).to_string()
+    serde_json::json!({ "cniVersion": "1.0.0", "name": bridge, "type": "bridge", "bridge": bridge, "ipMasq": false, "ipam": given })
+        .to_string()
 }
 
 /// Version 1.4 leaves the firewall alone only for an internal network, which has no default route either. So it has a step

@@ -11,6 +11,11 @@ use super::world::sh;
 /// A time for every hundred ports is the median of as many attaches from there on.
 const WINDOW: usize = 20;
 
+/// A program with what it attaches.
+pub fn title(kind: Kind, container: bool) -> String {
+    kind.name() + if container { ", Docker container" } else { "" }
+}
+
 pub struct Report {
     rounds: usize,
     tables: String,
@@ -42,8 +47,7 @@ impl Report {
                 let (name, time, ours) = (peer.kind.name(), median(times), median(ours));
                 let ratios = (ours / time, time / ours);
                 writeln!(self.tables, "| {name} | {time:.2} | {:.2} | {:.3} | {:.1} |", least(times), ratios.0, ratios.1).unwrap();
-                let place = if container { ", Docker container" } else { "" };
-                self.bars.push((format!("{name}{place}"), time, peer.kind == Kind::Ours));
+                self.bars.push((title(peer.kind, container), time, peer.kind == Kind::Ours));
             }
         }
     }
@@ -105,14 +109,15 @@ impl Report {
 /// What the numbers cannot be read without.
 const HOW: &str = "\
 - The work: the bridge is there; a veth pair onto it, an address 10.x/16 and a default route in the guest. Each program has a \
-bridge of its own with one port that stays. What an attach left is taken away outside the measured time.
-- netavark 1.4 cannot leave its firewall alone but for an internal network, which has no default route: it has a step less to do. \
+bridge of its own with one port that stays. What an attach left is taken away outside the measured time. All of /run is in memory.
+- Announcing: the CNI plugin and pipework do, pipework in a process of its own that is not waited for; netavark does not; the \
+original does by arping, and not at all without.
+- netavark 1.4 leaves the firewall alone only for an internal network, which has no default route: it has a step less to do. \
 It asks for the version of iptables all the same; a two-line script answers.
-- The original knows a guest by what Docker tells: with a network namespace, a two-line script answers in Docker's place.
-- It announces the address by arping, when there is one; without it does not announce. Of its attaches in a row 10 are measured \
-and counted tenfold.
-- All of /run is in memory. Against ports: medians of 20 attaches from that number on, each program from an empty bridge; those \
-of `batch` are its own word, the others are processes.
+- The original knows a guest by what Docker tells. Where the guest is a network namespace, a two-line script answers in \
+Docker's place. Of its attaches in a row 10 are measured and counted tenfold.
+- Against ports: medians of 20 attaches from that number on, each program from an empty bridge. The times of `batch` are those \
+that it tells of its lines; the others are of processes.
 ";
 
 fn machine() -> String {
