@@ -1,6 +1,6 @@
 //! Ours beside the original script and other programs that attach guests: each attach a process of its own. Writes a table
 //! and two plots; `scripts/bench-peers` makes ready what it needs. Needs root.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used)]
 
 mod measure;
 mod peer;

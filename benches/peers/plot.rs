@@ -5,7 +5,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 760.0;
 const COLOURS: [&str; 6] = ["#0b6bcb", "#7a7a7a", "#d1702f", "#2f8f4e", "#8e4ec6", "#b3261e"];
 
-/// Whole decades around all values.
+/// Whole decades around all values, the least of them not at the very edge.
 struct Scale {
     low: f64,
     high: f64,
@@ -14,7 +14,7 @@ struct Scale {
 impl Scale {
     fn around(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (least, most) = (values.clone().fold(f64::MAX, f64::min), values.fold(f64::MIN, f64::max));
-        Self { low: least.log10().floor(), high: most.log10().ceil() }
+        Self { low: (least / 2.0).log10().floor(), high: most.log10().ceil() }
     }
 
     /// From 0 to 1.
@@ -41,7 +41,7 @@ fn svg(height: f64, title: &str, inside: &str) -> String {
 
 /// A bar for each; ours in the first colour.
 pub fn bars(title: &str, bars: &[(String, f64, bool)]) -> String {
-    const LEFT: f64 = 270.0;
+    const LEFT: f64 = 290.0;
     const STEP: f64 = 26.0;
     let scale = Scale::around(bars.iter().map(|bar| bar.1));
     let x = |ms: f64| LEFT + scale.at(ms) * (WIDTH - LEFT - 80.0);

@@ -6,10 +6,10 @@ pub fn again_in(options: &[&str], setup: &str) {
     if std::env::var_os(INSIDE).is_some() {
         return;
     }
-    let program = std::env::current_exe().expect("this program's path");
+    let program = std::env::current_exe().unwrap();
     let mut command = std::process::Command::new("unshare");
     // The shell stays: the first process of a PID namespace would not heed Ctrl-C.
     command.args(options).args(["--", "sh", "-ec", &format!("{setup}\n\"$0\" \"$@\" || exit $?\nexit 0")]).arg(program);
-    let status = command.args(std::env::args_os().skip(1)).env(INSIDE, "1").status().expect("unshare");
+    let status = command.args(std::env::args_os().skip(1)).env(INSIDE, "1").status().unwrap();
     std::process::exit(status.code().unwrap_or(1));
 }
