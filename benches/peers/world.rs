@@ -82,7 +82,7 @@ pub fn bridge(net: u8) {
 
 /// A Docker engine on this host, and a container that has a network already: Docker adds none to one without.
 pub fn docker() -> (Engine, Guest) {
-    let engine = Engine::start_on(Lab::here(), &[]);
+    let engine = Engine::start_on(Lab::here(), &["--cgroup-parent=/pipework-bench"]);
     engine.docker("network create --subnet 10.200.0.0/16 -o com.docker.network.bridge.name=brfirst zz-first");
     engine.docker("run -d --net zz-first --name container box sleep 100000");
     let pid: u32 = engine.docker("inspect -f {{.State.Pid}} container").parse().unwrap();
