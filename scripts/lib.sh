@@ -10,3 +10,26 @@ need_root() {
 }
 
 say() { printf '\n== %s\n' "$*"; }
+
+# Installs the Debian packages that are not there. Fails with apt's last words.
+install_packages() (
+  missing=()
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || exit 0
+  echo "${0##*/}: installing ${missing[*]}"
+  # a package must not start its daemon here: the tests start their own
+  policy=/usr/sbin/policy-rc.d made= log=$(mktemp)
+  trap '[ -z "$made" ] || rm -f $policy; rm -f "$log"' EXIT
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' > $policy
+    chmod +x $policy
+    made=1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    exit 1
+  }
+)

@@ -25,6 +25,8 @@ use rtnetlink::{AddressMessageBuilder, LinkMacVlan, LinkUnspec, LinkVeth, RouteM
 
 #[path = "../../tests/lab/mod.rs"]
 pub mod lab;
+#[path = "../private/mod.rs"]
+mod private;
 use lab::Space;
 
 /// What is attached.
@@ -151,15 +153,7 @@ pub fn guest_messages(ip: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> [(RouteNet
 /// Runs the benchmark in a mount namespace of its own with /run in memory, where it is on every host that systemd or the like
 /// has started, but not in every container: files on disk would be measured instead.
 pub fn in_memory_run() {
-    const INSIDE: &str = "PIPEWORK_BENCH_INSIDE";
-    if std::env::var_os(INSIDE).is_some() {
-        return;
-    }
-    let program = std::env::current_exe().unwrap();
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "--", "sh", "-ec", "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\""]).arg(program);
-    let status = command.args(std::env::args_os().skip(1)).env(INSIDE, "1").status().unwrap();
-    std::process::exit(status.code().unwrap_or(1));
+    private::again_in(&["--mount"], "mount -t tmpfs tmpfs /run");
 }
 
 pub fn in_guest(namespace: &(impl AsFd + Sync)) -> Socket {

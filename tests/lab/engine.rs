@@ -31,7 +31,11 @@ impl Engine {
 
     /// Starts dockerd in the lab host's namespace, with more options.
     pub fn start_with(options: &[&str]) -> Self {
-        let lab = Lab::new();
+        Self::start_on(Lab::new(), options)
+    }
+
+    /// The same on a host that is there.
+    pub fn start_on(lab: Lab, options: &[&str]) -> Self {
         let dir = lab.dir.path().to_owned();
         let socket = dir.join("docker.sock");
         let log = std::fs::File::create(dir.join("dockerd.log")).unwrap();
