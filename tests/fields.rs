@@ -486,3 +486,17 @@ fn netem_delays_and_loses_as_asked_also_behind_a_rate() {
     );
     request_rolls_back_on(&lab, &other, None, &ask, Birth::Guest, &FAULTS, &|| both(&lab, &other));
 }
+
+#[test]
+fn both_ends_of_a_veth_have_as_many_queues_as_asked() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let guest = lab.guest();
+    lab.ok(&format!("br0 -l mine pid:{} 10.1.1.2/24 --queues 3", guest.pid()));
+    for link in [lab.host.link("mine"), guest.link("eth1")] {
+        assert_eq!((&link["num_tx_queues"], &link["num_rx_queues"]), (&3.into(), &3.into()), "{link}");
+    }
+    lab.fails(&format!("br0 -i eth2 pid:{} 10.1.1.3/24 --queues 0", guest.pid()), "--queues");
+}

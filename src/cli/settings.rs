@@ -1,5 +1,7 @@
 //! The options of an attach that set what an interface is given beyond its addresses.
 
+use std::num::NonZeroU16;
+
 use clap::Args;
 
 use crate::model::topology::{Attachment, Word};
@@ -35,6 +37,9 @@ pub(super) struct SettingArgs {
     /// How many packets may wait at the interface
     #[arg(long, value_name = "PACKETS")]
     txqueuelen: Option<u32>,
+    /// How many queues a veth's ends get [default: the kernel's, one for each possible processor]
+    #[arg(long, value_name = "N")]
+    queues: Option<NonZeroU16>,
     /// A setting of the guest's interface, like net.ipv4.conf.IF.arp_ignore=1; may be repeated
     #[arg(long, value_name = "net.ipv4.conf.IF.NAME=VALUE")]
     sysctl: Vec<String>,
@@ -56,6 +61,7 @@ impl SettingArgs {
             netem: self.netem.clone(),
             offloads: self.offload.clone(),
             txqueuelen: self.txqueuelen,
+            queues: self.queues,
             sysctls: self.sysctl.clone(),
             link_mac: self.link_mac.clone(),
             ..Attachment::default()

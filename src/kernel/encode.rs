@@ -4,6 +4,7 @@ pub(super) mod sharing;
 pub(super) mod vlan;
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::os::fd::RawFd;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
@@ -61,8 +62,17 @@ pub(super) fn add_bridge(name: &IfName, mac: MacAddr, vlan_filtering: bool) -> R
 /// `ip link add name HOST mtu M [address MAC] [master BRIDGE] up type veth peer name GUEST mtu M address MAC netns NS`.
 /// The peer cannot be up in it: veth_open wants both ends tied (ENOTCONN).
 /// `up`: whether the host's end is.
-pub(super) fn add_veth(host: &Newborn<'_>, up: bool, bridge: Option<u32>, guest: &Newborn<'_>) -> RouteNetlinkMessage {
-    let peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
+/// `queues`: how many both ends get, `numtxqueues N numrxqueues N`.
+pub(super) fn add_veth(
+    host: &Newborn<'_>,
+    up: bool,
+    bridge: Option<u32>,
+    queues: Option<NonZeroU16>,
+    guest: &Newborn<'_>,
+) -> RouteNetlinkMessage {
+    let mut peer = guest.attributes(LinkUnspec::new_with_name(guest.name.as_str())).build();
+    let queues = queues.map(|n| [LinkAttribute::NumTxQueues(n.get().into()), LinkAttribute::NumRxQueues(n.get().into())]);
+    peer.attributes.extend(queues.iter().flatten().cloned());
     let mut builder = host.attributes(LinkVeth::new(host.name.as_str(), guest.name.as_str()));
     if up {
         builder = builder.up();
@@ -70,7 +80,9 @@ pub(super) fn add_veth(host: &Newborn<'_>, up: bool, bridge: Option<u32>, guest:
     if let Some(bridge) = bridge {
         builder = builder.controller(bridge);
     }
-    new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
+    let mut message = builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
+    message.attributes.extend(queues.into_iter().flatten());
+    new_link(message)
 }
 
 /// `ip link add name NEAR mtu M type veth peer name FAR mtu M netns NS`

@@ -1,6 +1,7 @@
 //! Carrying steps out: one message after another on the host's socket and the guest's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
@@ -396,10 +397,16 @@ impl<'a> System<'a> {
     }
 
     /// Makes a veth pair. The echo of the request has both ends' indexes, so that neither is looked up.
-    fn add_veth(&mut self, host: &Newborn<'_>, bridge: Option<&IfName>, guest: &NewLink) -> Result<(), KernelError> {
+    fn add_veth(
+        &mut self,
+        host: &Newborn<'_>,
+        bridge: Option<&IfName>,
+        queues: Option<NonZeroU16>,
+        guest: &NewLink,
+    ) -> Result<(), KernelError> {
         let index = bridge.map(|bridge| self.host_index(bridge)).transpose()?;
         let flood = self.flood.filter(|_| bridge.is_some() && guest.at.side == Side::Guest);
-        let message = encode::add_veth(host, flood.is_none(), index, &self.newborn(guest));
+        let message = encode::add_veth(host, flood.is_none(), index, queues, &self.newborn(guest));
         let near = LinkRef::host(host.name);
         self.indexes.remove(&guest.at);
         self.indexes.remove(&near);
@@ -493,9 +500,9 @@ impl Kernel for System<'_> {
             Op::AddPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::add_to_port(index, vlan)),
             Op::DelPortVlan { port, vlan } => self.change(&LinkRef::host(port), |index| encode::vlan::del_from_port(index, vlan)),
             Op::DelUnusedBridge { name } => self.del_unused_bridge(name),
-            Op::AddVeth { host, host_mtu, host_mac, bridge, guest } => {
+            Op::AddVeth { host, host_mtu, host_mac, bridge, queues, guest } => {
                 let near = Newborn { name: host, mtu: host_mtu.or(guest.mtu), mac: *host_mac, netns: None };
-                self.add_veth(&near, bridge.as_ref(), guest)
+                self.add_veth(&near, bridge.as_ref(), *queues, guest)
             }
             Op::AddOvsBridge { .. }
             | Op::DelUnusedOvsBridge { .. }

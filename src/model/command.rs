@@ -218,11 +218,13 @@ impl<'a> Commands<'a> {
                 format!("ip link add name {} up address {mac}{} type bridge{filtering}", quoted(name.as_str()), group())
             }
             Op::DelUnusedBridge { name } => format!("ip link del {}", quoted(name.as_str())),
-            Op::AddVeth { host, host_mtu, host_mac, bridge, guest } => {
+            Op::AddVeth { host, host_mtu, host_mac, bridge, queues, guest } => {
                 let mut mtu = host_mtu.or(guest.mtu).map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
                 mtu += &host_mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
                 let master = bridge.as_ref().map(|bridge| format!(" master {}", quoted(bridge.as_str()))).unwrap_or_default();
-                format!("ip link add name {}{mtu}{master} up{} type veth peer {}", quoted(host.as_str()), group(), self.new_link(guest))
+                let queues = queues.map(|n| format!(" numtxqueues {n} numrxqueues {n}")).unwrap_or_default();
+                let (host, group, peer) = (quoted(host.as_str()), group(), self.new_link(guest));
+                format!("ip link add name {host}{mtu}{master} up{group}{queues} type veth peer {peer}{queues}")
             }
             Op::AddOvsBridge { name } => {
                 let name = quoted(name.as_str());

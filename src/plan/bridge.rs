@@ -35,7 +35,14 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     // Born on the host, a veth's other end has a name of its own there: the original's v<guestif>pg<pid>.
     let (guest, moves) = job.newborn("vg", Some(settings::mtu(job, mtu)), job.request.mac);
     let vlans = vlan::wanted(job)?.map(|wanted| vlan::ops(job, &bridge, &host, &wanted));
-    ops.push(Op::AddVeth { host, host_mtu: settings::host_mtu(job), host_mac: job.request.settings.link_mac, bridge: Some(bridge), guest });
+    ops.push(Op::AddVeth {
+        host,
+        host_mtu: settings::host_mtu(job),
+        host_mac: job.request.settings.link_mac,
+        bridge: Some(bridge),
+        queues: job.request.settings.queues,
+        guest,
+    });
     ops.extend(vlans.into_iter().flatten());
     ops.extend(moves);
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));

@@ -15,7 +15,7 @@ fn guest() -> LinkRef {
 
 fn veth(bridge: &str, mtu: u32) -> Op {
     let guest = NewLink { at: guest(), mtu: Some(mtu), mac: None };
-    Op::AddVeth { host: name("v1"), host_mtu: None, host_mac: None, bridge: Some(name(bridge)), guest }
+    Op::AddVeth { host: name("v1"), host_mtu: None, host_mac: None, bridge: Some(name(bridge)), queues: None, guest }
 }
 
 fn bridge(text: &str) -> Op {

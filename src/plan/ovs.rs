@@ -30,7 +30,14 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
     ops.extend(stale.iter().map(|aside| Op::RenameLink { link: LinkRef::host(&host), name: aside.clone() }));
     let mtu = job.facts.host.link.as_ref().map_or(DEFAULT_MTU, |link| link.mtu);
     let (guest, moves) = job.newborn("vg", Some(settings::mtu(job, mtu)), job.request.mac);
-    ops.push(Op::AddVeth { host, host_mtu: settings::host_mtu(job), host_mac: job.request.settings.link_mac, bridge: None, guest });
+    ops.push(Op::AddVeth {
+        host,
+        host_mtu: settings::host_mtu(job),
+        host_mac: job.request.settings.link_mac,
+        bridge: None,
+        queues: job.request.settings.queues,
+        guest,
+    });
     ops.extend(moves);
     ops.push(Op::AddOvsPort { port });
     ops.extend(stale.iter().map(|aside| Op::DelLink { link: LinkRef::host(aside) }));

@@ -98,6 +98,9 @@ pub(super) fn warnings(job: &Job<'_>, kind: Kind) -> Vec<String> {
     if settings.link_mac.is_some() && !has_host_end(kind) {
         warnings.push(format!("--link-mac has no effect: {} is no bridge, so there is no host end", job.host_name()));
     }
+    if settings.queues.is_some() && !has_host_end(kind) {
+        warnings.push(format!("--queues has no effect: {} is no bridge, so there is no veth", job.host_name()));
+    }
     if settings.metric.is_some() && job.request.addr.gateways.is_empty() && job.request.dynamic.is_none() {
         warnings.push("--metric has no effect: no gateway is given".into());
     }

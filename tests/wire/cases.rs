@@ -122,6 +122,7 @@ fn new_links() -> Vec<Case> {
                 host_mtu: None,
                 host_mac: None,
                 bridge: Some("br0".parse().unwrap()),
+                queues: None,
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
             },
             vec![Differs {
@@ -140,6 +141,7 @@ fn new_links() -> Vec<Case> {
                 host_mtu: Some(1500),
                 host_mac: Some("02:00:00:00:00:08".parse().unwrap()),
                 bridge: None,
+                queues: std::num::NonZeroU16::new(3),
                 guest: newborn(Some(1400), Some("02:00:00:00:00:07")),
             },
             vec![Differs {

@@ -12,6 +12,8 @@ pub(super) use route::destination;
 pub use tool::{Tool, ToolStep};
 pub use undo::put_back;
 
+use std::num::NonZeroU16;
+
 use serde::{Deserialize, Serialize};
 
 use super::access::{Neigh, NewShim, ShimRoute};
@@ -87,6 +89,9 @@ pub enum Op {
         host_mac: Option<MacAddr>,
         /// The Linux bridge; Open vSwitch's ports are made in its database.
         bridge: Option<IfName>,
+        /// How many queues both ends get; the kernel's own number when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queues: Option<NonZeroU16>,
         /// The guest's end.
         guest: NewLink,
     },

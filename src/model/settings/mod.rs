@@ -13,6 +13,7 @@ pub use sysctl::{Sysctl, Tree};
 pub use words::ToolWords;
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,10 @@ pub struct Settings {
     /// `--txqueuelen`: packets that may wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub txqueuelen: Option<u32>,
+    /// `--queues`: of a veth's ends, when it is made. The kernel makes one for each possible processor, each with its files in
+    /// sysfs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<NonZeroU16>,
     /// `--sysctl`: of the guest's interface.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sysctls: Vec<Sysctl>,

@@ -1,5 +1,7 @@
 //! An attachment in words: what stands in a topology file, and what the options of `attach` come to.
 
+use std::num::NonZeroU16;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +103,9 @@ pub struct Attachment {
     /// How many packets may wait at the interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub txqueuelen: Option<u32>,
+    /// How many queues a veth's ends get when it is made; one for each possible processor when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<NonZeroU16>,
     /// Settings of the guest's interface, each like net.ipv4.conf.IF.arp_ignore=1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sysctls: Vec<String>,
@@ -280,6 +285,7 @@ impl Attachment {
             netem: reader.take("netem", self.netem.as_deref().map(str::parse).transpose()).flatten(),
             offloads: reader.take("offloads", offloads).unwrap_or_default(),
             txqueuelen: self.txqueuelen,
+            queues: self.queues,
             sysctls: reader.all("sysctls", &self.sysctls),
             link_mac: reader.take("link_mac", self.link_mac.as_deref().map(str::parse).transpose()).flatten(),
             auto_name: self.guest_if.as_deref() == Some(AUTO_NAME),
@@ -341,6 +347,7 @@ impl From<&AttachRequest> for Attachment {
             netem: text(settings.netem.as_ref()),
             offloads: offloads.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect(),
             txqueuelen: settings.txqueuelen,
+            queues: settings.queues,
             sysctls: texts(&settings.sysctls),
             link_mac: text(settings.link_mac.as_ref()),
             ..Self::default()

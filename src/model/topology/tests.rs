@@ -263,7 +263,7 @@ prop_compose! {
             host_if: host_if.to_owned(), guest: format!("web{number}"), guest_if, local_if, addresses: addrs,
             gateways: listed(addresses.0, &["10.1.1.254"]), mac, vlan: vlan.map(Word::from), macvlan, ipvlan,
             vlan_filtering: flags.0, force: flags.1, host_access: flags.2, dad_wait: dad.is_some() && flags.3, dad,
-            mtu: numbers.0.map(Word::from), metric: numbers.1, txqueuelen: numbers.2, table: table.map(Word::from),
+            mtu: numbers.0.map(Word::from), metric: numbers.1, txqueuelen: numbers.2, queues: numbers.2.and_then(|n| u16::try_from(n).ok()).and_then(std::num::NonZeroU16::new), table: table.map(Word::from),
             rate: shaping.0, netem: shaping.1, link_mac,
             routes: listed(lists.0, &["10.9.0.0/16 via 10.1.1.1", "-6 default table auto"]), rules: listed(lists.0, &["from 10.1.1.0/24 lookup 7"]),
             offloads: listed(lists.1, &["tx=off", "tso=on"]), sysctls: listed(lists.1, &["net.ipv4.conf.IF.arp_ignore=1"]),
