@@ -94,7 +94,7 @@ fn two_hundred() {
     let crowd = Crowd::new(200, 1);
     let file = lines(&crowd);
     let (mut floor, mut kept, mut ours) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..7 {
+    for _ in 0..5 {
         let (start, _) = (Instant::now(), crowd.floor(Flood::AsItComes));
         floor.push(ms(start.elapsed()));
         crowd.clear();
@@ -133,11 +133,11 @@ fn thousand() -> f64 {
         growth.push(mean(&run.each[900..]) / mean(&run.each[..100]));
         ours.push(run.total);
         forget(&crowd);
-        for jobs in ["1", "3", "4"] {
-            let run = batch(&crowd, &file, &["--jobs", jobs]);
-            println!("  --jobs {jobs}: {:.0} ms", run.total);
-            forget(&crowd);
-        }
+    }
+    for jobs in ["1", "2", "3", "4"] {
+        let run = batch(&crowd, &file, &["--jobs", jobs]);
+        println!("  --jobs {jobs}: {:.0} ms", run.total);
+        forget(&crowd);
     }
     let (floor, kept, ours) = (median(floor), median(kept), median(ours));
     println!("1000 on one bridge: floor {floor:.0} ms, out of the flood {kept:.0} ms, ours {ours:.0} ms");
@@ -165,6 +165,8 @@ fn apply() {
     let crowd = Crowd::new(1000, 1);
     let file = topology(&crowd).display().to_string();
     let first = pipework(&crowd, &["apply", &file]).total;
+    // New guests ask for routers and tell their groups for a while, which keeps the machine busy.
+    std::thread::sleep(Duration::from_secs(15));
     let again: Vec<f64> = (0..3).map(|_| pipework(&crowd, &["apply", &file]).total).collect();
     let again = median(again);
     println!("apply of 1000: {first:.0} ms, again {again:.0} ms: {:.2}", again / first);
