@@ -324,3 +324,32 @@ fn a_topology_of_containers_is_made_and_made_again_when_one_was_started_anew() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(ran.out.contains("4 taken away") && engine.lab.host.link("br7").is_null(), "{}", ran.out);
 }
+
+#[test]
+fn a_batch_asks_the_engine_for_one_list_and_not_for_each_container() {
+    if no_engine() {
+        return;
+    }
+    let engine = Engine::start();
+    let names: Vec<String> = (0..6).map(|n| format!("web{n}")).collect();
+    names.iter().for_each(|name| drop(engine.container(name)));
+    let real = engine.socket.clone();
+    let asked = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let heard = std::sync::Arc::clone(&asked);
+    let between = StandIn::start(&engine.lab, move |path| {
+        heard.lock().unwrap().push(path.to_owned());
+        pass_on(&real, path)
+    });
+    let lines: String = names.iter().enumerate().map(|(n, name)| format!("br0 {name} 192.168.77.{}/24\n", n + 2)).collect();
+    let file = engine.lab.dir.path().join("lines");
+    std::fs::write(&file, lines).unwrap();
+    let mut command = engine.lab.program();
+    let ran: lab::Ran = command.env("DOCKER_HOST", between.host()).arg("batch").arg(&file).output().unwrap().into();
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+    for (n, name) in names.iter().enumerate() {
+        assert!(engine.docker(&format!("exec {name} ip addr show eth1")).contains(&format!("192.168.77.{}/24", n + 2)));
+    }
+    let asked = asked.lock().unwrap();
+    let lists = asked.iter().filter(|path| path.contains("/containers/json")).count();
+    assert!((1..=2).contains(&lists) && asked.len() == lists, "{asked:?}");
+}
