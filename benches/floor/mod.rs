@@ -76,6 +76,9 @@ impl World {
         let time = start.elapsed();
         drop(attached.unwrap());
         self.clean(link);
+        // A record of a link that is gone would be cleared up by the next.
+        let run_dir = self.directory.path();
+        std::fs::remove_dir_all(run_dir).and_then(|()| std::fs::create_dir(run_dir)).unwrap();
         time
     }
 
