@@ -72,8 +72,9 @@ fn tell(all: Vec<Herald>) {
     let mut bridges: BTreeMap<u32, Vec<Known>> = BTreeMap::new();
     let mut others = Vec::new();
     let Ok(mut host) = Netlink::open() else { return };
+    let mut plain = BTreeMap::new();
     for herald in all {
-        match herald.known(&mut host) {
+        match herald.known(&mut host, &mut plain) {
             Some((bridge, known)) => {
                 if !known.ips.is_empty() {
                     bridges.entry(bridge).or_default().push(known);
@@ -110,17 +111,24 @@ impl Herald {
     }
 
     /// What a plain bridge needs to be told; `None` where the guest is on none, or on one whose ports are not alike.
-    fn known(&self, host: &mut Netlink) -> Option<(u32, Known)> {
+    /// `plain`: what is known of bridges by their indexes, so that each is looked at once.
+    fn known(&self, host: &mut Netlink, plain: &mut BTreeMap<u32, bool>) -> Option<(u32, Known)> {
         let port = find_link(host, self.what.port.as_ref()?.as_str()).ok()??;
-        let bridge = link_at(host, port.master?).ok()??;
-        let filters = bridge_vlans::look(host, &bridge, &[]).ok()?.is_some_and(|vlans| vlans.filtering);
-        if filters || port.forwarding != Some(true) {
+        let bridge = port.master?;
+        let is_plain = *plain.entry(bridge).or_insert_with(|| is_plain(host, bridge).unwrap_or(false));
+        if !is_plain || port.forwarding != Some(true) {
             return None;
         }
         let link = find_link(&mut self.namespace()?.netlink().ok()?, self.what.guest_if.as_str()).ok()??;
         let ips = self.addrs.iter().filter_map(|addr| if let IpAddr::V4(ip) = addr.ip() { Some(ip) } else { None });
-        Some((bridge.index, Known { mac: link.mac?, ips: ips.collect(), port: port.index }))
+        Some((bridge, Known { mac: link.mac?, ips: ips.collect(), port: port.index }))
     }
+}
+
+/// Whether a link is a bridge that filters no VLANs.
+fn is_plain(host: &mut Netlink, bridge: u32) -> Option<bool> {
+    let bridge = link_at(host, bridge).ok()??;
+    Some(!bridge_vlans::look(host, &bridge, &[]).ok()?.is_some_and(|vlans| vlans.filtering))
 }
 
 /// Tells who was on the bridge before, and the host.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::Guest;
 use super::work::{Line, Work};
 use crate::guest::Directory;
 use crate::kernel::observe;
@@ -38,13 +39,6 @@ pub fn check(lines: &[Line], run_dir: Option<&Path>) -> Vec<Flaw> {
     }
     found.flaws.sort_by_key(|flaw| flaw.number);
     found.flaws
-}
-
-/// A guest, by whatever words: the number of its namespace where that is known.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Guest {
-    Netns(u64),
-    Word(String),
 }
 
 #[derive(Default)]

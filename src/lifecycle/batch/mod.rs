@@ -18,7 +18,6 @@ use order::Phase;
 use work::Before;
 pub use work::{Ended, Line, Work};
 
-use super::attach::check_privileges;
 use super::together::{Recorded, Together};
 use super::{AttachError, recording};
 use crate::guest::Directory;
@@ -47,6 +46,13 @@ pub const WAITING_JOBS: usize = 32;
 /// More than any of it can use.
 pub const MOST_JOBS: usize = 256;
 
+/// A guest, by whatever words: the number of its namespace, or the word itself where that is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Guest {
+    Netns(u64),
+    Word(String),
+}
+
 /// How often it is looked whether a signal has come.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -57,9 +63,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn run(lines: &[Line], options: &BatchOptions, tell: &mut dyn FnMut(&Line, &Ended)) -> Result<BatchReport, AttachError> {
     let start = Instant::now();
     let mut report = BatchReport::of(lines.len());
-    report.warnings = check_privileges()?;
-    let recovered = super::recover(&options.run_dir, &mut |_| {}).map_err(AttachError::Unrecorded)?;
-    report.warnings.extend(recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left));
+    report.warnings = Together::default().begin(&options.run_dir, false, &mut |_| {})?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let guests = Directory::of(lines.iter().flat_map(|line| line.work.guests()));
     let detaches = lines.iter().any(|line| matches!(line.work, Work::Detach { .. }));

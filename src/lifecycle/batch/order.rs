@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Line;
+use super::{Guest, Line};
 use crate::model::request::GuestRef;
 
 /// Lines of one verb that stand together. A line of another verb begins when all before it have ended: what a detach gives up, an
@@ -27,13 +27,6 @@ impl Phase {
     }
 }
 
-/// Which guests are one, by whatever words: the number of their namespace, or the word itself where it has none.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Netns(u64),
-    Word(String),
-}
-
 /// All phases, in order. `netns` tells the number of a guest's namespace.
 pub(super) fn phases(lines: &[Line], netns: impl Fn(&GuestRef) -> Option<u64>) -> Vec<Phase> {
     let mut phases = Vec::new();
@@ -49,7 +42,7 @@ pub(super) fn phases(lines: &[Line], netns: impl Fn(&GuestRef) -> Option<u64>) -
 
 fn phase(lines: &[Line], range: std::ops::Range<usize>, netns: impl Fn(&GuestRef) -> Option<u64>) -> Phase {
     // Which chain a guest is in. Where a line has guests of two chains, the later becomes part of the earlier.
-    let mut chain_of: HashMap<Key, usize> = HashMap::new();
+    let mut chain_of: HashMap<Guest, usize> = HashMap::new();
     let mut chains: Vec<Vec<usize>> = Vec::new();
     let mut joined: Vec<usize> = Vec::new();
     let root = |joined: &[usize], mut chain: usize| {
@@ -60,8 +53,8 @@ fn phase(lines: &[Line], range: std::ops::Range<usize>, netns: impl Fn(&GuestRef
     };
     for n in range {
         let Some(line) = lines.get(n) else { continue };
-        let keys = line.work.guests().map(|guest| netns(guest).map_or_else(|| Key::Word(guest.to_string()), Key::Netns));
-        let keys: Vec<Key> = keys.collect();
+        let keys = line.work.guests().map(|guest| netns(guest).map_or_else(|| Guest::Word(guest.to_string()), Guest::Netns));
+        let keys: Vec<Guest> = keys.collect();
         let old: Vec<usize> = keys.iter().filter_map(|key| chain_of.get(key)).map(|chain| root(&joined, *chain)).collect();
         let chain = old.iter().min().copied().unwrap_or_else(|| {
             chains.push(Vec::new());
