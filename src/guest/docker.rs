@@ -180,11 +180,8 @@ fn is_ambiguous(message: &str) -> bool {
 
 /// The containers that run, of all engines that may be here, and what those say that do not answer.
 pub(super) fn list() -> (Vec<Unattached>, Vec<String>) {
-    let environment = Environment::current();
     let mut failed = Vec::new();
-    let docker = environment.docker().map_err(|error| failed.push(error.to_string())).ok();
-    let engines = docker.map(Engine::Docker).into_iter().chain(environment.podman().into_iter().map(Engine::Podman));
-    let engines: Vec<Engine> = engines.filter(Engine::may_answer).collect();
+    let engines = present(&mut failed);
     let answers = block_on(join_all(engines.iter().map(running)));
     let mut all = Vec::new();
     for answer in answers.unwrap_or_default() {
@@ -194,6 +191,14 @@ pub(super) fn list() -> (Vec<Unattached>, Vec<String>) {
         }
     }
     (all, failed)
+}
+
+/// The engines that may be here. What is wrong with the address of one is said in `failed`.
+fn present(failed: &mut Vec<String>) -> Vec<Engine> {
+    let environment = Environment::current();
+    let docker = environment.docker().map_err(|error| failed.push(error.to_string())).ok();
+    let engines = docker.map(Engine::Docker).into_iter().chain(environment.podman().into_iter().map(Engine::Podman));
+    engines.filter(Engine::may_answer).collect()
 }
 
 /// A container that runs, as a list tells it: without its process.
@@ -231,10 +236,7 @@ impl Listed {
 /// The containers that run, of all engines that may be here; of one that does not answer, none. Podman may stand behind Docker's
 /// socket as well: each is listed once.
 pub(super) fn listed() -> Vec<Listed> {
-    let environment = Environment::current();
-    let docker = environment.docker().ok().map(Engine::Docker);
-    let engines = docker.into_iter().chain(environment.podman().into_iter().map(Engine::Podman));
-    let engines: Vec<Engine> = engines.filter(Engine::may_answer).collect();
+    let engines = present(&mut Vec::new());
     let answers = block_on(join_all(engines.iter().map(summaries))).unwrap_or_default();
     let mut all: Vec<Listed> = Vec::new();
     let mut seen = std::collections::HashSet::new();
