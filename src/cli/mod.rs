@@ -12,6 +12,7 @@ mod graph;
 mod inside;
 mod link;
 mod output;
+mod quick;
 mod repair;
 mod settings;
 mod status;
@@ -139,7 +140,13 @@ struct WaitArgs {
 
 /// Runs the program on its arguments, the first of which is its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = words::with_subcommand(args.into_iter().collect(), &Cli::command());
+    let args: Vec<OsString> = args.into_iter().collect();
+    match quick::Quick::read(&args) {
+        Some(quick::Quick::Attach(words)) => return attach::run(&words),
+        Some(quick::Quick::Detach(words)) => return detach::run(&words),
+        None => {}
+    }
+    let args = words::with_subcommand(args, &Cli::command());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
