@@ -33,6 +33,11 @@ impl Crowd {
         Self { lab, guests, directory }
     }
 
+    /// As many guests as `PIPEWORK_TEST_GUESTS` says, or `usual`.
+    pub fn wanted(usual: usize) -> Self {
+        Self::new(std::env::var("PIPEWORK_TEST_GUESTS").map_or(usual, |count| count.parse().unwrap()))
+    }
+
     /// The word for a guest.
     pub fn word(&self, n: usize) -> String {
         format!("netns:{}", self.guests[n].display())
