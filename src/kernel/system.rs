@@ -418,7 +418,10 @@ impl<'a> System<'a> {
             },
             answered => answered?,
         };
-        if let Some(made) = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str()) {
+        let made = answers.iter().find_map(decode::link).filter(|made| made.name == host.name.as_str());
+        // Kernels before 6.2 have no echo of new links.
+        let made = if made.is_none() && flood.is_some() { find_link(self.host, host.name.as_str())? } else { made };
+        if let Some(made) = made {
             self.indexes.insert(near, made.index);
             self.indexes.extend(made.link.map(|peer| (guest.at.clone(), peer)));
             if let Some(flood) = flood {
