@@ -76,35 +76,34 @@ impl Namespace {
     /// # Errors
     /// When the namespace cannot be entered, or `work` fails.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, KernelError> + Send) -> Result<T, KernelError> {
-        self.inside_while(work, || ()).0
-    }
-
-    /// As [`Self::inside`], with something to do here at the same time: a thread needs longer to begin than most questions
-    /// to the kernel need for their answer.
-    ///
-    /// # Errors
-    /// Those of the work, or when the namespace cannot be entered; what is done here is done all the same.
-    pub fn inside_while<T: Send, U>(
-        &self,
-        work: impl FnOnce() -> Result<T, KernelError> + Send,
-        meanwhile: impl FnOnce() -> U,
-    ) -> (Result<T, KernelError>, U) {
-        let (ended, here) = std::thread::scope(|scope| {
+        let ended = std::thread::scope(|scope| {
             let inside = || {
                 self.enter()?;
                 work()
             };
             // Where there may be no more threads, Scope::spawn panics.
-            let thread = std::thread::Builder::new().spawn_scoped(scope, inside);
-            let here = meanwhile();
-            (thread.map(|thread| thread.join()), here)
+            std::thread::Builder::new().spawn_scoped(scope, inside).map(|thread| thread.join())
         });
         let ended = ended.unwrap_or_else(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
             Ok(Err(KernelError::Refused { errno, text: Some("starting a thread for the guest's namespace".into()) }))
         });
-        let lost = |_| Err(KernelError::Garbled("a thread in the guest's namespace ended early".into()));
-        (ended.unwrap_or_else(lost), here)
+        ended.unwrap_or_else(|_| Err(KernelError::Garbled("a thread in the guest's namespace ended early".into())))
+    }
+
+    /// As [`Self::inside`] on the calling thread, which is in `home` and comes back: to start a thread takes longer than all that
+    /// an attach asks a guest. For a few system calls that do not wait.
+    ///
+    /// # Errors
+    /// As [`Self::inside`].
+    pub(super) fn visit<T: Send>(&self, home: &Self, work: impl FnOnce() -> Result<T, KernelError> + Send) -> Result<T, KernelError> {
+        // Who may not come back, as in a user namespace that does not own the host's network, does not go.
+        if home.enter().is_err() {
+            return self.inside(work);
+        }
+        let _back = Back(home);
+        self.enter()?;
+        work()
     }
 
     /// Opens a netlink socket inside the namespace. The socket stays there for life.
@@ -112,7 +111,7 @@ impl Namespace {
     /// # Errors
     /// As [`Self::inside`].
     pub fn netlink(&self) -> Result<Netlink, KernelError> {
-        self.inside(Netlink::open)
+        self.visit(&Self::current()?, Netlink::open)
     }
 
     /// Puts the calling thread into the namespace, for good.
@@ -122,6 +121,18 @@ impl Namespace {
             Errno::EINVAL => KernelError::Garbled(format!("{} is not a network namespace", self.path.display())),
             errno => KernelError::Refused { errno, text: Some(format!("entering network namespace {}", self.path.display())) },
         })
+    }
+}
+
+/// Brings the calling thread back when it is dropped.
+struct Back<'a>(&'a Namespace);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        // It has just been entered, so the kernel has to be out of memory. What this thread would do next is meant for the host.
+        if self.0.enter().is_err() {
+            std::process::abort();
+        }
     }
 }
 

@@ -49,13 +49,10 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
         let facts = guest_facts(request, &mut socket, id, &usual_name)?;
         Ok((facts, socket))
     };
-    let ask_host = || {
-        let (home, mut socket) = (Namespace::current()?, Netlink::open()?);
-        let facts = host_facts(request, &mut socket, &home, &names)?;
-        Ok::<_, KernelError>((facts, socket, home))
-    };
-    let (guest_side, host_side) = namespace.inside_while(ask_guest, ask_host);
-    let ((mut guest, guest_socket), (mut host, host_socket, home)) = (guest_side?, host_side?);
+    let home = Namespace::current()?;
+    let (mut guest, guest_socket) = namespace.visit(&home, ask_guest)?;
+    let mut host_socket = Netlink::open()?;
+    let mut host = host_facts(request, &mut host_socket, &home, &names)?;
     let mut sides = Sides { host: host_socket, home, guest: guest_socket, namespace };
     guest.shares_host = namespace.is(&sides.home);
     let infiniband = host.link.as_ref().is_some_and(|l| l.layer == Layer::Infiniband);
