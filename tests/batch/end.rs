@@ -108,7 +108,9 @@ fn all_of_a_batch_are_reached_and_known_and_in_the_flood() {
     for n in 0..crowd.guests.len() {
         // Guest 6 is on a smaller network, which has neither the gateway nor the older host.
         let fixed = if n == 6 { vec![] } else { vec!["10.100.0.1".to_owned(), OLD.to_owned()] };
-        let others = [3, 7, 11, 19, 31, 43, 59, 71, 83, 97].map(|step| Crowd::ip((n + step) % crowd.guests.len()));
+        let others = [3, 7, 11, 19, 31, 43, 59, 71, 83, 97].map(|step| (n + step) % count);
+        // Nor has it those whose addresses differ in the third number.
+        let others = others.into_iter().filter(|other| *other != 6 || n < 200).map(Crowd::ip);
         let all: Vec<String> = fixed.into_iter().chain(others).collect();
         // The kernel's table of neighbours is one for all namespaces, and not made for so many: each forgets.
         crowd.sh(n, &format!("for ip in {}; do ping -q -c1 -W5 $ip; done; ip neigh flush all", all.join(" ")));
