@@ -20,7 +20,7 @@ fn of_each_kind(crowd: &Crowd) -> Vec<String> {
         "br0 G fd00::8/64,A/16",
     ];
     let kinds = all.iter().enumerate();
-    kinds.map(|(n, words)| words.replace('G', &crowd.word(n)).replace('A', &Crowd::ip(n))).collect()
+    kinds.map(|(n, words)| words.replace('A', &Crowd::ip(n)).replace('G', &crowd.word(n))).collect()
 }
 
 /// A host that is on the bridge already, and believes something else of each guest's address.
