@@ -10,6 +10,7 @@ mod export;
 mod gc;
 mod graph;
 mod inside;
+mod intent;
 mod link;
 mod output;
 mod repair;
@@ -28,6 +29,7 @@ use crate::kernel::wait;
 use crate::model::types::IfName;
 pub use apply::EXAMPLE as TOPOLOGY_EXAMPLE;
 pub use attach::AttachArgs;
+pub use intent::words_without_guest;
 use output::complain;
 
 const ABOUT: &str = "Gives containers fixed, LAN-reachable addresses, in pure netlink";

@@ -1,0 +1,34 @@
+//! What a container's own words may ask for.
+
+use thiserror::Error;
+
+use super::Container;
+use crate::model::request::AttachRequest;
+
+/// Which containers may use what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {}
+
+/// What is refused, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{rule} does not allow {what}")]
+pub struct Refusal {
+    /// The rule, as it can be found in the file.
+    pub rule: String,
+    /// What was asked.
+    pub what: String,
+}
+
+impl Policy {
+    /// Whether the container may have what its words ask for.
+    ///
+    /// # Errors
+    /// The first rule that does not allow it.
+    pub fn check(&self, container: &Container, request: &AttachRequest) -> Result<(), Refusal> {
+        let _ = container;
+        if request.direct_phys {
+            return Err(Refusal { rule: "the default policy".into(), what: "--direct-phys".into() });
+        }
+        Ok(())
+    }
+}
