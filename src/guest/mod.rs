@@ -7,6 +7,7 @@ mod endpoint;
 mod names;
 mod process;
 pub mod resolver;
+mod starting;
 pub mod trace;
 
 use std::os::fd::OwnedFd;
@@ -23,6 +24,7 @@ pub use directory::Directory;
 use docker::Container;
 pub use docker::sidecar;
 pub use names::names;
+pub use starting::Starting;
 
 /// Why there is no guest to work on.
 #[derive(Debug, Error)]
