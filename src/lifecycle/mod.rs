@@ -54,6 +54,6 @@ pub use link::{LinkOptions, Linked, link};
 pub use machine::Machine;
 pub use ovs::Database;
 pub use repair::{Repaired, repair};
-pub use starting::{attach_starting, release};
+pub use starting::{attach_starting, is_recorded, release};
 pub use status::{StatusOptions, status, watch};
 pub use stay::{End, Kept, Stay};

@@ -1,5 +1,7 @@
 //! Attaching a container while its runtime starts it, and releasing what it had once it has ended.
 
+use std::path::Path;
+
 use super::detach::{DetachError, DetachOptions, Which, detach_together};
 use super::together::Together;
 use super::{AttachError, Attached, Options, attach, recording};
@@ -24,13 +26,23 @@ pub fn attach_starting(
     attach::attach_together(request, options, Together { guests: Some(&directory), ..Together::default() }, watch)
 }
 
+/// Whether anything is recorded of a container with that identifier.
+pub fn is_recorded(id: &str, run_dir: &Path) -> bool {
+    let records = recording::records(run_dir).ok().and_then(|records| records.all().ok());
+    records.is_some_and(|found| found.all.iter().any(|record| record.guest.container.as_deref() == Some(id)))
+}
+
 /// Takes back all that is recorded of a container that has ended; what is wanted stays wanted. `None`: there is nothing.
 ///
 /// # Errors
 /// See [`DetachError`].
-pub fn release(id: &str, run_dir: &std::path::Path, hooks: HookSettings, watch: &mut dyn FnMut(Event<'_>)) -> Result<Option<DetachReport>, DetachError> {
-    let records = recording::records(run_dir)?;
-    if !records.all()?.all.iter().any(|record| record.guest.container.as_deref() == Some(id)) {
+pub fn release(
+    id: &str,
+    run_dir: &Path,
+    hooks: HookSettings,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<Option<DetachReport>, DetachError> {
+    if !is_recorded(id, run_dir) {
         return Ok(None);
     }
     privilege::check()?;
