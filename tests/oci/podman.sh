@@ -1,0 +1,25 @@
+# A Podman of the test's own, in one mount namespace; what it prints is judged by tests/oci.rs.
+set -e
+dir=@DIR@/podman
+podman() {
+  command podman --root "$dir/root" --runroot "$dir/run" --tmpdir "$dir/tmp" --storage-driver vfs --events-backend none \
+    --cgroup-manager cgroupfs --runtime crun --hooks-dir @DIR@/oci-hooks "$@"
+}
+# More open files than this the machine may not allow.
+options="--network none --cgroups disabled --ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
+mkdir -p "$dir"
+tar -C @ROOT@ -c . | podman import -q - box > /dev/null
+echo "== first"
+podman run --rm $options --name one --annotation pipework.lan="br0 10.1.1.2/24" box ip -o addr
+podman run -d $options --name web --annotation pipework.lan="br0 10.1.1.3/24" box sh -c 'ip -o addr; sleep 1000' > /dev/null
+echo "== status"
+@PIPEWORK@ status
+podman restart -t 0 web > /dev/null
+echo "== again"
+podman exec web ip -o addr
+@PIPEWORK@ detach web
+echo "== detached"
+podman exec web ip -o link
+echo "== plain"
+podman run --rm $options box ip -o link
+podman rm -f -t 0 web > /dev/null
