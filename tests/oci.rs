@@ -76,7 +76,13 @@ fn sh(lab: &Lab, line: &str) -> Ran {
 }
 
 fn run(lab: &Lab, runtime: &str, bundle: &Path) -> Ran {
-    sh(lab, &format!("{runtime} --root {dir}/{runtime} run --bundle {} box1", bundle.display(), dir = lab.dir.path().display()))
+    let (dir, bundle) = (lab.dir.path().display(), bundle.display());
+    sh(lab, &format!("{runtime} --root {dir}/{runtime} run --bundle {bundle} {}", name(lab)))
+}
+
+/// Runtimes make control groups of that name, for the whole machine.
+fn name(lab: &Lab) -> String {
+    format!("box{}", lab.host.pid())
 }
 
 /// Records and what is begun.
@@ -148,7 +154,8 @@ fn the_administrators_file_gives_a_container_what_it_does_not_ask_for() {
     }
     let lab = Lab::new();
     let file = lab.dir.path().join("lan.toml");
-    std::fs::write(&file, "[[attachments]]\nhost_if = \"br0\"\nguest = \"box1\"\naddresses = [\"10.1.1.9/24\"]\nmtu = 1400\n").unwrap();
+    let text = format!("[[attachments]]\nhost_if = \"br0\"\nguest = \"{}\"\naddresses = [\"10.1.1.9/24\"]\nmtu = 1400\n", name(&lab));
+    std::fs::write(&file, text).unwrap();
     let bundle = bundle(&lab, "ip -o addr; ip link show eth1", json!({}), &["--config", file.to_str().unwrap(), "--fail-closed"]);
     let ran = run(&lab, "runc", &bundle);
     assert!(ran.out.contains("eth1    inet 10.1.1.9/24") && ran.out.contains("mtu 1400"), "{} {}", ran.out, ran.err);
@@ -192,12 +199,15 @@ fn podman_calls_the_hook_that_is_installed_and_its_names_are_known() {
     }
     let lab = Lab::new();
     let before = lab.host.state();
-    let hooks = lab.dir.path().join("oci-hooks");
-    lab.run(&format!("install oci-hook --dir {}", hooks.display()));
-    let file = hooks.join("50-pipework.json");
-    let mut installed: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    installed["hook"]["env"] = env(&lab);
-    std::fs::write(&file, installed.to_string()).unwrap();
+    for (directory, option) in [("oci-hooks", ""), ("oci-hooks-labels", "--labels --fail-closed")] {
+        let hooks = lab.dir.path().join(directory);
+        lab.run(&format!("install oci-hook --dir {} {option}", hooks.display()));
+        let file = hooks.join("50-pipework.json");
+        let mut installed: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let socket = format!("CONTAINER_HOST=unix://{}/podman/sock", lab.dir.path().display());
+        installed["hook"]["env"] = env(&lab).as_array().unwrap().iter().cloned().chain([json!(socket)]).collect();
+        std::fs::write(&file, installed.to_string()).unwrap();
+    }
     let image = root(&lab.dir.path().join("image"));
     let script = include_str!("oci/podman.sh")
         .replace("@DIR@", &lab.dir.path().display().to_string())
@@ -210,8 +220,9 @@ fn podman_calls_the_hook_that_is_installed_and_its_names_are_known() {
     assert!(part("status").contains("web") && part("status").contains("eth1"), "{}", ran.out);
     assert!(part("again").contains("eth1    inet 10.1.1.3/24"), "after a restart: {}", ran.out);
     assert!(!part("detached").contains("eth1"), "{}", ran.out);
+    assert!(part("labels").contains("eth1    inet 10.1.1.4/24"), "{}", ran.out);
     assert!(!part("plain").contains("eth1"), "{}", ran.out);
-    assert!(records(&lab).iter().all(|path| path.contains("/podman/") || path.contains("/oci-hooks/")), "{:?}", records(&lab));
+    assert!(records(&lab).iter().all(|path| path.contains("/podman/") || path.contains("/oci-hooks")), "{:?}", records(&lab));
     assert_same(&before, &lab.host.state(), "when all containers are gone");
 }
 

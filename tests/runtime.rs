@@ -214,7 +214,9 @@ fn without_a_runtime_behind_it_that_is_said_and_never_is_it_itself() {
     let run = |variable: Option<&Path>| -> Ran {
         let mut command = Command::new(&own);
         command.args(["--log", log.to_str().unwrap(), "--log-format", "json", "list"]).env("PATH", dir.path());
-        variable.into_iter().for_each(|path| drop(command.env("PIPEWORK_RUNTIME", path)));
+        if let Some(path) = variable {
+            command.env("PIPEWORK_RUNTIME", path);
+        }
         command.output().unwrap().into()
     };
     for variable in [None, Some(own.as_path()), Some(Path::new("/nowhere/runc"))] {

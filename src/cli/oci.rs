@@ -27,6 +27,9 @@ pub(super) struct How {
     /// A topology (see apply), whose attachments of this container come before its own words
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Podman: look for labels too, where a container has no annotations of ours. Needs its socket (podman.socket)
+    #[arg(long)]
+    pub(super) labels: bool,
     /// A container that does not get what it asks for does not start [default: it starts, and the log tells]
     #[arg(long)]
     pub(super) fail_closed: bool,
@@ -58,8 +61,8 @@ pub(super) fn hook(args: &HookArgs) -> ExitCode {
         StageWord::Prestart | StageWord::CreateRuntime | StageWord::Poststart => Occasion::Start,
         StageWord::Poststop => Occasion::Stop,
     });
-    let How { config, fail_closed, timeout } = args.how.clone();
-    let settings = Settings { config, fail_closed, timeout: Duration::from_secs(timeout) };
+    let How { config, labels, fail_closed, timeout } = args.how.clone();
+    let settings = Settings { config, labels, fail_closed, timeout: Duration::from_secs(timeout) };
     let well = oci::hook(&settings, occasion, std::io::stdin().lock(), words_without_guest);
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

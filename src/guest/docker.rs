@@ -1,5 +1,6 @@
 //! Docker, and Podman through its Docker-compatible API. Nothing outside this module knows the client library.
 
+pub mod remembered;
 pub mod sidecar;
 
 use std::future::Future;

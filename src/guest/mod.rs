@@ -22,7 +22,7 @@ use crate::model::request::GuestRef;
 use crate::model::status::Unattached;
 pub use directory::Directory;
 use docker::Container;
-pub use docker::sidecar;
+pub use docker::{remembered, sidecar};
 pub use names::names;
 pub use starting::Starting;
 

@@ -44,6 +44,8 @@ pub struct HookFile {
     pub program: PathBuf,
     /// A topology whose attachments come first. It may be about any container: the hook is then called for all of them.
     pub config: Option<PathBuf>,
+    /// Look for labels too. Which containers have some Podman does not say: the hook is then called for all of them.
+    pub labels: bool,
     /// A container that does not get what it asks for is not to run.
     pub fail_closed: bool,
     /// How many seconds the hook may take.
@@ -59,10 +61,11 @@ impl HookFile {
     fn text(&self) -> String {
         let mut args = vec!["pipework".to_owned(), "oci-hook".to_owned(), "--timeout".to_owned(), self.timeout.to_string()];
         args.extend(self.config.iter().flat_map(|config| ["--config".to_owned(), config.display().to_string()]));
+        args.extend(self.labels.then(|| "--labels".to_owned()));
         args.extend(self.fail_closed.then(|| "--fail-closed".to_owned()));
-        let when = match self.config {
-            Some(_) => json!({ "always": true }),
-            None => json!({ "annotations": { "^pipework\\..+$": ".+" } }),
+        let when = match self.config.is_some() || self.labels {
+            true => json!({ "always": true }),
+            false => json!({ "annotations": { "^pipework\\..+$": ".+" } }),
         };
         let document = json!({
             "version": HOOK_FORMAT,

@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub(super) name: Option<String>,
     pub(super) image: Option<String>,
     pub(super) labels: BTreeMap<String, String>,
+    /// Podman only: when it was made, in seconds since the epoch.
+    pub(super) made: Option<i64>,
 }
 
 /// Looks where Docker and Podman keep it.
@@ -64,7 +66,8 @@ fn docker(id: &str, bundle: &Bundle) -> Option<Known> {
         sources.filter_map(|source| Some(source.parent()?.parent()?.join(id).join(DOCKER_CONFIG))).find_map(|path| dockers(&path))?;
     let engine = Some("docker");
     let name = Some(file.name.trim_start_matches('/').to_owned()).filter(|name| !name.is_empty());
-    (file.id == id).then(|| Known { engine, name, image: file.config.image, labels: file.config.labels.unwrap_or_default() })
+    let labels = file.config.labels.unwrap_or_default();
+    (file.id == id).then(|| Known { engine, name, image: file.config.image, labels, made: None })
 }
 
 /// A mount may be the user's own: only what the engine can have written counts.
@@ -88,9 +91,11 @@ struct PodmanEntry {
 struct PodmanMetadata {
     name: Option<String>,
     image_name: Option<String>,
+    created_at: Option<i64>,
 }
 
-/// The bundle is `STORAGE/ID/userdata`, and the list is in STORAGE. Labels are in a database that only Podman reads.
+/// The bundle is `STORAGE/ID/userdata`, and the list is in STORAGE. Labels are in a database that
+/// only Podman reads.
 fn podman(id: &str, directory: &Path, bundle: &Bundle) -> Option<Known> {
     let is_podmans = bundle.annotations.as_ref().is_some_and(|all| all.get(MANAGER).is_some_and(|manager| manager == "libpod"));
     let storage: PathBuf = directory.parent()?.parent()?.to_owned();
@@ -102,7 +107,7 @@ fn podman(id: &str, directory: &Path, bundle: &Bundle) -> Option<Known> {
     let metadata = entry.as_ref().and_then(|entry| serde_json::from_str::<PodmanMetadata>(entry.metadata.as_deref()?).ok());
     let metadata = metadata.unwrap_or_default();
     let name = metadata.name.or_else(|| entry?.names?.into_iter().next());
-    Some(Known { engine: Some("podman"), name, image: metadata.image_name, labels: BTreeMap::new() })
+    Some(Known { engine: Some("podman"), name, image: metadata.image_name, labels: BTreeMap::new(), made: metadata.created_at })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::Grammar;
 use crate::external::hooks::HookSettings;
-use crate::guest::Starting;
+use crate::guest::{Starting, remembered};
 use crate::kernel::announce::Announcement;
 use crate::lifecycle::{self, AttachError};
 use crate::model::intent::Container;
@@ -50,6 +50,8 @@ pub enum OciError {
 
 /// How long it may take, when nothing is said. The file that [`super::install`] writes gives it five seconds more.
 pub const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// What annotations of ours begin with: where there are some, labels have nothing to say.
+const PREFIX: &str = "pipework.";
 /// Kept of that for undoing.
 const RESERVE: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,8 @@ const RESERVE: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// A topology of the administrator's, whose attachments of this container come first.
     pub config: Option<PathBuf>,
+    /// Ask Podman for labels too: its hooks are told of annotations only.
+    pub labels: bool,
     /// A container that does not get what it asks for is not to run.
     pub fail_closed: bool,
     /// How long it may take.
@@ -66,7 +70,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { config: None, fail_closed: false, timeout: USUAL_TIMEOUT }
+        Self { config: None, labels: false, fail_closed: false, timeout: USUAL_TIMEOUT }
     }
 }
 
@@ -120,12 +124,13 @@ pub struct Done {
 
 /// Gives a container that starts all that is wanted of it.
 pub fn start(state: &State, stage: Stage, settings: &Settings, limit: &Limit, grammar: Grammar) -> Done {
-    let (container, starting) = match describe(state) {
+    let (container, starting, unknown) = match describe(state, settings.labels) {
         Ok(described) => described,
         Err(error) => return Done { wrong: vec![error.to_string()], ..Done::default() },
     };
     let (wishes, wrong) = wanted::wishes(&container, &starting, settings.config.as_deref(), stage, grammar);
     let mut done = Done { wrong, id: state.id.clone(), ..Done::default() };
+    done.wrong.extend(unknown);
     for wish in wishes {
         attach(wish, &starting, limit, &mut done);
     }
@@ -181,13 +186,20 @@ fn explained(error: &AttachError) -> String {
     format!("{}{}{}", error.chain().join(": "), undone.unwrap_or_default(), hint.unwrap_or_default())
 }
 
-/// The container as its runtime, its bundle and its engine's files describe it.
-fn describe(state: &State) -> Result<(Container, Starting), OciError> {
+/// The container as its runtime, its bundle and its engine's files describe it; and why its labels are not known, where they are
+/// to be.
+fn describe(state: &State, with_labels: bool) -> Result<(Container, Starting, Option<String>), OciError> {
     let bundle = Bundle::read(&state.bundle)?;
     let known = engine::known(&state.id, &state.bundle, &bundle);
-    let mut labels: BTreeMap<String, String> = known.labels;
-    labels.extend(bundle.annotations.clone().unwrap_or_default());
-    labels.extend(state.annotations.clone().unwrap_or_default());
+    let mut annotations = bundle.annotations.clone().unwrap_or_default();
+    annotations.extend(state.annotations.clone().unwrap_or_default());
+    let is_asked = with_labels && known.engine == Some("podman") && !annotations.keys().any(|key| key.starts_with(PREFIX));
+    let asked = is_asked.then(|| remembered::labels(&state.id, known.made.unwrap_or(0)));
+    let (asked, unknown) = match asked.transpose() {
+        Ok(asked) => (asked.unwrap_or_default(), None),
+        Err(error) => (BTreeMap::new(), Some(error.to_string())),
+    };
+    let labels = known.labels.into_iter().chain(asked).chain(annotations).collect();
     let container = Container {
         engine: known.engine.unwrap_or_default().to_owned(),
         id: state.id.clone(),
@@ -200,5 +212,5 @@ fn describe(state: &State) -> Result<(Container, Starting), OciError> {
         has_user_namespace: bundle.has_user_namespace(),
     };
     let starting = Starting { engine: known.engine, id: state.id.clone(), name: known.name, pid: container.pid };
-    Ok((container, starting))
+    Ok((container, starting, unknown))
 }

@@ -41,7 +41,8 @@ pub(super) struct Words {
 impl Words {
     /// Reads it; the program's name is not in it.
     pub(super) fn read(args: Vec<OsString>) -> Result<Self, WordsError> {
-        let mut words = Self::default();
+        let settings = Settings { labels: true, ..Settings::default() };
+        let mut words = Self { settings, ..Self::default() };
         let mut log = (None::<PathBuf>, false);
         let mut args = args.into_iter().peekable();
         while let Some(arg) = args.next_if(|arg| arg.as_encoded_bytes().starts_with(b"-")) {
