@@ -1,13 +1,13 @@
 # A Podman of the test's own, in one mount namespace; what it prints is judged by tests/oci.rs.
 set -e
 dir=@DIR@/podman hooks=oci-hooks
-podman() {
-  command podman --root "$dir/root" --runroot "$dir/run" --tmpdir "$dir/tmp" --storage-driver vfs --events-backend file \
-    --cgroup-manager cgroupfs --runtime crun --hooks-dir "@DIR@/$hooks" "$@"
-}
+own="--root $dir/root --runroot $dir/run --tmpdir $dir/tmp --storage-driver vfs --events-backend file --cgroup-manager cgroupfs"
+podman() { command podman $own --runtime crun --hooks-dir "@DIR@/$hooks" "$@"; }
 # More open files than this the machine may not allow.
 options="--network none --cgroups disabled --ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
 mkdir -p "$dir"
+service=
+trap 'podman rm -f -a -t 0 > /dev/null 2>&1; [ -z "$service" ] || kill $service' EXIT
 tar -C @ROOT@ -c . | podman import -q - box > /dev/null
 echo "== first"
 podman run --rm $options --name one --annotation pipework.lan="br0 10.1.1.2/24" box ip -o addr
@@ -24,9 +24,8 @@ echo "== plain"
 podman run --rm $options box ip -o link
 podman rm -f -t 0 web > /dev/null
 echo "== labels"
-podman system service -t 0 "unix://$dir/sock" 2> /dev/null &
+(exec podman $own system service -t 0 "unix://$dir/sock" > /dev/null 2>&1) &
 service=$!
-trap 'kill $service' EXIT
 for n in $(seq 300); do [ -S "$dir/sock" ] && break; sleep 0.1; done
 hooks=oci-hooks-labels
 podman run --rm $options --name two --label pipework.lan="br0 10.1.1.4/24" box ip -o addr
