@@ -27,7 +27,9 @@ pub(super) fn words(text: &str, language: Language, values: &Values<'_>) -> Resu
     if words.is_empty() {
         return Err("it has no words: give HOSTIF and ADDR, like br0 192.168.1.10/24".into());
     }
-    words.iter().map(|word| filled(word, values)).collect()
+    let words: Vec<String> = words.iter().map(|word| filled(word, values)).collect::<Result<_, _>>()?;
+    let length: usize = words.iter().map(String::len).sum();
+    if length > LONGEST { Err(format!("filled in it has {length} bytes: {LONGEST} are the most")) } else { Ok(words) }
 }
 
 fn is_space(c: char) -> bool {
@@ -115,9 +117,6 @@ fn filled(word: &Word, values: &Values<'_>) -> Result<String, String> {
             "{text:?} would be an option by what a template says: write the option itself, like --mtu={{{{.Label \"mtu\"}}}}"
         ));
     }
-    if text.len() > LONGEST {
-        return Err(format!("a word has {} bytes: {LONGEST} are the most", text.len()));
-    }
     Ok(text)
 }
 
@@ -163,6 +162,7 @@ mod tests {
             assert!(read(text, "").is_err(), "{text:?}");
         }
         assert!(read(&"a ".repeat(3000), "").unwrap_err().contains("6000 bytes"));
+        assert!(read(&"{{.Label `x`}} ".repeat(200), &"y".repeat(200)).unwrap_err().contains("40000 bytes"));
     }
 
     #[test]
