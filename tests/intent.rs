@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use pipework::cli::words_without_guest;
 use pipework::model::intent::{Container, DaemonEnvironment, Host, Intent, Policy, intents};
@@ -73,9 +74,9 @@ const ADDRESSES: [&str; 22] = [
     "dhcp6",
     "slaac",
     "udhcpc",
-    "dhclient:-sf /tmp/x",
+    "'dhclient:-sf /tmp/x'",
     "dhcpcd-f",
-    "dhcp-container:-s /bin/sh",
+    "'dhcp-container:-s /bin/sh'",
     "{{.Label \"addr\"}}",
     "192.168.7.9/24;reboot",
     "`id`",
@@ -87,10 +88,11 @@ const ADDRESSES: [&str; 22] = [
 const LAST: [&str; 10] =
     ["", "", "", "@10", "@10,20-30", "02:00:00:00:00:01@15", "U:{{.Name}}@4000", "@ad:100", "@8001", "{{.Label \"last\"}}"];
 /// All that an attach can be told, and what nobody can.
-const OPTIONS: [&str; 52] = [
+const OPTIONS: [&str; 54] = [
     "-i eth2",
     "-i auto",
     "-i ../x",
+    "-i x$(id)",
     "-l docker0",
     "-l eth9",
     "-a 4",
@@ -129,6 +131,7 @@ const OPTIONS: [&str; 52] = [
     "--rule 'from 10.0.0.1 lookup 5'",
     "--table auto",
     "--rate 10mbit/2mbit",
+    "--rate 10mbit/2mbit:1gb",
     "--netem delay=1s,limit=100000000",
     "--offload tx=off",
     "--txqueuelen 4000000000",
@@ -237,58 +240,69 @@ fn container(chance: &mut Chance) -> Container {
     }
 }
 
-/// What became of ten thousand containers.
-#[derive(Debug, Default)]
-struct Tally {
+/// What ten thousand containers ask for, as far as it can be read.
+#[derive(Default)]
+struct Asked {
+    requests: Vec<(Intent, Container, AttachRequest, How)>,
     unreadable: usize,
     ungrammatical: usize,
-    /// How often each thing was refused.
-    refused: BTreeMap<String, usize>,
-    taken: usize,
 }
 
-/// What a container may have, read off the JSON of its request: the words as the records and reports have them.
-type Bounds = fn(&Value) -> Result<(), String>;
-
-fn run(policy: &Policy, bounds: Bounds) -> Tally {
+static ASKED: LazyLock<Asked> = LazyLock::new(|| {
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    let mut tally = Tally::default();
+    let mut asked = Asked::default();
     let host = Host { node: "host1".into(), environment: DaemonEnvironment::default() };
     for _ in 0..10_000 {
         let container = container(&mut chance);
-        let guest = GuestRef::Docker(container.id.clone());
         let all = intents(&container, &host);
         assert!(all.len() <= 66, "{} of {container:?}", all.len());
         for intent in all {
             match intent {
-                Ok(intent) => judge(&intent, &container, &guest, policy, bounds, &mut tally),
+                Ok(intent) => parse(intent, &container, &mut asked),
                 Err(error) => {
                     assert!(error.to_string().len() < 20_000 && !error.to_string().chars().any(char::is_control), "{error}");
-                    tally.unreadable += 1;
+                    asked.unreadable += 1;
                 }
             }
         }
     }
     assert!(!std::path::Path::new(&marker()).exists(), "a shell has read a container's words");
-    tally
+    asked
+});
+
+fn guest(container: &Container) -> GuestRef {
+    GuestRef::Docker(container.id.clone())
 }
 
-fn judge(intent: &Intent, container: &Container, guest: &GuestRef, policy: &Policy, bounds: Bounds, tally: &mut Tally) {
+fn parse(intent: Intent, container: &Container, asked: &mut Asked) {
     assert!(intent.words.iter().map(String::len).sum::<usize>() <= 4096, "{intent:?}");
-    let read = words_without_guest(guest.clone(), &intent.words);
+    let read = words_without_guest(guest(container), &intent.words);
     let read = read.and_then(|(request, options)| Ok((intent.complete(request).map_err(|error| error.to_string())?, options)));
-    let Ok((request, options)) = read else {
-        tally.ungrammatical += 1;
-        return;
-    };
-    match policy.check(container, &request, &options.how()) {
-        Err(refusal) => *tally.refused.entry(refusal.what).or_default() += 1,
-        Ok(()) => {
-            within(&request, guest, &options.how(), bounds).unwrap_or_else(|why| panic!("{why}: {intent:?} of {container:?}"));
+    match read {
+        Ok((request, options)) => {
             assert!(!options.dry_run && options.birth == pipework::plan::Birth::Guest);
-            tally.taken += 1;
+            asked.requests.push((intent, container.clone(), request, options.how()));
+        }
+        Err(_) => asked.ungrammatical += 1,
+    }
+}
+
+/// What a container may have, read off the JSON of its request: the words as the records and reports have them.
+type Bounds = fn(&Value) -> Result<(), String>;
+
+/// How many requests the policy lets pass, all of which have to be within the bounds; and how often it refuses each thing.
+fn judge(policy: &Policy, bounds: Bounds) -> (usize, BTreeMap<String, usize>) {
+    let (mut taken, mut refused) = (0, BTreeMap::new());
+    for (intent, container, request, how) in &ASKED.requests {
+        match policy.check(container, request, how) {
+            Ok(()) => {
+                within(request, &guest(container), how, bounds).unwrap_or_else(|why| panic!("{why}: {intent:?} of {container:?}"));
+                taken += 1;
+            }
+            Err(refusal) => *refused.entry(refusal.what).or_default() += 1,
         }
     }
+    (taken, refused)
 }
 
 fn within(request: &AttachRequest, guest: &GuestRef, how: &How, bounds: Bounds) -> Result<(), String> {
@@ -300,7 +314,17 @@ fn within(request: &AttachRequest, guest: &GuestRef, how: &How, bounds: Bounds) 
     if *how != (How { dhcp_timeout: timeout, ..How::default() }) {
         return Err(format!("beyond the guest: {how:?}"));
     }
+    plain(&json)?;
     bounds(&json)
+}
+
+/// Names reach the host's own scripts.
+fn plain(request: &Value) -> Result<(), String> {
+    let names = ["host_if", "guest_if"].into_iter().filter_map(|key| request[key].as_str());
+    match names.into_iter().find(|name| !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))) {
+        Some(name) => Err(format!("a strange name: {name}")),
+        None => Ok(()),
+    }
 }
 
 /// The keys of an object, all of which have to be among these.
@@ -334,6 +358,10 @@ fn usual(request: &Value) -> Result<(), String> {
         IpAddr::V4(ip) => matches!(ip.octets(), [10, ..] | [192, 168, ..] | [172, 16..=31, ..]),
         IpAddr::V6(ip) => ip.octets()[0] & 0xfe == 0xfc,
     };
+    let burst = request["settings"]["rate"].as_str().and_then(|rate| rate.split_once(':'));
+    if burst.is_some() {
+        return Err(format!("memory of the host's: {burst:?}"));
+    }
     if request["host_access"] == true && !addresses(request).iter().all(private) {
         return Err("this host's own traffic".into());
     }
@@ -342,9 +370,9 @@ fn usual(request: &Value) -> Result<(), String> {
 
 #[test]
 fn of_ten_thousand_hostile_containers_none_gets_more_than_the_usual_policy_allows() {
-    let tally = run(&Policy::default(), usual);
+    let (taken, refused) = judge(&Policy::default(), usual);
     // Neither all nor nothing: each danger has come as far as the policy, and much that is harmless past it.
-    assert!(tally.taken > 1000 && tally.unreadable > 1000 && tally.ungrammatical > 1000, "{tally:?}");
+    assert!(taken > 1000 && ASKED.unreadable > 1000 && ASKED.ungrammatical > 1000, "{taken} {refused:?}");
     for what in [
         "--direct-phys",
         "passthru",
@@ -371,7 +399,7 @@ fn of_ten_thousand_hostile_containers_none_gets_more_than_the_usual_policy_allow
         "an address by dhcp-container",
         "--host-access for an address of no private network",
     ] {
-        assert!(tally.refused.contains_key(what), "{what} was never asked for: {tally:?}");
+        assert!(refused.contains_key(what), "{what} was never asked for: {refused:?}");
     }
 }
 
@@ -403,9 +431,9 @@ fn file(request: &Value) -> Result<(), String> {
 
 #[test]
 fn of_ten_thousand_hostile_containers_none_gets_more_than_a_file_allows() {
-    let tally = run(&Policy::read(FILE).unwrap(), file);
-    assert!(tally.taken > 100, "{tally:?}");
-    for what in ["host interface eth0", "VLAN 4000", "VLAN 30", "partition key 8001", "address 8.8.8.8", "an address by dhcp", "--metric"] {
-        assert!(tally.refused.contains_key(what), "{what} was never asked for: {tally:?}");
+    let (taken, refused) = judge(&Policy::read(FILE).unwrap(), file);
+    assert!(taken > 100, "{taken} {refused:?}");
+    for what in ["host interface eth0", "VLAN 4000", "VLAN 21", "partition key 8001", "address 8.8.8.8", "an address by dhcp", "--metric"] {
+        assert!(refused.contains_key(what), "{what} was never asked for: {refused:?}");
     }
 }

@@ -7,7 +7,7 @@ use crate::model::request::{AttachRequest, HostIf};
 use crate::model::settings::Settings;
 use crate::model::sharing::Sharing;
 use crate::model::topology::How;
-use crate::model::types::{IfAddr, Tag};
+use crate::model::types::{IfAddr, IfName, Tag};
 use crate::model::vlan::VlanRange;
 
 /// What is asked for, by what a policy can speak of.
@@ -17,6 +17,8 @@ pub(super) struct Asked {
     pub(super) parent: String,
     /// Whether the parent is told by its MAC address, so that its name is not known.
     pub(super) is_nameless: bool,
+    /// A name that other programs of the host's, which hear of its interfaces, may not be ready for.
+    pub(super) strange_name: Option<String>,
     pub(super) kinds: Vec<Kind>,
     pub(super) vlans: Vlans,
     pub(super) addresses: Vec<IfAddr>,
@@ -124,6 +126,8 @@ words! {
         Table = "table",
         /// `--rate`.
         Rate = "rate",
+        /// `--rate` with a large burst: as many bytes wait in this host's memory.
+        RateBurst = "rate-burst",
         /// `--netem`: packets wait in this host's memory.
         Netem = "netem",
         /// `--offload`.
@@ -156,7 +160,7 @@ impl Asked {
         let AttachRequest {
             host_if,
             guest: _,
-            guest_if: _,
+            guest_if,
             local_if,
             addr,
             dynamic,
@@ -184,6 +188,7 @@ impl Asked {
         options.extend(how_of(how));
         Self {
             parent: host_if.to_string(),
+            strange_name: strange_name(host_if, [guest_if.as_ref(), local_if.as_ref()]),
             is_nameless: matches!(host_if, HostIf::Mac(_)),
             kinds: kinds(host_if, *direct_phys, sharing.as_ref()),
             vlans: tag.as_ref().map_or(Vlans::None, vlans),
@@ -194,6 +199,21 @@ impl Asked {
     }
 }
 
+/// A veth's host end is called after the guest's, and a bridge is made when it is not there: so names of the container's reach the
+/// host, and whatever script listens there for new interfaces.
+fn strange_name(host_if: &HostIf, others: [Option<&IfName>; 2]) -> Option<String> {
+    let host_if = if let HostIf::Name(name) = host_if { Some(name) } else { None };
+    let is_plain = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    let mut names = host_if.into_iter().chain(others.into_iter().flatten()).map(IfName::as_str);
+    names.find(|name| !is_plain(name)).map(str::to_owned)
+}
+
+/// The largest burst that a queue for packets into the guest is worth.
+const LARGEST_BURST: u32 = 1 << 20;
+
 fn settings_of(settings: &Settings) -> impl Iterator<Item = Opt> {
     let Settings { mtu, metric, routes, rules, table, rate, netem, offloads, txqueuelen, queues, sysctls, link_mac, auto_name } = settings;
     [
@@ -203,6 +223,7 @@ fn settings_of(settings: &Settings) -> impl Iterator<Item = Opt> {
         (!rules.is_empty(), Opt::Rule),
         (table.is_some(), Opt::Table),
         (rate.is_some(), Opt::Rate),
+        (rate.and_then(|rate| rate.burst).is_some_and(|burst| burst.get() > LARGEST_BURST), Opt::RateBurst),
         (netem.is_some(), Opt::Netem),
         (!offloads.is_empty(), Opt::Offload),
         (txqueuelen.is_some(), Opt::Txqueuelen),
@@ -293,6 +314,7 @@ impl fmt::Display for Opt {
         match self {
             Self::LocalIf => f.write_str("-l"),
             Self::AutoName => f.write_str("-i auto"),
+            Self::RateBurst => f.write_str("--rate with a burst of more than 1 MB"),
             Self::HostAccessPublic => f.write_str("--host-access for an address of no private network"),
             option => write!(f, "--{}", option.name()),
         }

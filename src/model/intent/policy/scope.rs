@@ -47,6 +47,9 @@ impl Scope {
         if self.everything {
             return None;
         }
+        if let Some(name) = &asked.strange_name {
+            return Some(format!("the interface name {name:?}, which is not of letters, digits, '-', '_', '.' alone"));
+        }
         let parent = match &self.parents {
             Some(globs) => globs.iter().any(|glob| glob.is(&asked.parent)),
             None => usual::is_parent(&asked.parent),

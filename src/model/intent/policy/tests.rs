@@ -50,6 +50,7 @@ fn without_a_file_nothing_reaches_beyond_the_guest_s_own_interface() {
         (r#"{"host_if":"eth0","macvtap":"bridge"}"#, "--macvtap"),
         (r#"{"host_if":"eth0","ipvlan":"l2"}"#, "--ipvlan"),
         (r#"{"host_if":"link:db:eth5"}"#, "a link to another guest"),
+        (r#"{"rate":"1mbit/1mbit:1gb"}"#, "--rate with a burst of more than 1 MB"),
         (r#"{"host_if":"lo"}"#, "host interface lo"),
         (r#"{"host_if":"veth12ab34"}"#, "host interface veth12ab34"),
         (r#"{"host_if":"pws-eth0"}"#, "host interface pws-eth0"),
@@ -86,6 +87,24 @@ fn without_a_file_nothing_reaches_beyond_the_guest_s_own_interface() {
         let told = check(&usual, &web, json).unwrap_err();
         assert_eq!(told, format!("container web: the usual policy (policy.toml can have another) does not allow {what}"), "{json}");
     }
+}
+
+#[test]
+fn no_name_that_a_script_could_trip_over_comes_to_the_host() {
+    let (web, all) = (container("nginx", "web"), policy("[[rules]]\nname = \"a\"\nallow = { parents = \"*\", options = \"all\" }"));
+    for json in [
+        r#"{"host_if":"br$(id)"}"#,
+        r#"{"guest_if":"`id`"}"#,
+        r#"{"guest_if":"-rf"}"#,
+        r#"{"guest_if":"a;b"}"#,
+        r#"{"local_if":"a&b"}"#,
+        r#"{"host_if":"brücke"}"#,
+    ] {
+        for policy in [&Policy::default(), &all] {
+            assert!(check(policy, &web, json).unwrap_err().contains("interface name"), "{json}");
+        }
+    }
+    assert_eq!(check(&all, &web, r#"{"host_if":"br-shop_1.5","guest_if":"eth1","local_if":"web0"}"#), Ok(()));
 }
 
 const SHOP: &str = r#"
