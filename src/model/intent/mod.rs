@@ -21,7 +21,8 @@ pub use file::{WantedFile, read_wanted};
 pub use labels::intents;
 pub use policy::{Policy, Refusal};
 
-use super::request::{AttachRequest, GuestRef};
+use super::request::{AttachRequest, GuestRef, HostIf};
+use super::sharing::{MacvlanMode, Sharing};
 use super::types::IfName;
 
 /// So many labels, and so many variables, of one container are read.
@@ -100,7 +101,7 @@ pub struct Intent {
     pub source: Source,
     /// The words of `attach` without the guest.
     pub words: Vec<String>,
-    /// Whether host and guest are to reach each other, as `--host-access` says; it is not among the words.
+    /// Whether host and guest are to reach each other, where they can. `--host-access` among the words is what has to be.
     pub host_access: bool,
 }
 
@@ -114,8 +115,21 @@ impl Intent {
             let why = "-i auto would make another interface each time: give the name itself, like -i eth1";
             return Err(self.source.wrong(why));
         }
-        Ok(AttachRequest { host_access: request.host_access || self.host_access, ..request })
+        let host_access = request.host_access || self.host_access && can_be_reached(&request);
+        Ok(AttachRequest { host_access, ..request })
     }
+}
+
+/// Whether `--host-access` makes sense, as far as the words tell. The image's switch is for all commands of a container at once,
+/// also those on a bridge, where host and guest reach each other anyway, and those whose address is leased.
+fn can_be_reached(request: &AttachRequest) -> bool {
+    let is_macvlan = matches!(request.sharing, None | Some(Sharing::Macvlan(MacvlanMode::Bridge))) && !request.direct_phys;
+    let is_nic = match &request.host_if {
+        HostIf::Name(name) => name.as_str() != "dummy" && !["br", "ovs", "ib"].iter().any(|prefix| name.as_str().starts_with(prefix)),
+        HostIf::Mac(_) => true,
+        HostIf::Guest(_) => false,
+    };
+    is_macvlan && is_nic && !request.addr.addrs.is_empty()
 }
 
 /// Where the words of an intent are written.
@@ -204,7 +218,7 @@ pub fn clashes<'a>(requests: impl IntoIterator<Item = (&'a Source, &'a AttachReq
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::request::{AddrWord, HostIf};
+    use crate::model::request::AddrWord;
 
     fn request(host_if: &str, guest_if: Option<&str>) -> AttachRequest {
         let host_if: HostIf = host_if.parse().unwrap();
@@ -258,13 +272,37 @@ mod tests {
         assert!(wrong[0].to_string().starts_with("label pipework.d: eth1 is that of label pipework.a"), "{}", wrong[0]);
     }
 
+    fn intent() -> Intent {
+        Intent { source: Source::Env("pipework_cmd".into()), words: Vec::new(), host_access: true }
+    }
+
     #[test]
-    fn an_intent_brings_host_access_and_refuses_a_name_that_changes() {
-        let intent = Intent { source: Source::Env("pipework_cmd".into()), words: Vec::new(), host_access: true };
-        assert!(intent.complete(request("eth0", None)).unwrap().host_access);
+    fn an_intent_brings_host_access_where_it_can_be() {
+        let on = |host_if: &str, addr: &str| {
+            AttachRequest::new(host_if.parse().unwrap(), "web".parse().unwrap(), addr.parse::<AddrWord>().unwrap())
+        };
+        for (request, wanted) in [
+            (on("eth0", "10.0.0.2/24"), true),
+            (on("mac:02:00:00:00:00:09", "10.0.0.2/24"), true),
+            (on("br1", "10.0.0.2/24"), false),
+            (on("ovs1", "10.0.0.2/24"), false),
+            (on("dummy", "10.0.0.2/24"), false),
+            (on("link:db:eth1", "10.0.0.2/24"), false),
+            (on("eth0", "dhcp"), false),
+            (on("eth0", "0/0"), false),
+            (AttachRequest { direct_phys: true, ..on("eth0", "10.0.0.2/24") }, false),
+            (AttachRequest { sharing: Some(Sharing::Macvlan(MacvlanMode::Private)), ..on("eth0", "10.0.0.2/24") }, false),
+            (AttachRequest { host_access: true, ..on("br1", "10.0.0.2/24") }, true),
+        ] {
+            assert_eq!(intent().complete(request.clone()).unwrap().host_access, wanted, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn an_intent_has_no_name_that_changes() {
         let mut auto = request("eth0", None);
         auto.settings.auto_name = true;
-        assert!(intent.complete(auto).unwrap_err().to_string().contains("-i eth1"));
+        assert!(intent().complete(auto).unwrap_err().to_string().contains("-i eth1"));
     }
 
     #[test]
