@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use pipework::cli::words_without_guest;
-use pipework::model::intent::{Container, DaemonEnvironment, Host, Intent, Policy, intents};
+use pipework::model::intent::{Container, DaemonEnvironment, Host, Intent, Policy, intents, read_wanted};
 use pipework::model::request::{AttachRequest, GuestRef};
 use pipework::model::topology::How;
 use serde_json::Value;
@@ -436,4 +436,41 @@ fn of_ten_thousand_hostile_containers_none_gets_more_than_a_file_allows() {
     for what in ["host interface eth0", "VLAN 4000", "VLAN 21", "partition key 8001", "address 8.8.8.8", "an address by dhcp", "--metric"] {
         assert!(refused.contains_key(what), "{what} was never asked for: {refused:?}");
     }
+}
+
+/// The blocks of a kind in docs/labels.md.
+fn blocks(kind: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/labels.md")).unwrap();
+    let begin = format!("```{kind}\n");
+    text.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_so() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/labels.md")).unwrap();
+    let [policy, wanted] = blocks("toml").try_into().unwrap();
+    let policy = Policy::read(&policy).unwrap();
+    let wanted = read_wanted(&wanted).unwrap();
+    assert_eq!((wanted.attachments.len(), wanted.left.len()), (1, 0));
+    let quoted = |line: &str, option: &str| {
+        line.split(&format!("{option} '")).skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (mut container, mut read) = (Container { name: "web1".into(), id: "0123456789ab".into(), ..Container::default() }, 0);
+    for line in text.lines().filter(|line| line.starts_with("    docker run") || line.starts_with("    podman run")) {
+        let pairs = |all: Vec<String>| all.iter().map(|pair| pair.split_once('=').map(|(k, v)| (k.into(), v.into())).unwrap()).collect();
+        container.labels = pairs([quoted(line, "--label"), quoted(line, "--annotation")].concat());
+        container.env = pairs(quoted(line, "-e"));
+        for intent in intents(&container, &Host::default()) {
+            let (request, options) = words_without_guest(guest(&container), &intent.unwrap().words).unwrap();
+            Policy::default().check(&container, &request, &options.how()).unwrap();
+            read += 1;
+        }
+    }
+    assert_eq!(read, 5);
+    container.has_user_namespace = true;
+    container.labels = [("com.docker.compose.project".to_owned(), "shop".to_owned())].into();
+    let (request, options) = words_without_guest(guest(&container), &["br0".into(), "10.0.0.1/24".into()]).unwrap();
+    container.name = "shop-web".into();
+    let told = policy.check(&container, &request, &options.how()).unwrap_err().to_string();
+    assert!(text.contains(&told), "{told}");
 }
