@@ -296,7 +296,8 @@ fn judge(policy: &Policy, bounds: Bounds) -> (usize, BTreeMap<String, usize>) {
     for (intent, container, request, how) in &ASKED.requests {
         match policy.check(container, request, how) {
             Ok(()) => {
-                within(request, &guest(container), how, bounds).unwrap_or_else(|why| panic!("{why}: {intent:?} of {container:?}"));
+                let found = within(request, &guest(container), how, bounds);
+                assert_eq!(found, Ok(()), "{intent:?} of {container:?}");
                 taken += 1;
             }
             Err(refusal) => *refused.entry(refusal.what).or_default() += 1,
