@@ -3,7 +3,6 @@
 
 mod daemon;
 mod environment;
-mod file;
 mod glob;
 mod labels;
 mod line;
@@ -17,13 +16,11 @@ use std::fmt;
 use thiserror::Error;
 
 pub use daemon::{DaemonEnvironment, ManualCommand, RunModes};
-pub use file::{WantedFile, read_wanted};
 pub use labels::intents;
 pub use policy::{Policy, Refusal};
 
 use super::request::{AttachRequest, GuestRef, HostIf};
 use super::sharing::{MacvlanMode, Sharing};
-use super::types::IfName;
 
 /// So many labels, and so many variables, of one container are read.
 const MOST: usize = 32;
@@ -151,7 +148,7 @@ impl Source {
     }
 
     fn wrong(&self, why: impl Into<String>) -> IntentError {
-        IntentError { source_: self.clone(), why: why.into() }
+        IntentError { source_: self.clone(), why: visible(&why.into()) }
     }
 }
 
@@ -171,14 +168,21 @@ impl fmt::Display for Source {
     }
 }
 
-/// A text without control characters.
+/// A text without characters that are not seen.
 fn visible(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_hidden(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Whether it changes how other characters are shown, and is not seen itself: control characters, and Unicode's marks for the
+/// direction of writing, for joining and for invisible breaks (general categories Cc, Cf, Zl, Zp).
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Why there is nothing to be made of a container's words.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{source_}: {}", visible(.why))]
+#[error("{source_}: {why}")]
 pub struct IntentError {
     /// Where they are written.
     pub source_: Source,
@@ -197,33 +201,14 @@ fn at_most(all: &mut Vec<Result<Intent, IntentError>>, what: &str) {
     all.extend(first.map(|source| Err(source.wrong(why))));
 }
 
-/// Of one container's requests, those whose interface an earlier one has: without `-i` all are `eth1`, or `ib0` on InfiniBand.
-pub fn clashes<'a>(requests: impl IntoIterator<Item = (&'a Source, &'a AttachRequest)>) -> Vec<IntentError> {
-    let mut taken: BTreeMap<String, &Source> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for (source, request) in requests {
-        let usual = if request.host_if.to_string().starts_with("ib") { "ib0" } else { "eth1" };
-        let interface = request.guest_if.as_ref().map_or(usual, IfName::as_str);
-        match taken.get(interface) {
-            Some(first) => wrong.push(source.wrong(format!("{interface} is that of {first} already: name another, like -i eth2"))),
-            None => {
-                taken.insert(interface.to_owned(), source);
-            }
-        }
-    }
-    wrong
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::request::AddrWord;
 
-    fn request(host_if: &str, guest_if: Option<&str>) -> AttachRequest {
-        let host_if: HostIf = host_if.parse().unwrap();
-        let new = AttachRequest::new(host_if, "web".parse().unwrap(), "0/0".parse::<AddrWord>().unwrap());
-        AttachRequest { guest_if: guest_if.map(|name| name.parse().unwrap()), ..new }
+    fn on(host_if: &str, addr: &str) -> AttachRequest {
+        AttachRequest::new(host_if.parse().unwrap(), "web".parse().unwrap(), addr.parse::<AddrWord>().unwrap())
     }
 
     #[test]
@@ -263,24 +248,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn two_requests_for_one_interface_are_told() {
-        let sources = ["a", "b", "c", "d"].map(|name| Source::Label(format!("pipework.{name}")));
-        let requests = [request("br0", None), request("br1", Some("eth2")), request("ib0", None), request("br2", Some("eth1"))];
-        let wrong = clashes(sources.iter().zip(&requests));
-        assert_eq!(wrong.len(), 1);
-        assert!(wrong[0].to_string().starts_with("label pipework.d: eth1 is that of label pipework.a"), "{}", wrong[0]);
-    }
-
     fn intent() -> Intent {
         Intent { source: Source::Env("pipework_cmd".into()), words: Vec::new(), host_access: true }
     }
 
     #[test]
     fn an_intent_brings_host_access_where_it_can_be() {
-        let on = |host_if: &str, addr: &str| {
-            AttachRequest::new(host_if.parse().unwrap(), "web".parse().unwrap(), addr.parse::<AddrWord>().unwrap())
-        };
         for (request, wanted) in [
             (on("eth0", "10.0.0.2/24"), true),
             (on("mac:02:00:00:00:00:09", "10.0.0.2/24"), true),
@@ -300,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_intent_has_no_name_that_changes() {
-        let mut auto = request("eth0", None);
+        let mut auto = on("eth0", "0/0");
         auto.settings.auto_name = true;
         assert!(intent().complete(auto).unwrap_err().to_string().contains("-i eth1"));
     }
@@ -309,6 +282,7 @@ mod tests {
     fn what_is_told_of_a_name_is_short_and_visible() {
         let source = Source::label(&format!("pipework.\n\u{1b}{}", "é".repeat(5000)));
         assert!(source.to_string().len() < 200 && !source.to_string().chars().any(char::is_control));
-        assert!(!source.wrong("a\nb").to_string().contains('\n'));
+        let told = source.wrong("a\nb\u{202e}c").to_string();
+        assert!(told.ends_with(r"a\nb\u{202e}c"), "{told}");
     }
 }

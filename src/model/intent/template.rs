@@ -1,6 +1,6 @@
 //! What may stand in the words of a label or a variable, to be filled in with what the container is.
 
-use super::{Container, Host};
+use super::{Container, Host, is_hidden};
 
 /// A value that is longer goes into no word.
 const LONGEST: usize = 255;
@@ -150,7 +150,7 @@ impl Values<'_> {
         match value.filter(|value| !value.is_empty()) {
             None => Err(format!("{template}: this container has no {source}")),
             Some(value) if value.len() > LONGEST => Err(format!("{template} has {} bytes: {LONGEST} are the most in a word", value.len())),
-            Some(value) => match value.chars().find(|c| c.is_control()) {
+            Some(value) => match value.chars().find(|c| is_hidden(*c)) {
                 Some(bad) => Err(format!("{template} has {bad:?} in it, which is no character of a word")),
                 None => Ok(value),
             },

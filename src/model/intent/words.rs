@@ -1,6 +1,7 @@
 //! A value's words: split as a shell splits them, and only then filled in where a template stands. So what is filled in never
 //! becomes another word, and never an option.
 
+use super::is_hidden;
 use super::template::{Language, Template, Values};
 
 /// The longest value in bytes.
@@ -20,7 +21,7 @@ pub(super) fn words(text: &str, language: Language, values: &Values<'_>) -> Resu
     if text.len() > LONGEST {
         return Err(format!("it has {} bytes: {LONGEST} are the most", text.len()));
     }
-    if let Some(bad) = text.chars().find(|c| c.is_control() && !is_space(*c)) {
+    if let Some(bad) = text.chars().find(|c| is_hidden(*c) && !is_space(*c)) {
         return Err(format!("it has {bad:?} in it, which is no character of a word"));
     }
     let words = Splitter { rest: text, language, words: Vec::new(), word: None }.split()?;
@@ -158,7 +159,7 @@ mod tests {
         ] {
             assert_eq!(read(text, "").unwrap(), wanted, "{text}");
         }
-        for text in ["", " \n", "a 'b", "a \"b", "a \\", "a\0", "a \u{1b}[2J", "{{.Name", "{{}}"] {
+        for text in ["", " \n", "a 'b", "a \"b", "a \\", "a\0", "a \u{1b}[2J", "a\u{202e}", "{{.Name", "{{}}"] {
             assert!(read(text, "").is_err(), "{text:?}");
         }
         assert!(read(&"a ".repeat(3000), "").unwrap_err().contains("6000 bytes"));
@@ -188,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_without_templates_are_read_as_they_were_quoted(all in proptest::collection::vec("[^\\x00-\\x1f\\x7f-\\x9f{]{0,8}", 1..6)) {
+        fn words_without_templates_are_read_as_they_were_quoted(all in proptest::collection::vec("[^\\p{C}\\p{Z}{]{0,8}", 1..6)) {
             let text = shlex::try_join(all.iter().map(String::as_str)).unwrap();
             prop_assert_eq!(read(&text, "").unwrap(), all);
         }

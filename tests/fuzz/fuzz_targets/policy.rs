@@ -2,12 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pipework::model::intent::{Container, Policy, read_wanted};
+use pipework::model::intent::{Container, Policy};
 use pipework::model::request::{AddrSpec, AttachRequest, GuestRef};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let _ = read_wanted(text);
     match Policy::read(text) {
         Ok(policy) => {
             let Ok(host_if) = "br0".parse() else { return };
