@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use pipework::cli::words_without_guest;
-use pipework::model::intent::{Container, DaemonEnvironment, Host, Intent, Policy, intents};
+use pipework::model::intent::{Container, DaemonEnvironment, Host, Intent, Policy, Source, intents};
 use pipework::model::request::{AttachRequest, GuestRef};
 use pipework::model::topology::{self, Format, How};
 use serde_json::Value;
@@ -51,8 +51,23 @@ fn guest(container: &Container) -> GuestRef {
     GuestRef::Docker(container.id.clone())
 }
 
+/// The name of the option that a word is, with what it begins with; nothing of other words.
+fn option_of(word: &str) -> &str {
+    match (word.strip_prefix("--"), word.strip_prefix('-')) {
+        (Some(_), _) => word.split_inclusive('=').next().unwrap(),
+        (None, Some(short)) => &word[..1 + short.chars().next().map_or(0, char::len_utf8)],
+        _ => "",
+    }
+}
+
 fn parse(intent: Intent, container: &Container, asked: &mut Asked) {
     assert!(intent.words.iter().map(String::len).sum::<usize>() <= 4096, "{intent:?}");
+    let written = match &intent.source {
+        Source::Label(key) => &container.labels[key],
+        Source::Env(name) => &container.env[name],
+    };
+    let smuggled = intent.words.iter().find(|word| !written.contains(option_of(word)));
+    assert_eq!(smuggled, None, "an option that only a template says: {intent:?} of {container:?}");
     let read = words_without_guest(guest(container), &intent.words);
     let read = read.and_then(|(request, options)| Ok((intent.complete(request).map_err(|error| error.to_string())?, options)));
     match read {
