@@ -32,7 +32,7 @@ fn runtime(lab: &Lab, name: &str, options: &str) -> String {
 
 fn engine() -> Engine {
     let lab = Lab::new();
-    let runtimes = [runtime(&lab, "pipework", ""), runtime(&lab, "closed", "--fail-closed --timeout 9")];
+    let runtimes = [runtime(&lab, "pipework", ""), runtime(&lab, "closed", "--fail-closed"), runtime(&lab, "brief", "--timeout 2")];
     Engine::start_on(lab, &runtimes.each_ref().map(String::as_str))
 }
 
@@ -181,6 +181,9 @@ fn what_cannot_be_had_is_no_hindrance_unless_it_is_to_be() {
     }
     let ran = run("closed", "pipework.lan=br0 10.7.0.1/24");
     assert!(ran.code == Some(0) && ran.out.contains("eth1"), "{ran:?}");
+    // A lease that never comes: the time is over, and the container is started all the same.
+    let ran = run("brief", "pipework.lan=br0 dhcp");
+    assert!(ran.code == Some(0) && ran.out.contains("lo:") && !ran.out.contains("eth1"), "{ran:?}");
     assert_eq!(engine.docker("ps -aq"), "");
     eventually("all are released", || records(&engine) == 0);
     assert_same(&before, &engine.lab.host.state(), "when all have ended");
@@ -227,10 +230,20 @@ fn without_a_runtime_behind_it_that_is_said_and_never_is_it_itself() {
     let lines = std::fs::read_to_string(&log).unwrap();
     let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert!(last["level"] == "error" && last["msg"].as_str().unwrap().contains("install runc or crun"), "{last}");
-    std::fs::write(dir.path().join("script"), "#!/bin/sh\necho \"$@\"; exit 9\n").unwrap();
+    std::fs::write(dir.path().join("script"), "#!/bin/sh\n[ \"$1\" != state ] || exec /bin/sleep 1000\necho \"$@\"; exit 9\n").unwrap();
     lab::executable(&dir.path().join("script"), &dir.path().join("other"));
-    let ran = run(Some(&dir.path().join("other")));
+    let other = dir.path().join("other");
+    let ran = run(Some(&other));
     assert_eq!((ran.code, ran.out.trim()), (Some(9), format!("--log {} --log-format json list", log.display()).as_str()));
+    // One that does not tell a container's state is not waited for longer than all may take.
+    let start = |options: &[&str]| -> Ran {
+        Command::new(&own).args(options).args(["--timeout", "1", "start", "box"]).env("PIPEWORK_RUNTIME", &other).output().unwrap().into()
+    };
+    let ran = start(&[]);
+    assert_eq!((ran.code, ran.out.trim()), (Some(9), "start box"), "{}", ran.err);
+    assert!(ran.err.contains("timed out"), "{}", ran.err);
+    let ran = start(&["--fail-closed"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
 }
 
 #[test]

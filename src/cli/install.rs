@@ -83,8 +83,8 @@ pub(super) fn run(args: &InstallArgs) -> ExitCode {
 }
 
 fn hook(dir: &Path, how: &How, common: Common, program: PathBuf) -> Result<Placed, InstallError> {
-    let How { config, labels, fail_closed, timeout } = how.clone();
-    let file = HookFile { dir: dir.to_owned(), program, config, labels, fail_closed, timeout };
+    let How { config, policy, labels, fail_closed, timeout } = how.clone();
+    let file = HookFile { dir: dir.to_owned(), program, config, policy, labels, fail_closed, timeout };
     if common.remove { file.remove(common.dry_run) } else { file.install(common.dry_run) }
 }
 

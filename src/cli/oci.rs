@@ -27,6 +27,9 @@ pub(super) struct How {
     /// A topology (see apply), whose attachments of this container come before its own words
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// The policy of containers' own words
+    #[arg(long, value_name = "FILE", default_value = oci::POLICY)]
+    pub(super) policy: PathBuf,
     /// Podman: look for labels too, where a container has no annotations of ours. Needs its socket (podman.socket)
     #[arg(long)]
     pub(super) labels: bool,
@@ -50,7 +53,7 @@ enum StageWord {
 /// The words of a runtime, as they are.
 #[derive(Clone, Debug, Args)]
 pub struct RuntimeArgs {
-    /// As for runc; before them --fail-closed, --timeout SECONDS and --config FILE as for oci-hook
+    /// As for runc; before them --fail-closed, --timeout SECONDS, --config FILE and --policy FILE as for oci-hook
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
@@ -61,8 +64,8 @@ pub(super) fn hook(args: &HookArgs) -> ExitCode {
         StageWord::Prestart | StageWord::CreateRuntime | StageWord::Poststart => Occasion::Start,
         StageWord::Poststop => Occasion::Stop,
     });
-    let How { config, labels, fail_closed, timeout } = args.how.clone();
-    let settings = Settings { config, labels, fail_closed, timeout: Duration::from_secs(timeout) };
+    let How { config, policy, labels, fail_closed, timeout } = args.how.clone();
+    let settings = Settings { config, policy, labels, fail_closed, timeout: Duration::from_secs(timeout) };
     let well = oci::hook(&settings, occasion, std::io::stdin().lock(), words_without_guest);
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thiserror::Error;
 
+use super::oci::POLICY;
 pub use place::{Change, Placed};
 
 /// Where Podman looks for hooks when nothing is configured (oci-hooks(5)).
@@ -44,6 +45,8 @@ pub struct HookFile {
     pub program: PathBuf,
     /// A topology whose attachments come first. It may be about any container: the hook is then called for all of them.
     pub config: Option<PathBuf>,
+    /// The policy of containers' own words.
+    pub policy: PathBuf,
     /// Look for labels too. Which containers have some Podman does not say: the hook is then called for all of them.
     pub labels: bool,
     /// A container that does not get what it asks for is not to run.
@@ -61,6 +64,9 @@ impl HookFile {
     fn text(&self) -> String {
         let mut args = vec!["pipework".to_owned(), "oci-hook".to_owned(), "--timeout".to_owned(), self.timeout.to_string()];
         args.extend(self.config.iter().flat_map(|config| ["--config".to_owned(), config.display().to_string()]));
+        if self.policy != Path::new(POLICY) {
+            args.extend(["--policy".to_owned(), self.policy.display().to_string()]);
+        }
         args.extend(self.labels.then(|| "--labels".to_owned()));
         args.extend(self.fail_closed.then(|| "--fail-closed".to_owned()));
         let when = match self.config.is_some() || self.labels {
@@ -81,7 +87,7 @@ impl HookFile {
     /// # Errors
     /// [`InstallError`].
     pub fn install(&self, dry_run: bool) -> Result<Placed, InstallError> {
-        for path in std::iter::once(&self.program).chain(&self.config) {
+        for path in [&self.program, &self.policy].into_iter().chain(&self.config) {
             if !path.is_absolute() || path.to_str().is_none() {
                 return Err(InstallError::new(path, "give a whole path, in UTF-8"));
             }

@@ -50,6 +50,8 @@ pub enum OciError {
 
 /// How long it may take, when nothing is said. The file that [`super::install`] writes gives it five seconds more.
 pub const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where the administrator's policy is, when nothing is said.
+pub const POLICY: &str = "/etc/pipework/policy.toml";
 /// What annotations of ours begin with: where there are some, labels have nothing to say.
 const PREFIX: &str = "pipework.";
 /// Kept of that for undoing.
@@ -60,6 +62,8 @@ const RESERVE: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// A topology of the administrator's, whose attachments of this container come first.
     pub config: Option<PathBuf>,
+    /// The policy of containers' own words; the usual one where there is no such file.
+    pub policy: PathBuf,
     /// Ask Podman for labels too: its hooks are told of annotations only.
     pub labels: bool,
     /// A container that does not get what it asks for is not to run.
@@ -70,7 +74,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { config: None, labels: false, fail_closed: false, timeout: USUAL_TIMEOUT }
+        Self { config: None, policy: POLICY.into(), labels: false, fail_closed: false, timeout: USUAL_TIMEOUT }
     }
 }
 
@@ -128,7 +132,7 @@ pub fn start(state: &State, stage: Stage, settings: &Settings, limit: &Limit, gr
         Ok(described) => described,
         Err(error) => return Done { wrong: vec![error.to_string()], ..Done::default() },
     };
-    let (wishes, wrong) = wanted::wishes(&container, &starting, settings.config.as_deref(), stage, grammar);
+    let (wishes, wrong) = wanted::wishes(&container, &starting, settings, stage, grammar);
     let mut done = Done { wrong, id: state.id.clone(), ..Done::default() };
     done.wrong.extend(unknown);
     for wish in wishes {

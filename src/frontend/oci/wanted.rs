@@ -3,20 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::OciError;
+use super::{OciError, Settings};
 use crate::external::hooks::HookSettings;
 use crate::frontend::Grammar;
 use crate::guest::Starting;
 use crate::lifecycle::Options;
 use crate::model::dynamic::Dynamic;
 use crate::model::facts::guest_if;
-use crate::model::intent::{Container, Policy, intents};
+use crate::model::intent::{Container, Host, Intent, IntentError, Policy, intents};
 use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::topology::{self, Format, How, Located};
 use crate::state;
-
-/// The shortest beginning of an identifier that an engine prints.
-const SHORT_ID: usize = 12;
 
 /// One attachment that is to be made.
 #[derive(Clone, Debug)]
@@ -40,18 +37,18 @@ pub enum Stage {
 pub(super) fn wishes(
     container: &Container,
     starting: &Starting,
-    config: Option<&Path>,
+    settings: &Settings,
     stage: Stage,
     grammar: Grammar,
 ) -> (Vec<Wish>, Vec<String>) {
     let word = starting.word();
     let mut wrong = Vec::new();
-    let described = config.map_or_else(|| Ok(Vec::new()), |file| by_file(file, &word, container));
+    let described = settings.config.as_deref().map_or_else(|| Ok(Vec::new()), |file| by_file(file, &word, container));
     let mut wishes = described.unwrap_or_else(|error| {
         wrong.push(error.to_string());
         Vec::new()
     });
-    for asked in by_its_own_words(container, &word, grammar) {
+    for asked in by_its_own_words(container, &word, &settings.policy, grammar) {
         match asked {
             // The administrator has the first word.
             Ok(wish) if wishes.iter().any(|other| guest_if(&other.request) == guest_if(&wish.request)) => {
@@ -71,17 +68,42 @@ pub(super) fn wishes(
     (wishes, wrong)
 }
 
-/// Labels and annotations, as far as they are allowed.
-fn by_its_own_words(container: &Container, word: &GuestRef, grammar: Grammar) -> Vec<Result<Wish, String>> {
-    let policy = Policy::default();
-    let wish = |intent: Result<crate::model::intent::Intent, crate::model::intent::IntentError>| {
+/// Labels, annotations and variables, as far as they are allowed.
+fn by_its_own_words(container: &Container, word: &GuestRef, policy: &Path, grammar: Grammar) -> Vec<Result<Wish, String>> {
+    let intents = intents(container, &host());
+    if intents.is_empty() {
+        return Vec::new();
+    }
+    let policy = match read_policy(policy) {
+        Ok(policy) => policy,
+        // What may be had is not known, so nothing is.
+        Err(error) => return vec![Err(error.to_string())],
+    };
+    let wish = |intent: Result<Intent, IntentError>| {
         let intent = intent.map_err(|error| error.to_string())?;
         let source = intent.source.to_string();
         let (request, options) = grammar(word.clone(), &intent.words).map_err(|why| format!("{source}: {why}"))?;
-        policy.check(container, &request).map_err(|refusal| format!("{source}: {refusal}"))?;
+        let request = intent.complete(request).map_err(|error| error.to_string())?;
+        policy.check(container, &request, &options.how()).map_err(|refusal| format!("{source}: {refusal}"))?;
         Ok(Wish { source, request, options })
     };
-    intents(container).into_iter().map(wish).collect()
+    intents.into_iter().map(wish).collect()
+}
+
+/// This host, as far as it has a say in its containers' words. What the daemon's own environment says is the daemon's.
+fn host() -> Host {
+    let node = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    Host { node, ..Host::default() }
+}
+
+/// The administrator's policy; the usual one where there is no file.
+fn read_policy(file: &Path) -> Result<Policy, OciError> {
+    let wrong = |why: String| OciError::File { path: file.display().to_string(), why };
+    match std::fs::read_to_string(file) {
+        Ok(text) => Policy::read(&text).map_err(|all| wrong(all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Policy::default()),
+        Err(error) => Err(wrong(error.to_string())),
+    }
 }
 
 /// The attachments of a topology that are this container's.
@@ -95,7 +117,7 @@ fn by_file(file: &Path, word: &GuestRef, container: &Container) -> Result<Vec<Wi
         let tell = |one: &topology::Wrong| Located { line: lines.of(&one.place), text: format!("{}: {}", one.place, one.text) }.to_string();
         wrong(all.iter().map(tell).collect::<Vec<_>>().join("; "))
     })?;
-    let meant = wanted.attachments.into_iter().filter(|attachment| means(&attachment.request.guest, container));
+    let meant = wanted.attachments.into_iter().filter(|attachment| container.is_called(&attachment.request.guest));
     Ok(meant
         .map(|attachment| Wish {
             source: path.clone(),
@@ -103,17 +125,6 @@ fn by_file(file: &Path, word: &GuestRef, container: &Container) -> Result<Vec<Wi
             request: AttachRequest { guest: word.clone(), ..attachment.request },
         })
         .collect())
-}
-
-/// Whether a word in a file is this container.
-fn means(guest: &GuestRef, container: &Container) -> bool {
-    let named = |name: &str| name == container.name || name == container.id || (name.len() >= SHORT_ID && container.id.starts_with(name));
-    match guest {
-        GuestRef::Any(name) => named(name),
-        GuestRef::Docker(name) => container.engine == "docker" && named(name),
-        GuestRef::Podman(name) => container.engine == "podman" && named(name),
-        _ => false,
-    }
 }
 
 fn options(how: &How) -> Options {
@@ -159,13 +170,15 @@ mod tests {
 
     fn read(labels: &[(&str, &str)], config: Option<&Path>, stage: Stage) -> (Vec<String>, Vec<String>) {
         let (container, starting) = container(labels);
-        let (wishes, wrong) = wishes(&container, &starting, config, stage, crate_grammar);
+        let policy = config.and_then(Path::parent).unwrap_or(Path::new("/nowhere")).join("policy.toml");
+        let settings = Settings { config: config.map(Path::to_owned), policy, ..Settings::default() };
+        let (wishes, wrong) = wishes(&container, &starting, &settings, stage, short_grammar);
         let told = |wish: Wish| format!("{} {} {}", wish.request.host_if, wish.request.guest, guest_if(&wish.request));
         (wishes.into_iter().map(told).collect(), wrong)
     }
 
     /// HOSTIF, ADDR and nothing else: the whole grammar is the command line's.
-    fn crate_grammar(guest: GuestRef, words: &[String]) -> Result<(AttachRequest, Options), String> {
+    fn short_grammar(guest: GuestRef, words: &[String]) -> Result<(AttachRequest, Options), String> {
         let [host_if, addr, rest @ ..] = words else { return Err("two words".into()) };
         let host_if = host_if.parse().map_err(|error: crate::model::error::InputError| error.to_string())?;
         let addr: crate::model::request::AddrWord = addr.parse().map_err(|error: crate::model::error::InputError| error.to_string())?;
@@ -180,7 +193,7 @@ mod tests {
         assert_eq!(read(&labels, None, Stage::Creating), (vec!["br0 docker:web eth1".to_owned()], vec![]));
         for (words, why) in [
             ("br0", "two words"),
-            ("br0 10.0.0.2/24 --direct-phys", "the default policy"),
+            ("br0 10.0.0.2/24 --direct-phys", "the usual policy"),
             ("br0 dhcp:-f", "has to stay"),
             ("br0 dhclient-f", "has to stay"),
             ("br0 dhcp-container", "does not run yet"),
@@ -204,6 +217,11 @@ mod tests {
         let (wishes, wrong) = read(&[("pipework.lan", "br0 10.0.0.2/24")], Some(&file), Stage::Creating);
         assert_eq!(wishes, ["br7 docker:web eth1", "br9 docker:web eth9"]);
         assert_eq!(wrong, ["label pipework.lan: eth1 is asked for already"]);
+        // With a policy that cannot be read a container's own words are worth nothing, and the file as much as before.
+        std::fs::write(dir.path().join("policy.toml"), "nonsense = 1\n").unwrap();
+        let (wishes, wrong) = read(&[("pipework.lan", "br0 -i eth5 10.0.0.2/24")], Some(&file), Stage::Creating);
+        assert_eq!(wishes, ["br7 docker:web eth1", "br9 docker:web eth9"]);
+        assert!(wrong.len() == 1 && wrong[0].contains("policy.toml: 1: "), "{wrong:?}");
         std::fs::write(&file, "[[attachments]]\nhost_if = \"br7\"\nguest = \"web\"\naddresses = [\"10.7.0.1\"]\n").unwrap();
         let (wishes, wrong) = read(&[], Some(&file), Stage::Creating);
         assert!(wishes.is_empty() && wrong[0].contains("a.toml: 4: attachments[1].addresses: "), "{wrong:?}");

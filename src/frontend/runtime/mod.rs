@@ -8,10 +8,12 @@ mod words;
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use thiserror::Error;
 
 use super::Grammar;
@@ -29,7 +31,7 @@ const VARIABLE: &str = "PIPEWORK_RUNTIME";
 /// Looked for in this order.
 const USUAL: [&str; 2] = ["runc", "crun"];
 /// A state is a small document.
-const LARGEST_STATE: u64 = 1024 * 1024;
+const LARGEST_STATE: usize = 1024 * 1024;
 /// Shells' status of a program that a signal has ended: this and the signal.
 const SIGNALLED: i32 = 128;
 
@@ -92,7 +94,7 @@ fn start(runtime: &Path, words: &Words, id: &str, teller: &Teller, grammar: Gram
             return if fail_closed { Ok(ExitCode::FAILURE) } else { Err(become_it(runtime, words)) };
         }
     };
-    let done = ask(runtime, words, id).map(|state| match state.has_ended() {
+    let done = ask(runtime, words, id, &limit).map(|state| match state.has_ended() {
         // The runtime says so itself, better.
         true => oci::Done::default(),
         false => oci::start(&state, Stage::Created, settings, &limit, grammar),
@@ -101,16 +103,35 @@ fn start(runtime: &Path, words: &Words, id: &str, teller: &Teller, grammar: Gram
 }
 
 /// The container's state, by the runtime's own word.
-fn ask(runtime: &Path, words: &Words, id: &str) -> Result<State, OciError> {
+fn ask(runtime: &Path, words: &Words, id: &str, limit: &Limit) -> Result<State, OciError> {
     let wrong = |why: String| OciError::State { why };
     let mut command = Command::new(runtime);
     command.args(words.ask(id)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| wrong(error.to_string()))?;
-    let mut text = Vec::new();
-    let read = child.stdout.take().map_or(Ok(0), |out| out.take(LARGEST_STATE).read_to_end(&mut text));
+    let read = child.stdout.take().map_or_else(|| Ok(Vec::new()), |out| read_in_time(out, limit));
+    if read.is_err() {
+        let _ = child.kill();
+    }
     let status = child.wait().map_err(|error| wrong(error.to_string()))?;
-    read.map_err(|error| wrong(error.to_string()))?;
+    let text = read.map_err(|error| wrong(format!("{}: {error}", runtime.display())))?;
     if status.success() { State::parse(&text) } else { Err(wrong(format!("{} state {id}: {status}", runtime.display()))) }
+}
+
+/// All that a program says, unless it takes too long.
+fn read_in_time(mut out: ChildStdout, limit: &Limit) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut part = [0; 4096];
+    while text.len() <= LARGEST_STATE {
+        let left = u16::try_from(limit.left().as_millis()).unwrap_or(u16::MAX);
+        if poll(&mut [PollFd::new(out.as_fd(), PollFlags::POLLIN)], PollTimeout::from(left))? == 0 {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        match out.read(&mut part)? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(part.get(..length).unwrap_or_default()),
+        }
+    }
+    Err(std::io::Error::other("that is no state: it is too large"))
 }
 
 /// Deletes the container, and then releases what it had. One that has nothing is the runtime's alone.

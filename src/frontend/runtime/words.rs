@@ -26,7 +26,7 @@ pub struct WordsError {
 /// A command line of a runtime.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Words {
-    /// What is ours: `--config`, `--fail-closed`, `--timeout` before the verb.
+    /// What is ours: `--config`, `--policy`, `--fail-closed`, `--timeout` before the verb.
     pub(super) settings: Settings,
     /// The runtime's own options before the verb.
     globals: Vec<OsString>,
@@ -47,12 +47,13 @@ impl Words {
         let mut args = args.into_iter().peekable();
         while let Some(arg) = args.next_if(|arg| arg.as_encoded_bytes().starts_with(b"-")) {
             let (name, inline) = split(&arg);
-            let is_valued = VALUED.contains(&name.as_str()) || matches!(name.as_str(), "config" | "timeout");
+            let is_valued = VALUED.contains(&name.as_str()) || matches!(name.as_str(), "config" | "policy" | "timeout");
             let separate = if is_valued && inline.is_none() { args.next() } else { None };
             let value = inline.as_deref().or(separate.as_deref()).map(OsStr::to_owned);
             match name.as_str() {
                 "fail-closed" => words.settings.fail_closed = true,
-                "config" => words.settings.config = Some(path(value)?),
+                "config" => words.settings.config = Some(path("--config", value)?),
+                "policy" => words.settings.policy = path("--policy", value)?,
                 "timeout" => words.settings.timeout = seconds(value)?,
                 _ => {
                     match name.as_str() {
@@ -105,9 +106,9 @@ fn split(arg: &OsStr) -> (String, Option<OsString>) {
     (name, parts.next().map(|value| OsStr::from_bytes(value).to_owned()))
 }
 
-fn path(value: Option<OsString>) -> Result<PathBuf, WordsError> {
+fn path(option: &'static str, value: Option<OsString>) -> Result<PathBuf, WordsError> {
     let path = value.map(PathBuf::from).filter(|path| path.is_absolute());
-    path.ok_or(WordsError { option: "--config", why: "give a file's whole path, like /etc/pipework/lan.toml" })
+    path.ok_or(WordsError { option, why: "give a file's whole path, like /etc/pipework/lan.toml" })
 }
 
 fn seconds(value: Option<OsString>) -> Result<Duration, WordsError> {
@@ -149,10 +150,12 @@ mod tests {
 
     #[test]
     fn our_own_options_are_kept_from_the_runtime() {
-        let words = read("--fail-closed --root /r --timeout=3 --config /a.toml --log /l --log-format json start --timeout 0abc");
+        let words =
+            read("--fail-closed --root /r --timeout=3 --config /a.toml --policy=/p.toml --log /l --log-format json start --timeout 0abc");
         assert_eq!(text(words.all()), "--root /r --log /l --log-format json start --timeout 0abc");
         assert!(words.settings.fail_closed && words.settings.timeout == Duration::from_secs(3));
         assert_eq!(words.settings.config.as_deref(), Some(std::path::Path::new("/a.toml")));
+        assert_eq!(words.settings.policy, PathBuf::from("/p.toml"));
         assert_eq!(words.log, Some(RuntimeLog { path: "/l".into(), json: true }));
         assert_eq!(text(words.ask("0abc").iter()), "--root /r state 0abc");
         for line in ["--timeout 0 start a", "--timeout x start a", "--config a.toml start a", "--config"] {
