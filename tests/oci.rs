@@ -123,7 +123,7 @@ fn what_cannot_be_had_is_told_and_only_fail_closed_keeps_the_container_from_runn
     assert!(ran.out.contains("runs") && ran.out.contains("eth7    inet 10.1.1.2/24"), "{}", ran.out);
     assert_same(&before, &lab.host.state(), "after one that ran");
     let policy = lab.dir.path().join("policy.toml");
-    std::fs::write(&policy, "[[rule]]\nname = \"nobody\"\ndeny = { parents = [\"br0\"] }\n").unwrap();
+    std::fs::write(&policy, "[[rules]]\nname = \"nobody\"\ndeny = { parents = [\"br0\"] }\n").unwrap();
     let asked_with_policy = bundle(&lab, "ip -o addr", json!({ "pipework.a": "br0 10.1.1.2/24" }), &["--policy", policy.to_str().unwrap()]);
     let ran = run(&lab, "runc", &asked_with_policy);
     assert!(ran.code == Some(0) && ran.out.contains("lo") && !ran.out.contains("eth1"), "{ran:?}");

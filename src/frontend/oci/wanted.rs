@@ -195,16 +195,32 @@ mod tests {
             ("br0", "two words"),
             ("br0 10.0.0.2/24 --direct-phys", "the usual policy"),
             ("br0 dhcp:-f", "has to stay"),
-            ("br0 dhclient-f", "has to stay"),
-            ("br0 dhcp-container", "does not run yet"),
-            ("br0 dhcp --dhcp-dns", "no files of its own yet"),
+            ("br0 dhclient-f", "the usual policy"),
+            ("br0 dhcp --dhcp-dns", "the usual policy"),
             ("br0 'dhcp", "quotation"),
         ] {
             let (wishes, wrong) = read(&[("pipework.lan", words)], None, Stage::Creating);
             assert!(wishes.is_empty() && wrong.len() == 1 && wrong[0].contains(why), "{words}: {wishes:?} {wrong:?}");
             assert!(wrong[0].starts_with("label pipework.lan"), "{wrong:?}");
         }
-        assert_eq!(read(&[("pipework.lan", "br0 dhcp --dhcp-dns")], None, Stage::Created).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_be_done_while_a_container_waits_is_told_of_the_administrators_file_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        for (words, stage, why) in [
+            ("dynamic = \"dhcp:-f\"", Stage::Created, Some("has to stay")),
+            ("dynamic = \"udhcpc-f\"", Stage::Created, Some("has to stay")),
+            ("dynamic = \"dhcp-container\"", Stage::Created, Some("does not run yet")),
+            ("dynamic = \"dhcp\"\ndhcp_dns = true", Stage::Creating, Some("no files of its own yet")),
+            ("dynamic = \"dhcp\"\ndhcp_dns = true", Stage::Created, None),
+        ] {
+            std::fs::write(&file, format!("[[attachments]]\nhost_if = \"br7\"\nguest = \"web\"\n{words}\n")).unwrap();
+            let (wishes, wrong) = read(&[], Some(&file), stage);
+            assert_eq!((wishes.len(), wrong.len()), (usize::from(why.is_none()), usize::from(why.is_some())), "{words}: {wrong:?}");
+            assert!(why.is_none_or(|why| wrong[0].contains(why)), "{words}: {wrong:?}");
+        }
     }
 
     #[test]
