@@ -1,6 +1,8 @@
 //! What makes requests without anybody typing: the daemon, the OCI hook, the runtime's stand-in. They ask the lifecycle, as the
 //! command line does, and nothing else.
 
+pub mod daemon;
+
 use crate::lifecycle::Options;
 use crate::model::request::{AttachRequest, GuestRef};
 

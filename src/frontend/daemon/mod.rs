@@ -1,0 +1,3 @@
+//! `pipework daemon`.
+
+pub mod board;
