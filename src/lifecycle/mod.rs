@@ -53,5 +53,5 @@ pub use link::{LinkOptions, Linked, link};
 pub use machine::Machine;
 pub use ovs::Database;
 pub use repair::{Repaired, repair};
-pub use status::{StatusOptions, status, watch};
+pub use status::{StatusOptions, recorded, status, watch};
 pub use stay::{End, Kept, Stay};

@@ -1,3 +1,6 @@
 //! `pipework daemon`.
 
+pub mod ask;
 pub mod board;
+pub mod notify;
+pub mod serve;
