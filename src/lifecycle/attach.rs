@@ -31,6 +31,7 @@ use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
+use crate::model::topology::How;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
@@ -72,6 +73,18 @@ impl Options {
     /// there is a time of day when it ends.
     pub fn dhcp_timeout(&self) -> Duration {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(u32::MAX.into()))
+    }
+
+    /// What of it the words of an attach can say, for a policy to look at.
+    pub fn how(&self) -> How {
+        How {
+            persist: self.persist,
+            dhcp_timeout: self.dhcp_timeout.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+            dhcp_dns: self.dhcp_dns,
+            dhcp_image: self.dhcp_image.clone(),
+            ovsdb: self.ovsdb.clone(),
+            keep_netns: self.keep_netns,
+        }
     }
 
     /// Keeps what is wanted also after a reboot, when it is asked to, or was before. What went wrong is told.
