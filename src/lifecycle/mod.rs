@@ -34,6 +34,7 @@ mod settings;
 mod status;
 mod stay;
 mod takeback;
+mod tenure;
 mod together;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
@@ -55,3 +56,4 @@ pub use ovs::Database;
 pub use repair::{Repaired, repair};
 pub use status::{StatusOptions, recorded, status, watch};
 pub use stay::{End, Kept, Stay};
+pub use tenure::{Tenancy, TookUp};
