@@ -91,7 +91,10 @@ impl Tenancy {
         let record = &self.record;
         let Some(namespace) = trace::namespace(&record.guest.path, record.guest.netns) else { return Ok(End::GuestEnded) };
         let process = match record.guest.pid.map(|pid| trace::process(pid, record.guest.netns)) {
-            Some(None) => return Ok(End::GuestEnded),
+            Some(None) => {
+                give_back(record);
+                return Ok(End::GuestEnded);
+            }
             process => process.flatten(),
         };
         let mut signals = Signals::hold()?;

@@ -57,9 +57,10 @@ pub fn events(socket: &Path, wish: Wish<'_>, tell: &mut dyn FnMut(&Event) -> boo
     let garbled = || AskError::Garbled(socket.to_owned());
     let mut stream = UnixStream::connect(socket).map_err(fail)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
-    stream.write_all(question(wish).as_bytes()).map_err(fail)?;
+    // A daemon that has no room answers, and closes, before it is asked.
+    let asked = stream.write_all(question(wish).as_bytes());
     let mut answer = BufReader::new(stream);
-    let status = line(&mut answer).map_err(fail)?.ok_or_else(garbled)?;
+    let status = line(&mut answer).map_err(fail)?.ok_or_else(|| asked.map_or_else(fail, |()| garbled()))?;
     let is_ok = match status.split(' ').nth(1) {
         Some("200") => true,
         Some(code) if status.starts_with("HTTP/1.") && code.len() == 3 => false,
