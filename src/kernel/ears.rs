@@ -67,6 +67,8 @@ pub enum Heard {
         index: u32,
         /// Its name.
         name: Option<String>,
+        /// Whether it is there no more.
+        gone: bool,
     },
     /// Addresses, routes or rules of the host changed.
     Host,
@@ -191,7 +193,7 @@ impl Ears {
     fn on_host(&self, buffer: &mut [u8], tell: &mut dyn FnMut(Heard)) {
         let mut other = false;
         let read = self.host.read(buffer, &mut |kind, payload| match (kind, link(payload)) {
-            (RTM_NEWLINK | RTM_DELLINK, Some((index, name))) => tell(Heard::HostLink { index, name }),
+            (RTM_NEWLINK | RTM_DELLINK, Some((index, name))) => tell(Heard::HostLink { index, name, gone: kind == RTM_DELLINK }),
             _ => other = true,
         });
         if other {

@@ -34,6 +34,7 @@ mod settings;
 mod status;
 mod stay;
 mod takeback;
+pub mod tend;
 mod together;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
