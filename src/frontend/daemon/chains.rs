@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::wants::Wants;
 use super::work::{Described, Done, Job, QUICK, Who};
+use crate::model::request::GuestRef;
 use crate::model::types::IfName;
 
 /// So much quick work at once: the kernel does one at a time, and the engine needs its share of the processors.
@@ -166,6 +167,11 @@ impl Chains {
         self.by_name.get(&format!("id {id}")).copied()
     }
 
+    /// The number of a guest that no engine tells of, if it is known.
+    pub fn of_word(&self, word: &GuestRef) -> Option<u64> {
+        self.by_name.get(&word.to_string()).copied()
+    }
+
     /// The guest whose interface has its other end there.
     pub fn of_host_end(&self, index: u32) -> Option<u64> {
         self.host_ends.get(&index).copied()
@@ -299,9 +305,9 @@ impl Chains {
     }
 
     /// When there is something to be done, if nothing happens until then.
-    pub fn wake(&self) -> Option<Instant> {
+    pub fn wake(&self, now: Instant) -> Option<Instant> {
         // Work that goes on for long makes room for other work.
-        let room = self.running.values().map(|started| *started + QUICK).filter(|_| !self.ready.is_empty());
+        let room = self.running.values().map(|started| *started + QUICK).filter(|at| *at > now);
         self.due.first().map(|(at, _)| *at).into_iter().chain(room).min()
     }
 

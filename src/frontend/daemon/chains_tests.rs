@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::model::request::GuestRef;
 
 fn chains(count: u32) -> (Chains, Vec<u64>) {
     let mut chains = Chains::default();
@@ -33,7 +32,7 @@ fn work_that_waits_makes_room_for_others() {
     let now = Instant::now();
     let started = std::iter::from_fn(|| chains.next(now)).count();
     assert_eq!(started, AT_ONCE);
-    assert_eq!(chains.wake(), Some(now + QUICK));
+    assert_eq!(chains.wake(now), Some(now + QUICK));
     let later = now + QUICK;
     assert_eq!(std::iter::from_fn(|| chains.next(later)).count(), AT_ONCE);
     assert!(!chains.is_idle(later, false));
@@ -47,7 +46,7 @@ fn what_failed_is_tried_again_less_and_less_often() {
     for _ in 0..9 {
         assert!(chains.next(now).is_some());
         chains.done(tokens[0], Done { failed: true, ..running(7) }, now);
-        let due = chains.wake().unwrap_or(now);
+        let due = chains.wake(now).unwrap_or(now);
         pauses.push(due.duration_since(now).as_secs());
         now = due;
     }
@@ -76,7 +75,7 @@ fn a_guest_that_changes_all_the_time_is_looked_at_seldom() {
     // After a while of peace it is looked at at once again.
     now += CALM * 2;
     chains.stirred(tokens[0], now);
-    assert_eq!(chains.wake(), Some(now + QUIET));
+    assert_eq!(chains.wake(now), Some(now + QUIET));
 }
 
 fn want() -> super::super::rules::Want {
@@ -96,7 +95,7 @@ fn a_container_whose_labels_were_looked_at_is_looked_at_whole_a_moment_later() {
     let now = Instant::now();
     assert!(chains.next(now).is_some());
     chains.done(tokens[0], Done { described: Some(Described::Labels), ..running(7) }, now);
-    assert_eq!(chains.wake(), Some(now + REST));
+    assert_eq!(chains.wake(now), Some(now + REST));
     let job = chains.next(now + REST);
     assert!(job.is_some_and(|job| job.described == Described::No && job.wants.is_none() && job.made.is_some()));
 }

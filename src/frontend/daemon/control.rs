@@ -34,6 +34,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const ENDING: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Where ip-netns(8) keeps names.
 const NAMED: &str = "/run/netns";
+/// Where wanted records are, in the state directory.
+const WANTED: &str = "wanted";
 
 /// Decides.
 pub struct Control {
@@ -128,11 +130,15 @@ impl Control {
                         }
                         _ => Who::Word(guest.word.clone()),
                     };
+                    let is_word = matches!(who, Who::Word(_));
                     let token = self.chains.know(who);
                     if let Some(known) = self.chains.get_mut(token) {
                         known.known.insert(guest.netns);
                     }
-                    self.chains.now(token);
+                    // Of a container its engine tells in a moment whether it runs.
+                    if is_word {
+                        self.chains.now(token);
+                    }
                 }
             }
             Err(error) => self.warn(error.chain().join(": ")),
@@ -165,7 +171,7 @@ impl Control {
             GuestRef::NetnsPath(path) => path.parent().map(Path::to_owned),
             _ => None,
         });
-        let own = [PathBuf::from(NAMED), self.shop.options.state_dir.join("wanted")];
+        let own = [PathBuf::from(NAMED), self.shop.options.state_dir.join(WANTED)];
         for directory in paths.chain(own).collect::<BTreeSet<_>>() {
             // One that is not there is tried again by the next check.
             if !self.watched.contains(&directory) && self.shop.ears.watch(&directory).is_ok() {
@@ -188,7 +194,7 @@ impl Control {
     }
 
     fn patience(&self, now: Instant) -> Duration {
-        let times = [Some(self.next_check), self.chains.wake(), self.records_due];
+        let times = [Some(self.next_check), self.chains.wake(now), self.records_due];
         times.into_iter().flatten().min().map_or(LONGEST, |at| at.saturating_duration_since(now))
     }
 
@@ -197,11 +203,11 @@ impl Control {
         match message {
             Message::News(engine, news) => self.news(engine, news),
             Message::Lost(number, why) => {
-                self.awaited.remove(&number);
+                self.without(number);
                 self.engine(number, EngineState::Lost(why));
             }
             Message::Absent(number) => {
-                self.awaited.remove(&number);
+                self.without(number);
                 self.engines.get(number).into_iter().for_each(|engine| self.shop.board.forget_engine(&engine.describe()));
             }
             Message::Heard(heard) => self.heard(heard),
@@ -220,6 +226,17 @@ impl Control {
 
     fn engine(&self, number: usize, state: EngineState) {
         self.engines.get(number).into_iter().for_each(|engine| self.shop.board.engine(&engine.describe(), state.clone()));
+    }
+
+    /// An engine does not say which containers run: what is known of them is looked at without it.
+    fn without(&mut self, number: usize) {
+        if !self.awaited.remove(&number) {
+            return;
+        }
+        let engine = self.engines.get(number).cloned();
+        let is_its = |who: &Who| matches!(who, Who::Container(own, _) if Some(own) == engine.as_ref());
+        let known: Vec<u64> = self.chains.all().filter(|(_, guest)| is_its(&guest.who)).map(|(token, _)| token).collect();
+        known.into_iter().for_each(|token| self.chains.now(token));
     }
 
     fn news(&mut self, number: usize, news: News) {
@@ -299,11 +316,26 @@ impl Control {
             }
             Heard::Host if now.duration_since(self.last_work) > OWN => self.stir(|want| want.request.host_access),
             Heard::Host => {}
-            Heard::Directory => {
+            Heard::Came(Some(path)) => self.came(&path, now),
+            Heard::Came(None) => {
                 self.records_due = self.records_due.or(Some(now + SETTLE));
                 self.names();
             }
             Heard::Overrun => self.stir(|_| true),
+        }
+    }
+
+    /// A file came or went: a wanted record, or a namespace.
+    fn came(&mut self, path: &Path, now: Instant) {
+        if path.starts_with(self.shop.options.state_dir.join(WANTED)) {
+            self.records_due = self.records_due.or(Some(now + SETTLE));
+            return;
+        }
+        let name = path.strip_prefix(NAMED).ok().and_then(Path::to_str).map(|name| GuestRef::NetnsName(name.to_owned()));
+        for word in name.into_iter().chain([GuestRef::NetnsPath(path.to_owned())]) {
+            if let Some(token) = self.chains.of_word(&word) {
+                self.chains.now(token);
+            }
         }
     }
 
