@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod attach;
 mod batch;
+mod daemon;
 mod detach;
 mod documents;
 mod events;
@@ -106,6 +107,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Make attachments again what their records want; also those of guests that were started again
     Repair(repair::RepairArgs),
+    /// Look after all that is wanted: files, wanted records, labels and environment of containers
+    Daemon(daemon::DaemonArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -160,6 +163,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Status(words)) => status::run(&words),
         Some(Command::Events(words)) => events::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
+        Some(Command::Daemon(words)) => daemon::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Batch(words)) => batch::run(&words),

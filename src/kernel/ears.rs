@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::events::GROUPS;
 use super::netns::{Namespace, file_error};
@@ -67,11 +67,13 @@ pub enum Heard {
         index: u32,
         /// Its name.
         name: Option<String>,
+        /// Whether it is there no more.
+        gone: bool,
     },
     /// Addresses, routes or rules of the host changed.
     Host,
-    /// Something came or went in a directory that is watched.
-    Directory,
+    /// Something came or went in a directory that is watched; what, unless there was too much of it.
+    Came(Option<PathBuf>),
     /// More happened on the host than the kernel could tell of.
     Overrun,
 }
@@ -81,6 +83,7 @@ pub struct Ears {
     epoll: Epoll,
     host: Listener,
     directories: Inotify,
+    watched: Mutex<HashMap<WatchDescriptor, PathBuf>>,
     guests: Mutex<HashMap<u64, Ear>>,
 }
 
@@ -102,7 +105,7 @@ impl Ears {
         let directories = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(refused)?;
         epoll.add(&host, File::Host.event(0)).map_err(refused)?;
         epoll.add(&directories, File::Directories.event(0)).map_err(refused)?;
-        Ok(Self { epoll, host, directories, guests: Mutex::default() })
+        Ok(Self { epoll, host, directories, watched: Mutex::default(), guests: Mutex::default() })
     }
 
     /// Listens in a guest too, from now on. `process`: its process, whose end ends it.
@@ -142,8 +145,11 @@ impl Ears {
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_MOVED_FROM
             | AddWatchFlags::IN_ONLYDIR;
-        let watched = self.directories.add_watch(directory, what);
-        watched.map(drop).map_err(|errno| file_error(directory, &errno.into()))
+        // Held before the watch: what comes at once is known, too.
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.directories.add_watch(directory, what).map_err(|errno| file_error(directory, &errno.into()))?;
+        watched.insert(number, directory.to_owned());
+        Ok(())
     }
 
     /// Waits until something is heard, and tells all of it.
@@ -167,11 +173,7 @@ impl Ears {
                     tell(Heard::Ended(token));
                 }
                 File::Host => self.on_host(&mut buffer, tell),
-                File::Directories => {
-                    // What it was is found out by a look.
-                    while self.directories.read_events().is_ok_and(|events| !events.is_empty()) {}
-                    tell(Heard::Directory);
-                }
+                File::Directories => self.in_directories(tell),
             }
         }
         Ok(())
@@ -191,7 +193,7 @@ impl Ears {
     fn on_host(&self, buffer: &mut [u8], tell: &mut dyn FnMut(Heard)) {
         let mut other = false;
         let read = self.host.read(buffer, &mut |kind, payload| match (kind, link(payload)) {
-            (RTM_NEWLINK | RTM_DELLINK, Some((index, name))) => tell(Heard::HostLink { index, name }),
+            (RTM_NEWLINK | RTM_DELLINK, Some((index, name))) => tell(Heard::HostLink { index, name, gone: kind == RTM_DELLINK }),
             _ => other = true,
         });
         if other {
@@ -199,6 +201,18 @@ impl Ears {
         }
         if !matches!(read, Ok(true)) {
             tell(Heard::Overrun);
+        }
+    }
+
+    fn in_directories(&self, tell: &mut dyn FnMut(Heard)) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(events) = self.directories.read_events() {
+            for event in events {
+                let directory = watched.get(&event.wd);
+                tell(Heard::Came(
+                    directory.map(|directory| event.name.as_ref().map_or_else(|| directory.clone(), |name| directory.join(name))),
+                ));
+            }
         }
     }
 

@@ -34,6 +34,7 @@ mod settings;
 mod status;
 mod stay;
 mod takeback;
+pub mod tend;
 mod tenure;
 mod together;
 
