@@ -200,7 +200,7 @@ pub(super) fn dhcp(
     let mut patience = Patience::new(signals, namespace, asking.held.process.as_ref(), link.index)?;
     super::port::wait(asking, &mut patience, deadline)?;
     let lease = client.acquire(&mut patience, Some(deadline))?;
-    let tenure = is_resident.then(|| tenure::of(Some(&lease), SystemTime::now(), client.who(), place.dns));
+    let granted = SystemTime::now();
     drop(patience);
     let (applied, warnings) = match place.apply(&lease, system, &mut guest, watch) {
         Ok(applied) => applied,
@@ -217,6 +217,7 @@ pub(super) fn dhcp(
     let report = LeaseReport::new(&lease, place.stays);
     let addr = Some(lease.addr);
     let done = applied.ops();
+    let tenure = is_resident.then(|| tenure::of(Some(&lease), granted, client.who(), place.dns, done.clone()));
     let stay = held.map(|held| Box::new(Stay::new(held, place, client.who().clone(), lease, applied)));
     Ok(Configured { addr, lease: Some(report), warnings, done, stay, tenure, ..Configured::default() })
 }

@@ -12,7 +12,7 @@ use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
 use crate::external::dhcp::{DhcpError, Patience, Wake};
 use crate::kernel::System;
 use crate::kernel::netns::Namespace;
-use crate::kernel::observe::Sides;
+use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
 use crate::kernel::wire::Netlink;
 use crate::model::error::KernelError;
@@ -199,6 +199,11 @@ pub(super) fn begin<'a>(
     Ok((client, Patience::new(signals, namespace, process, who.index)?, namespace.netlink()?))
 }
 
+/// Whether the guest has a lease's address.
+pub(super) fn has(guest: &mut Netlink, lease: &Lease) -> Result<bool, KernelError> {
+    Ok(observe::addrs(guest, lease.addr.family())?.iter().any(|addr| addr.addr == lease.addr))
+}
+
 /// Takes the link away that the lease was for.
 fn take_away(link: Done, system: System<'_>, place: &Place, watch: &mut dyn FnMut(Event<'_>)) {
     // The bridge may be wanted by others meanwhile: it stays.
@@ -289,6 +294,11 @@ impl Keeper<'_, '_> {
         match self.client.confirm(&self.lease, &mut self.patience, until)? {
             Answer::Granted(lease) => {
                 self.granted = asked;
+                // Somebody may have taken the address away while nobody kept it, and its routes went along.
+                if !has(&mut self.guest, &lease)? {
+                    self.lease = *lease;
+                    return self.leased();
+                }
                 self.renewed(*lease)
             }
             Answer::Refused => self.anew(),

@@ -22,7 +22,7 @@ use crate::model::facts::LinkFacts;
 use crate::model::lease::{FOREVER, Lease, LeaseReport, Tenure};
 use crate::model::op::Op;
 use crate::model::record::Record;
-use crate::model::types::{MacAddr, Side};
+use crate::model::types::MacAddr;
 use crate::plan::execute::{Done, Event};
 use crate::state::Records;
 
@@ -48,6 +48,13 @@ impl Tenancy {
     pub fn of(run_dir: &Path, record: Record) -> Option<Self> {
         let tenure = record.tenure.clone()?;
         Some(Self { records: recording::records(run_dir).ok()?, record, tenure })
+    }
+
+    /// As the attachment is recorded by now.
+    pub fn again(run_dir: &Path, before: &Record) -> Option<Self> {
+        let records = recording::records(run_dir).ok()?;
+        let now = records.get(before.guest.netns, &before.interface).ok()?.ok().flatten()?;
+        Self::of(run_dir, now).filter(|tenancy| tenancy.record.id == before.id)
     }
 
     /// All that are recorded on this host.
@@ -100,14 +107,13 @@ impl Tenancy {
         let mut signals = Signals::hold()?;
         let Some(link) = own_link(record, &namespace)? else { return Ok(End::LinkGone) };
         let who = self.who(&link)?;
-        let (link_ops, lease_ops) = parted(&record.done);
-        let place = self.place(&link, &lease_ops);
+        let place = self.place(&link);
         let mut sides = sides(&namespace)?;
         let system = System::new(&mut sides).with_bridge_check(|_| false);
         let (mut client, mut patience, guest) = stay::begin(&namespace, &who, process.as_ref(), &mut signals)?;
         let mut granted = since(&self.tenure.granted);
-        let book = Some(Book { records: &self.records, record, link_ops, dns: place.dns });
-        let applied = Some(Applied::of(Done::of(lease_ops)));
+        let book = Some(Book { records: &self.records, record, dns: place.dns });
+        let applied = Some(Applied::of(Done::of(self.tenure.steps.clone())));
         let (lease, begin): (Lease, Begin) = match (self.tenure.lease.clone(), took_up) {
             (Some(lease), TookUp::Now) => (lease, |_| Ok(())),
             (Some(lease), TookUp::FromAnother) => (lease, |keeper| keeper.confirm()),
@@ -136,8 +142,20 @@ impl Tenancy {
         Ok(Who { server_mac: self.tenure.server_mac.map(|mac| mac.octets()), ..who })
     }
 
-    fn place(&self, link: &LinkFacts, lease_ops: &[Op]) -> Place {
-        let before = lease_ops.iter().find_map(|op| match op {
+    /// Whether the guest has the address. Where none is lent nothing is missing.
+    ///
+    /// # Errors
+    /// When the guest cannot be looked at.
+    pub fn is_there(&self) -> std::result::Result<bool, LeaseError> {
+        let (Some(lease), Some(namespace)) = (&self.tenure.lease, trace::namespace(&self.record.guest.path, self.record.guest.netns))
+        else {
+            return Ok(true);
+        };
+        Ok(stay::has(&mut namespace.netlink()?, lease)?)
+    }
+
+    fn place(&self, link: &LinkFacts) -> Place {
+        let before = self.tenure.steps.iter().find_map(|op| match op {
             Op::SetMtu { before, .. } => *before,
             _ => None,
         });
@@ -161,19 +179,17 @@ type Begin = fn(&mut Keeper<'_, '_>) -> std::result::Result<(), LeaseError>;
 pub(super) struct Book<'a> {
     records: &'a Records,
     record: &'a Record,
-    /// The steps of the attachment that are not the lease's.
-    link_ops: Vec<Op>,
     dns: bool,
 }
 
 impl Book<'_> {
     /// Writes down what is lent now, and the steps that made it so. An attachment that is gone, or another one, is let alone.
-    pub(super) fn note(&self, lease: Option<&Lease>, granted: SystemTime, who: &Who, done: Vec<Op>) -> Result<()> {
+    pub(super) fn note(&self, lease: Option<&Lease>, granted: SystemTime, who: &Who, steps: Vec<Op>) -> Result<()> {
         self.change(|now| Record {
             given: lease.map(|lease| lease.addr).into_iter().collect(),
             lease: lease.map(|lease| LeaseReport::new(lease, true)).or_else(|| now.lease.clone()),
-            tenure: Some(of(lease, granted, who, self.dns)),
-            done: [self.link_ops.clone(), done].concat(),
+            done: exchanged(now, &steps),
+            tenure: Some(of(lease, granted, who, self.dns, steps)),
             ..now.next()
         })
     }
@@ -196,11 +212,11 @@ impl Book<'_> {
 }
 
 /// A lease as its record has it.
-pub(super) fn of(lease: Option<&Lease>, granted: SystemTime, who: &Who, dns: bool) -> Tenure {
+pub(super) fn of(lease: Option<&Lease>, granted: SystemTime, who: &Who, dns: bool, steps: Vec<Op>) -> Tenure {
     let written = |at: SystemTime| OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default();
     let valid = lease.map(|lease| lease.lifetime.valid).filter(|valid| *valid != FOREVER);
     let ends = valid.and_then(|valid| granted.checked_add(Duration::from_secs(valid.into()))).map(written);
-    Tenure { lease: lease.cloned(), granted: written(granted), ends, server_mac: who.server_mac.map(MacAddr::of_frame), dns }
+    Tenure { lease: lease.cloned(), granted: written(granted), ends, server_mac: who.server_mac.map(MacAddr::of_frame), dns, steps }
 }
 
 /// Tells the server that an attachment which is about to be taken away needs its lease no more. Nobody answers that, and nothing
@@ -224,14 +240,17 @@ fn own_link(record: &Record, namespace: &Namespace) -> std::result::Result<Optio
     }
 }
 
-/// A record's steps: those of the link, and those of its lease, which come last.
-fn parted(done: &[Op]) -> (Vec<Op>, Vec<Op>) {
-    let addr = done.iter().position(|op| matches!(op, Op::LeaseAddr { .. })).unwrap_or(done.len());
-    // A lease's MTU is set just before its address.
-    let is_mtu = |at: usize| matches!(done.get(at), Some(Op::SetMtu { link, .. }) if link.side == Side::Guest);
-    let first = if addr < done.len() && addr > 0 && is_mtu(addr - 1) { addr - 1 } else { addr };
-    let (link, lease) = done.split_at(first);
-    (link.to_vec(), lease.to_vec())
+/// The attachment's steps with those of its lease exchanged for others.
+fn exchanged(now: &Record, steps: &[Op]) -> Vec<Op> {
+    let mut old = now.tenure.iter().flat_map(|tenure| tenure.steps.clone()).collect::<Vec<Op>>();
+    let is_other = |op: &&Op| match old.iter().position(|old| old == *op) {
+        Some(at) => {
+            old.remove(at);
+            false
+        }
+        None => true,
+    };
+    now.done.iter().filter(is_other).chain(steps).cloned().collect()
 }
 
 /// When it was, by the clock that does not jump. What the time of day has in the future was now.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use super::op::Op;
 use super::types::{IfAddr, MacAddr};
 
 /// A time of 32 ones is for ever (RFC 2131, section 3.3; RFC 8415, section 7.7).
@@ -98,6 +99,9 @@ pub struct Tenure {
     /// The server's DNS servers go into the guest's resolv.conf.
     #[serde(default)]
     pub dns: bool,
+    /// The steps that made it so in the guest: they are among the attachment's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Op>,
 }
 
 /// A lease in the report.
