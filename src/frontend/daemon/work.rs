@@ -94,6 +94,8 @@ pub struct Job {
     pub known: BTreeSet<u64>,
     /// Whether its engine says that it has ended.
     pub over: bool,
+    /// How often it has failed on end.
+    pub failures: u32,
     /// What it is to have, when that was read before.
     pub wants: Option<Arc<Wants>>,
     /// What it was given a moment ago, which need not be looked at again.
@@ -183,13 +185,19 @@ impl Work<'_> {
         match self.find() {
             Ok(Some(found)) => self.runs(&found),
             Ok(None) => self.is_gone(),
-            // Its engine does not answer, and it has no control group where one is looked for: what is dead is dead.
-            Err(error) => {
-                self.tell(None, What::Failed(chain(&error)), None);
-                let known = self.retire(&self.job.known.clone(), false);
-                Done { known, wants: self.job.wants.clone(), described: Some(self.job.described), failed: true, ..Done::default() }
-            }
+            Err(error) => self.is_unknown(&error),
         }
+    }
+
+    /// Its engine does not answer, and it has no control group where one is looked for: what is dead is dead. That an engine does
+    /// not answer is told by others.
+    fn is_unknown(&mut self, error: &GuestError) -> Done {
+        if !matches!(error, GuestError::Engine { .. }) {
+            self.tell(None, What::Failed(chain(error)), None);
+        }
+        let known = self.retire(&self.job.known.clone(), self.job.over);
+        let failed = !known.is_empty() || !self.job.over;
+        Done { known, wants: self.job.wants.clone(), described: Some(self.job.described), failed, ..Done::default() }
     }
 
     /// The guest, if it runs.
@@ -215,7 +223,13 @@ impl Work<'_> {
 
     fn runs(&mut self, found: &Found) -> Done {
         let netns = found.held.id.netns;
-        let read = self.read(found).map_err(|why| self.tell(None, What::Failed(why), None));
+        // An engine that is about to end, or has just begun, may not answer at once.
+        let is_news = self.job.failures >= PATIENT;
+        let read = self.read(found).map_err(|why| {
+            if is_news {
+                self.tell(None, What::Failed(why), None)
+            }
+        });
         let mut failed = read.is_err();
         let wants = read.clone().unwrap_or_default();
         for interface in std::mem::take(&mut self.job.unwanted) {
@@ -429,6 +443,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     let all = std::iter::successors(Some(error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
+
+/// So often an engine may not describe a container before that is told.
+const PATIENT: u32 = 2;
 
 /// Longer than any work takes that waits for nobody.
 pub const QUICK: Duration = Duration::from_millis(50);
