@@ -1,5 +1,6 @@
 //! `pipework daemon`: looks after all that is wanted, for as long as it runs.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use super::intent::words_without_guest;
 use super::output::complain;
 use crate::external::hooks::HookSettings;
 use crate::frontend::daemon::board::{Board, Log};
+use crate::frontend::daemon::serve::{SOCKET, ServeOptions};
 use crate::frontend::daemon::{self, DaemonOptions};
 use crate::lifecycle::Options;
 use crate::model::intent::{DaemonEnvironment, Host};
@@ -40,6 +42,15 @@ pub struct DaemonArgs {
     /// How the log on standard error is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
+    /// Where `pipework events` and other programs ask [default: daemon.sock in $PIPEWORK_RUN_DIR, else in /run/pipework]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Answer by TCP, too (HTTP without encryption); needs --token-file
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// A file with the token that whoever asks by TCP has to know; others must not be able to read it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Open vSwitch's database: unix:PATH or tcp:ADDRESS:PORT [default: $OVS_DB, else ovs-vsctl's]
     #[arg(long, value_name = "ADDRESS")]
     ovsdb: Option<String>,
@@ -68,7 +79,14 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         state_dir: state::state_dir(),
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
+        resident: true,
         ..Options::default()
+    };
+    let serve = ServeOptions {
+        socket: args.socket.clone().unwrap_or_else(|| options.run_dir.join(SOCKET)),
+        listen: args.listen,
+        token_file: args.token_file.clone(),
+        run_dir: options.run_dir.clone(),
     };
     let node = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let ended = daemon::run(DaemonOptions {
@@ -78,6 +96,7 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         board: Board::new(log),
         grammar: words_without_guest,
         options,
+        serve,
         host: Host { node, environment: DaemonEnvironment::default() },
     });
     match ended {

@@ -7,6 +7,7 @@ mod batch;
 mod daemon;
 mod detach;
 mod documents;
+mod events;
 mod export;
 mod gc;
 mod graph;
@@ -102,6 +103,8 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
     Status(status::StatusArgs),
+    /// Tell what the daemon did, and (--follow) what it does
+    Events(events::EventsArgs),
     /// Make attachments again what their records want; also those of guests that were started again
     Repair(repair::RepairArgs),
     /// Look after all that is wanted: files, wanted records, labels and environment of containers
@@ -158,6 +161,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Export(words)) => export::run(&words),
         Some(Command::Graph(words)) => graph::run(&words),
         Some(Command::Status(words)) => status::run(&words),
+        Some(Command::Events(words)) => events::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Daemon(words)) => daemon::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),

@@ -10,6 +10,7 @@ use super::board::{EngineState, Event, Kind};
 use super::chains::Chains;
 use super::engines;
 use super::message::Message;
+use super::notify::State;
 use super::rules::{Origin, Rules, Want};
 use super::work::{self, Described, Done, Shop, Told, What, Who};
 use crate::guest::containers::{ContainerEngine, News};
@@ -94,6 +95,8 @@ impl Control {
                     self.ready = true;
                     self.words();
                     ready();
+                    self.notify(State::Ready);
+                    self.notify(State::Status(&format!("{} guests are looked after", self.chains.all().count())));
                     continue;
                 }
                 if once && !self.chains.has_due(SETTLE * 3, now) {
@@ -218,8 +221,17 @@ impl Control {
                 self.chains.done(token, *done, self.last_work);
                 self.forget(token);
             }
-            Message::Signal("SIGHUP") => self.reload(),
-            Message::Signal(signal) => return Some(signal),
+            // From here and not from a thread of its own: one that decides nothing any more is not alive.
+            Message::Alive => self.notify(State::Alive),
+            Message::Signal("SIGHUP") => {
+                self.notify(State::Reloading);
+                self.reload();
+                self.notify(State::Ready);
+            }
+            Message::Signal(signal) => {
+                self.notify(State::Stopping);
+                return Some(signal);
+            }
         }
         None
     }
@@ -384,6 +396,7 @@ impl Control {
         let due: Vec<u64> = self.chains.all().filter(|(token, guest)| is_due(*token) && guest.netns.is_some()).map(|(t, _)| t).collect();
         due.into_iter().for_each(|token| self.chains.now(token));
         self.shop.board.checked(self.interval);
+        self.notify(State::Status(&format!("{} guests are looked after", self.chains.all().count())));
     }
 
     fn read_records(&mut self) {
@@ -494,6 +507,11 @@ impl Control {
         if self.chains.get(token).is_some_and(|guest| !is_wanted(&guest.who)) {
             self.chains.forget(token);
         }
+    }
+
+    /// The service manager is told. What it does not hear is no trouble of the guests'.
+    fn notify(&self, state: State<'_>) {
+        let _ = self.shop.notifier.tell(state);
     }
 
     fn warn(&self, why: String) {

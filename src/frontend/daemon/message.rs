@@ -19,6 +19,8 @@ pub enum Message {
     Told(u64, Told),
     /// The work at a guest has ended.
     Done(u64, Box<Done>),
+    /// The service manager is to be told that the daemon is alive.
+    Alive,
     /// A signal came.
     Signal(&'static str),
 }

@@ -10,13 +10,16 @@
 //! nothing. So what is heard twice, late or never does no harm.
 
 mod announcer;
+pub mod ask;
 pub mod board;
 mod chains;
 mod control;
 mod engines;
 mod leases;
 mod message;
+pub mod notify;
 mod rules;
+pub mod serve;
 mod wants;
 mod work;
 
@@ -32,8 +35,11 @@ use thiserror::Error;
 use super::Grammar;
 use board::{Board, Event, Kind};
 use control::Control;
+use leases::Leases;
 use message::Message;
+use notify::Notifier;
 use rules::Rules;
+use serve::{ServeError, ServeOptions, serve};
 use work::Shop;
 
 use crate::guest::containers::ContainerEngine;
@@ -67,6 +73,8 @@ pub struct DaemonOptions {
     pub options: Options,
     /// What this host has to say to its containers' words.
     pub host: Host,
+    /// Who may ask, and where. Nobody is answered with [`DaemonOptions::once`].
+    pub serve: ServeOptions,
 }
 
 /// Why it does not run.
@@ -87,6 +95,9 @@ pub enum DaemonError {
     /// The kernel refuses.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// Nobody could be answered.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The system refuses a thread, or a pipe.
     #[error("starting")]
     Start(#[from] std::io::Error),
@@ -99,7 +110,7 @@ impl DaemonError {
             Self::Another(_) => Some("stop that one first; `pipework daemon --once` needs the place too".into()),
             Self::Lock(_) => Some("run it with sudo".into()),
             Self::Begin(error) => error.hint(),
-            Self::Files(_) | Self::Kernel(_) | Self::Start(_) => None,
+            Self::Files(_) | Self::Kernel(_) | Self::Serve(_) | Self::Start(_) => None,
         }
     }
 }
@@ -110,8 +121,9 @@ impl DaemonError {
 /// # Errors
 /// See [`DaemonError`]. Nothing was changed then.
 pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
-    let DaemonOptions { config, once, interval, board, grammar, options, host } = options;
+    let DaemonOptions { config, once, interval, board, grammar, options, host, serve: ears } = options;
     let signals = Signals::hold()?;
+    let notifier = Notifier::from_environment()?;
     let lock = options.run_dir.join("daemon.lock");
     let _lock = ExclusiveLock::try_take(&lock).map_err(DaemonError::Lock)?.ok_or(DaemonError::Another(lock))?;
     let rules = Rules::read(&config, &host, &options).map_err(DaemonError::Files)?;
@@ -120,11 +132,15 @@ pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
     let (tell, messages) = sync_channel(MOST_MESSAGES);
     let (engines, wrong) = ContainerEngine::all();
     warnings.extend(rules.warnings.iter().cloned().chain(wrong));
+    let _server = if once { None } else { Some(serve(&board, &ears)?) };
+    let run_dir = options.run_dir.clone();
     let shop = Arc::new(Shop {
         rules: RwLock::new(Arc::new(rules)),
         grammar,
         options,
         announcer: announcer::Announcer::default(),
+        leases: Leases::new(&run_dir, &board),
+        notifier,
         ears: Ears::new()?,
         board: board.clone(),
         stop: Stop::new()?,
@@ -133,8 +149,10 @@ pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
     board.tell(Event::new(Kind::Started));
     warnings.into_iter().for_each(|why| board.tell(Event { why: Some(why), ..Event::new(Kind::Warning) }));
     start(&shop, &engines, &tell, signals)?;
+    let leases = shop.leases.clone();
     let mut control = Control::new(shop, engines, &config, interval);
     let end = control.run(&messages, once, &mut || board.ready());
+    leases.end();
     board.tell(Event { why: Some(end.to_owned()), ..Event::new(Kind::Stopped) });
     Ok(!control.failed)
 }
@@ -144,6 +162,10 @@ fn start(shop: &Arc<Shop>, engines: &[ContainerEngine], tell: &SyncSender<Messag
     let thread = |name: &str| std::thread::Builder::new().name(name.into());
     let told = tell.clone();
     thread("signals").spawn(move || take_signals(signals, &told))?;
+    if let Some(pulse) = shop.notifier.pulse() {
+        let told = tell.clone();
+        thread("watchdog").spawn(move || beat(pulse, &told))?;
+    }
     let (told, own) = (tell.clone(), shop.clone());
     thread("ears").spawn(move || listen(&own.ears, &told))?;
     for (number, engine) in engines.iter().cloned().enumerate() {
@@ -161,6 +183,13 @@ fn take_signals(mut signals: Signals, tell: &SyncSender<Message>) {
                 return;
             }
         }
+    }
+}
+
+/// Asks the thread that decides to say that it is alive, for as long as it does.
+fn beat(pulse: Duration, tell: &SyncSender<Message>) {
+    while tell.send(Message::Alive).is_ok() {
+        std::thread::sleep(pulse);
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::announcer::Announcer;
 use super::board::Board;
-use super::leases::{self, Tenant};
+use super::leases::{Leases, Tenant};
 use super::message::Message;
+use super::notify::Notifier;
 use super::rules::{Origin, Rules, Want};
 use super::wants::{Reader, Refused, Wants};
 use crate::frontend::Grammar;
@@ -19,7 +20,7 @@ use crate::guest::{self, Directory, GuestError, Held};
 use crate::kernel::ears::Ears;
 use crate::kernel::signal::{Stop, obey};
 use crate::lifecycle::tend::{self, Retired, tend};
-use crate::lifecycle::{Attached, Options};
+use crate::lifecycle::{Attached, Options, Tenancy, TookUp};
 use crate::model::facts::guest_if;
 use crate::model::intent::Container;
 use crate::model::record::Record;
@@ -37,6 +38,10 @@ pub struct Shop {
     pub options: Options,
     /// Where the neighbours are told from.
     pub announcer: Announcer,
+    /// The DHCP leases that are kept.
+    pub leases: Leases,
+    /// The service manager.
+    pub notifier: Notifier,
     /// Where it is listened.
     pub ears: Ears,
     /// What is told of it.
@@ -319,7 +324,7 @@ impl Work<'_> {
     }
 
     fn made(&self, want: &Want, interface: &IfName, attached: Attached) {
-        let Attached { report, announcement, stay, .. } = attached;
+        let Attached { report, announcement, guest, .. } = attached;
         let told = |what| Told {
             interface: Some(interface.clone()),
             addresses: report.addresses.iter().map(ToString::to_string).collect(),
@@ -330,15 +335,24 @@ impl Work<'_> {
         self.send(told(What::Made(report.result)));
         report.warnings.iter().for_each(|warning| self.send(told(What::Warning(warning.clone()))));
         announcement.into_iter().for_each(|announcement| self.shop.announcer.tell(announcement));
-        if let Some(stay) = stay {
-            let tenant = Tenant {
-                guest: self.job.who.name(),
-                container: self.job.who.container().map(str::to_owned),
-                interface: interface.to_string(),
-                source: want.source.clone(),
-            };
-            leases::keep(*stay, tenant, &self.shop.board);
+        if want.request.dynamic.is_some() {
+            self.keep_lease(want, interface, guest.netns, report.result);
         }
+    }
+
+    /// A lease is kept from now on, be it this daemon's own or one that another left.
+    fn keep_lease(&self, want: &Want, interface: &IfName, netns: u64, result: Outcome) {
+        let records = tend::recorded_of(netns, &self.shop.options).unwrap_or_default();
+        let record = records.into_iter().find(|record| record.interface == *interface);
+        let Some(tenancy) = record.and_then(|record| Tenancy::of(&self.shop.options.run_dir, record)) else { return };
+        let tenant = Tenant {
+            guest: self.job.who.name(),
+            container: self.job.who.container().map(str::to_owned),
+            interface: interface.to_string(),
+            source: want.source.clone(),
+        };
+        let took_up = if result == Outcome::Attached { TookUp::Now } else { TookUp::FromAnother };
+        self.shop.leases.keep(tenancy, took_up, tenant);
     }
 
     /// Takes an interface away that nobody wants any more. `false`: it may go well later.
@@ -362,6 +376,9 @@ impl Work<'_> {
 
     /// Takes away what is left of it in namespaces that are gone. Returns those where something is left.
     fn retire(&self, numbers: &BTreeSet<u64>, over: bool) -> BTreeSet<u64> {
+        if over {
+            self.shop.leases.given_back(numbers);
+        }
         let own = self.job.who.container();
         let is_over = |record: &Record| over && record.guest.pid.is_some() && record.guest.container.as_deref() == own;
         let mut left = BTreeSet::new();
