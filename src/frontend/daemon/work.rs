@@ -22,7 +22,7 @@ use crate::kernel::signal::{Stop, obey};
 use crate::lifecycle::tend::{self, Retired, tend};
 use crate::lifecycle::{Attached, Options, Tenancy, TookUp};
 use crate::model::facts::guest_if;
-use crate::model::intent::Container;
+use crate::model::intent::{Container, Host};
 use crate::model::record::Record;
 use crate::model::report::Outcome;
 use crate::model::request::GuestRef;
@@ -286,7 +286,8 @@ impl Work<'_> {
 
     /// The container with as much as its words need. Its engine is asked only where its event has not told that.
     fn describe(&mut self, engine: &ContainerEngine, container: Arc<Container>) -> Result<Container, String> {
-        let enough = self.job.described == Described::Whole || (self.job.described == Described::Labels && is_enough(&container));
+        let enough = self.job.described == Described::Whole
+            || (self.job.described == Described::Labels && is_enough(&container, &self.shop.rules().host));
         if enough {
             return Ok(Container::clone(&container));
         }
@@ -451,7 +452,11 @@ impl Work<'_> {
 }
 
 /// Whether labels alone say all that a container's words need: there are some, and none names what only its engine knows.
-fn is_enough(container: &Container) -> bool {
+fn is_enough(container: &Container, host: &Host) -> bool {
+    // The key that some have to have is a variable.
+    if host.environment.key.is_some() {
+        return false;
+    }
     let ours = || container.labels.iter().filter(|(key, _)| key.starts_with("pipework."));
     ours().next().is_some() && ours().all(|(_, value)| !value.contains("Hostname"))
 }
