@@ -3,6 +3,8 @@
 
 mod lab;
 
+#[path = "daemon/hostile.rs"]
+mod hostile;
 #[path = "daemon/world.rs"]
 mod world;
 
@@ -252,4 +254,90 @@ fn there_is_one_daemon_and_one_pass_says_by_its_exit_status_whether_all_is_there
     let ran = once();
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("another daemon looks after this host"), "{}", ran.err);
+}
+
+#[test]
+fn replicas_of_two_compose_projects_have_the_addresses_of_their_instances() {
+    let there = std::process::Command::new("docker-compose").arg("version").output().is_ok();
+    if no_engine() || (!there && lab::skip("needs docker-compose: scripts/setup")) {
+        return;
+    }
+    let engine = Engine::start();
+    let file = "version: '2.4'\nservices:\n  web:\n    image: box\n    command: sleep 100000\n    network_mode: none\n    stop_grace_period: 0s\n    \
+        labels:\n      pipework.lan: 'br0 10.NET.0.{{.Instance}}/24 U:{{.Project}}-{{.Instance}}'\n";
+    let _daemon = Daemon::start(with_engine(&engine), &engine.lab, &[]);
+    for (project, net) in [("shop", "72"), ("blog", "73")] {
+        let directory = engine.lab.dir.path().join(project);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("docker-compose.yml"), file.replace("NET", net)).unwrap();
+        engine.sh(&format!("cd {} && docker-compose -p {project} up -d --scale web=3 2>&1", directory.display()));
+    }
+    for (project, net) in [("shop", "72"), ("blog", "73")] {
+        (1..4).for_each(|n| eventually_has(&engine, &format!("{project}_web_{n}"), &format!("10.{net}.0.{n}/24")));
+    }
+    engine.sh(&format!("cd {} && docker-compose -p shop restart 2>&1", engine.lab.dir.path().join("shop").display()));
+    (1..4).for_each(|n| eventually_has(&engine, &format!("shop_web_{n}"), &format!("10.72.0.{n}/24")));
+}
+
+/// So many in each run; PIPEWORK_HOSTILE has another number.
+const HOSTILE: usize = 1000;
+
+#[test]
+fn of_words_that_mean_harm_nothing_is_run_and_nothing_attached_and_the_daemon_stays_small() {
+    if no_root() {
+        return;
+    }
+    let count = std::env::var("PIPEWORK_HOSTILE").ok().and_then(|text| text.parse().ok()).unwrap_or(HOSTILE);
+    let lab = Lab::new();
+    let _switch = lab.nic("nic0");
+    lab.host.sh("ip link add br0 up type bridge");
+    let guest = Space::new();
+    let (host_before, guest_before) = (lab.host.state(), guest.state());
+    let canary = lab.dir.path().join("canary").display().to_string();
+    let mut lot = hostile::Lot(1);
+    let all: Vec<_> = (1..=count).map(|n| hostile::container(&mut lot, n, &canary)).collect();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let nanos = u64::try_from(now.as_nanos()).unwrap();
+    let started = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap();
+    let events: String = all.iter().map(|(id, labels, _)| format!("{}\n", hostile::event(id, labels, nanos))).collect();
+    let pid = guest.pid();
+    let told = std::sync::atomic::AtomicBool::new(false);
+    let engine = lab::engine::StandIn::start(&lab, move |path| {
+        let inspected = path.split("/containers/").nth(1).and_then(|rest| rest.strip_suffix("/json"));
+        match inspected.and_then(|id| usize::from_str_radix(id, 16).ok()).and_then(|n| all.get(n - 1)) {
+            Some((id, labels, env)) => (200, hostile::inspected(id, labels, env, pid, &started).to_string()),
+            None if path.contains("/events") && !told.swap(true, std::sync::atomic::Ordering::SeqCst) => (200, events.clone()),
+            None if path.contains("/events") => {
+                // Nothing more happens.
+                std::thread::sleep(Duration::from_secs(600));
+                (200, String::new())
+            }
+            None if path.contains("/containers/json") => (200, "[]".into()),
+            None => (404, "{}".into()),
+        }
+    });
+    let mut program = without_engine(&lab);
+    program.env("DOCKER_HOST", engine.host());
+    let mut daemon = Daemon::start(program, &lab, &[]);
+    let last = format!("{count:064x}");
+    daemon.eventually_tells("refused", |event| event["container"] == last.as_str());
+    eventually("it is idle", || {
+        let before = daemon.told().len();
+        std::thread::sleep(Duration::from_millis(700));
+        daemon.told().len() == before
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let peak: u64 = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok()).unwrap();
+    assert!(peak < 200 * 1024, "{peak} KB");
+    assert_eq!(daemon.end(), Some(0));
+    assert!(!std::path::Path::new(&canary).exists());
+    assert_eq!(daemon.of_kind("attached"), [0; 0]);
+    lab::assert_same(&host_before, &lab.host.state(), "the host");
+    lab::assert_same(&guest_before, &guest.state(), "the guest");
+    let refused = daemon
+        .of_kind("refused")
+        .iter()
+        .filter_map(|event| event["container"].as_str().map(str::to_owned))
+        .collect::<std::collections::BTreeSet<_>>();
+    assert!(refused.len() > count * 9 / 10, "{} of {count} were refused something", refused.len());
 }

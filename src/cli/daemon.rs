@@ -1,5 +1,6 @@
 //! `pipework daemon`: looks after all that is wanted, for as long as it runs.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use crate::frontend::daemon::board::{Board, Log};
 use crate::frontend::daemon::serve::{SOCKET, ServeOptions};
 use crate::frontend::daemon::{self, DaemonOptions};
 use crate::lifecycle::Options;
-use crate::model::intent::{DaemonEnvironment, Host};
+use crate::model::intent::{DaemonEnvironment, Host, IntentError};
 use crate::state;
 
 const EXAMPLES: &str = "What is wanted, in this order; the first that names an interface counts:
@@ -88,6 +89,13 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         token_file: args.token_file.clone(),
         run_dir: options.run_dir.clone(),
     };
+    let environment = match environment() {
+        Ok(environment) => environment,
+        Err(wrong) => {
+            wrong.iter().for_each(|wrong| complain(&format!("pipework: daemon: {wrong}")));
+            return ExitCode::FAILURE;
+        }
+    };
     let node = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let ended = daemon::run(DaemonOptions {
         config: args.config.clone(),
@@ -97,7 +105,7 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         grammar: words_without_guest,
         options,
         serve,
-        host: Host { node, environment: DaemonEnvironment::default() },
+        host: Host { node, environment },
     });
     match ended {
         Ok(false) if args.once => ExitCode::FAILURE,
@@ -109,4 +117,10 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The image's variables, as far as they are text.
+fn environment() -> Result<DaemonEnvironment, Vec<IntentError>> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    DaemonEnvironment::read(&std::env::vars_os().filter_map(text).collect())
 }

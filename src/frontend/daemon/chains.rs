@@ -121,6 +121,7 @@ impl Guest {
             described: self.described,
             known: self.known.iter().copied().chain(self.netns).collect(),
             over: self.over,
+            failures: self.failures,
             wants: self.wants.clone(),
             made: self.made.clone(),
             unwanted: self.unwanted.clone(),
@@ -129,9 +130,22 @@ impl Guest {
     }
 }
 
+/// How fast work follows work, where the administrator says it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// What failed is tried again after so long, always.
+    pub retry: Option<Duration>,
+    /// So long passes from the beginning of one piece of work to that of the next.
+    pub gap: Duration,
+    /// So long from a guest's end until it is cleared up.
+    pub cleanup: Duration,
+}
+
 /// All guests, and whose turn it is.
 #[derive(Debug, Default)]
 pub struct Chains {
+    pace: Pace,
+    last_begun: Option<Instant>,
     guests: HashMap<u64, Guest>,
     by_name: HashMap<String, u64>,
     host_ends: HashMap<u32, u64>,
@@ -150,6 +164,18 @@ fn name(who: &Who) -> String {
 }
 
 impl Chains {
+    /// No guest is known.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
+    /// The guest has ended, says who should know: it is cleared up soon.
+    pub fn over(&mut self, token: u64, now: Instant) {
+        let Some(guest) = self.guests.get_mut(&token) else { return };
+        guest.over = true;
+        if self.pace.cleanup.is_zero() { self.now(token) } else { self.later(token, now + self.pace.cleanup) }
+    }
+
     /// The guest's number; it is known from now on.
     pub fn know(&mut self, who: Who) -> u64 {
         let name = name(&who);
@@ -242,7 +268,7 @@ impl Chains {
             self.now(token);
         }
         let young = self.running.values().filter(|started| now.duration_since(**started) < QUICK).count();
-        if young >= AT_ONCE || self.running.len() >= MOST {
+        if young >= AT_ONCE || self.running.len() >= MOST || self.next_slot().is_some_and(|at| at > now) {
             return None;
         }
         let has_room = |token: &u64| self.running.len() < MOST_WAITING || !self.guests.get(token).is_some_and(Guest::waits);
@@ -251,7 +277,13 @@ impl Chains {
         let guest = self.guests.get_mut(&token)?;
         guest.state = State::Running;
         self.running.insert(token, now);
+        self.last_begun = Some(now);
         Some(guest.job(token))
+    }
+
+    /// When the next piece of work may begin, at the earliest.
+    fn next_slot(&self) -> Option<Instant> {
+        self.last_begun.filter(|_| !self.pace.gap.is_zero()).map(|last| last + self.pace.gap)
     }
 
     /// The work has ended.
@@ -285,6 +317,7 @@ impl Chains {
             self.later(token, now + REST);
         } else if done.failed {
             let pause = (PAUSES.0 * 2u32.pow(guest.failures.min(MOST_DOUBLED))).min(PAUSES.1);
+            let pause = self.pace.retry.unwrap_or(pause);
             guest.failures += 1;
             self.later(token, now + pause);
         } else {
@@ -308,7 +341,8 @@ impl Chains {
     pub fn wake(&self, now: Instant) -> Option<Instant> {
         // Work that goes on for long makes room for other work.
         let room = self.running.values().map(|started| *started + QUICK).filter(|at| *at > now);
-        self.due.first().map(|(at, _)| *at).into_iter().chain(room).min()
+        let slot = self.next_slot().filter(|at| *at > now && !self.ready.is_empty());
+        self.due.first().map(|(at, _)| *at).into_iter().chain(room).chain(slot).min()
     }
 
     /// Whether nothing is to be done, and nothing is under way that is quick; with `waiting`, also nothing that waits.

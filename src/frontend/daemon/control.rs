@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::board::{EngineState, Event, Kind};
-use super::chains::Chains;
+use super::chains::{Chains, Pace};
 use super::engines;
 use super::message::Message;
 use super::notify::State;
@@ -48,6 +48,10 @@ pub struct Control {
     config: PathBuf,
     interval: Duration,
     next_check: Instant,
+    /// When the daemon's time is over.
+    ends: Option<Instant>,
+    /// Whether containers are looked after that ran before anything was told of them.
+    takes_running: bool,
     records_due: Option<Instant>,
     watched: BTreeSet<PathBuf>,
     last_work: Instant,
@@ -66,11 +70,16 @@ impl Control {
     /// Nothing is known yet. `config`: where the administrator's files are.
     pub fn new(shop: Arc<Shop>, engines: Vec<ContainerEngine>, config: &Path, interval: Duration) -> Self {
         let now = Instant::now();
+        let environment = shop.rules().host.environment.clone();
+        let (retry, gap) = (environment.retry_delay.map(Duration::from_millis), Duration::from_millis(environment.inter_delay));
+        let pace = Pace { retry, gap, cleanup: Duration::from_millis(environment.cleanup_wait) };
         Self {
+            ends: environment.up_time.and_then(|time| now.checked_add(Duration::from_millis(time))),
+            takes_running: environment.run_modes.is_none_or(|modes| modes.batch),
             awaited: (0..engines.len()).collect(),
             shop,
             engines,
-            chains: Chains::default(),
+            chains: Chains::new(pace),
             config: config.to_owned(),
             interval,
             next_check: now + interval,
@@ -113,6 +122,9 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => break "nobody tells anything any more",
             }
             self.pass(Instant::now());
+            if self.ends.is_some_and(|at| at <= Instant::now()) {
+                break "its time is over";
+            }
         };
         self.end(messages);
         end
@@ -197,7 +209,7 @@ impl Control {
     }
 
     fn patience(&self, now: Instant) -> Duration {
-        let times = [Some(self.next_check), self.chains.wake(now), self.records_due];
+        let times = [Some(self.next_check), self.chains.wake(now), self.records_due, self.ends];
         times.into_iter().flatten().min().map_or(LONGEST, |at| at.saturating_duration_since(now))
     }
 
@@ -257,9 +269,9 @@ impl Control {
             News::Started { container, at } => self.started(number, *container, at),
             News::Ended { id, at } | News::Removed { id, at } => {
                 let Some(token) = self.chains.of_container(&id) else { return };
-                let Some(guest) = self.chains.get_mut(token).filter(|guest| guest.started <= at) else { return };
-                guest.over = true;
-                self.chains.now(token);
+                if self.chains.get(token).is_some_and(|guest| guest.started <= at) {
+                    self.chains.over(token, Instant::now());
+                }
             }
             News::Renamed { id, name, .. } => {
                 let Some(token) = self.chains.of_container(&id) else { return };
@@ -294,6 +306,10 @@ impl Control {
         self.awaited.remove(&number);
         let ids: BTreeSet<String> = containers.iter().map(|container| container.id.clone()).collect();
         for container in containers {
+            // Those that it looks after already are no news; others ran before it was there to be told.
+            if !self.takes_running && self.chains.of_container(&container.id).is_none() {
+                continue;
+            }
             let token = self.chains.know(Who::Container(engine.clone(), Arc::new(known_by(&container))));
             let Some(guest) = self.chains.get_mut(token) else { continue };
             if guest.wants.is_none() {
@@ -305,10 +321,7 @@ impl Control {
         }
         let is_missing = |who: &Who| matches!(who, Who::Container(own, container) if *own == engine && !ids.contains(&container.id));
         let missing: Vec<u64> = self.chains.all().filter(|(_, guest)| is_missing(&guest.who)).map(|(token, _)| token).collect();
-        for token in missing {
-            self.chains.get_mut(token).into_iter().for_each(|guest| guest.over = true);
-            self.chains.now(token);
-        }
+        missing.into_iter().for_each(|token| self.chains.over(token, Instant::now()));
     }
 
     fn heard(&mut self, heard: Heard) {
@@ -316,8 +329,7 @@ impl Control {
         match heard {
             Heard::Changed(token) => self.chains.stirred(token, now),
             Heard::Ended(token) => {
-                self.chains.get_mut(token).into_iter().for_each(|guest| guest.over = true);
-                self.chains.now(token);
+                self.chains.over(token, now);
             }
             Heard::HostLink { index, name, gone } => {
                 if let Some(token) = self.chains.of_host_end(index) {
@@ -439,7 +451,7 @@ impl Control {
     /// SIGHUP: the files are read again. A mistake leaves all as it was.
     fn reload(&mut self) {
         let host = self.shop.rules().host.clone();
-        match Rules::read(&self.config, &host, &self.shop.options) {
+        match Rules::read(&self.config, &host, self.shop.grammar, &self.shop.options) {
             Ok(rules) => {
                 rules.warnings.iter().for_each(|warning| self.warn(warning.clone()));
                 self.put(rules);

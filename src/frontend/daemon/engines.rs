@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::message::Message;
 use crate::guest::containers::{ContainerEngine, News};
 
-/// How long after a connection was lost the next is tried: doubled each time.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long after a connection was lost the next is tried: doubled each time. Not for long: a container is started as soon as
+/// its engine is, and a try costs a tenth of a millisecond.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 /// How often it is looked whether an engine is there that nobody asked for.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 /// So much is asked for twice, in nanoseconds: an event may be told late.
 const OVERLAP: i64 = 2_000_000_000;
 

@@ -122,11 +122,15 @@ impl DaemonError {
 /// See [`DaemonError`]. Nothing was changed then.
 pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
     let DaemonOptions { config, once, interval, board, grammar, options, host, serve: ears } = options;
+    let environment = host.environment.clone();
+    // Without `daemon` among the image's run modes it goes through all once.
+    let once = once || environment.run_modes.is_some_and(|modes| !modes.daemon);
+    std::thread::sleep(Duration::from_millis(environment.sleep));
     let signals = Signals::hold()?;
     let notifier = Notifier::from_environment()?;
     let lock = options.run_dir.join("daemon.lock");
     let _lock = ExclusiveLock::try_take(&lock).map_err(DaemonError::Lock)?.ok_or(DaemonError::Another(lock))?;
-    let rules = Rules::read(&config, &host, &options).map_err(DaemonError::Files)?;
+    let rules = Rules::read(&config, &host, grammar, &options).map_err(DaemonError::Files)?;
     let mut warnings = tend::begin(&options, &mut |_| {})?;
     warnings.extend(more_files());
     let (tell, messages) = sync_channel(MOST_MESSAGES);

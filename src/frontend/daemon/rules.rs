@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::frontend::Grammar;
 use crate::lifecycle::{Options, tend};
-use crate::model::intent::{Container, Host, Policy};
+use crate::model::intent::{Container, Host, Intent, ManualCommand, Policy, read_wanted};
 use crate::model::request::{AttachRequest, GuestRef};
-use crate::model::topology::{self, Format, How, Located, Topology};
+use crate::model::topology::{How, Located};
 
 /// The policy's file among the others.
 const POLICY: &str = "policy.toml";
@@ -61,7 +62,7 @@ impl Rules {
     ///
     /// # Errors
     /// Every mistake, a line each.
-    pub fn read(directory: &Path, host: &Host, options: &Options) -> Result<Self, Vec<String>> {
+    pub fn read(directory: &Path, host: &Host, grammar: Grammar, options: &Options) -> Result<Self, Vec<String>> {
         let mut rules = Self { host: host.clone(), ..Self::default() };
         let mut mistakes = Vec::new();
         for path in files(directory).unwrap_or_else(|why| {
@@ -80,6 +81,9 @@ impl Rules {
                 },
             }
         }
+        if let Err(wrong) = rules.add_commands(grammar, options) {
+            mistakes.extend(wrong);
+        }
         if let Err(why) = rules.read_records(options) {
             mistakes.push(why);
         }
@@ -88,23 +92,29 @@ impl Rules {
 
     /// Takes the attachments of a file.
     fn add(&mut self, path: &Path, text: &str, options: &Options) -> Result<(), Vec<Located>> {
-        let (topology, lines) = topology::read(text, Format::Toml).map_err(|wrong| vec![wrong])?;
-        let wanted = topology.check().map_err(|wrong| {
-            let located =
-                |wrong: &topology::Wrong| Located { line: lines.of(&wrong.place), text: format!("{}: {}", wrong.place, wrong.text) };
-            wrong.iter().map(located).collect::<Vec<_>>()
-        })?;
-        self.warnings.extend(beyond(&topology).map(|what| format!("{}: {what}", path.display())));
-        for attachment in wanted.attachments {
-            let options = with(options, &attachment.how);
-            self.wants.push(Arc::new(Want {
-                request: attachment.request,
-                options,
-                source: path.display().to_string(),
-                origin: Origin::File,
-            }));
+        let file = read_wanted(text)?;
+        self.warnings.extend(file.left.iter().map(|left| format!("{}:{left}", path.display())));
+        for (line, attachment) in file.attachments {
+            let (options, source) = (with(options, &attachment.how), format!("{}:{line}", path.display()));
+            self.wants.push(Arc::new(Want { request: attachment.request, options, source, origin: Origin::File }));
         }
         Ok(())
+    }
+
+    /// Takes the daemon's own commands, which the image's users have in its environment.
+    fn add_commands(&mut self, grammar: Grammar, options: &Options) -> Result<(), Vec<String>> {
+        let environment = &self.host.environment;
+        if environment.run_modes.is_some_and(|modes| !modes.manual) {
+            return Ok(());
+        }
+        let mut wrong = Vec::new();
+        for command in &environment.commands {
+            match own(command, grammar, options) {
+                Ok(want) => self.wants.push(Arc::new(want)),
+                Err(why) => wrong.push(format!("{}: {why}", command.source)),
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
     /// Reads the wanted records again. Whether anything is otherwise than before.
@@ -159,11 +169,14 @@ fn is_for_us(path: &Path) -> bool {
     !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
 }
 
-/// What a file has and the daemon does not look after.
-fn beyond(topology: &Topology) -> Option<String> {
-    let lists = [("guests", topology.guests.is_empty()), ("bridges", topology.bridges.is_empty()), ("links", topology.links.is_empty())];
-    let named: Vec<&str> = lists.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect();
-    (!named.is_empty()).then(|| format!("only attachments are looked after: for {} there is `pipework apply`", named.join(", ")))
+/// What a command of the daemon's own environment wants. Who writes there is the administrator.
+fn own(command: &ManualCommand, grammar: Grammar, options: &Options) -> Result<Want, String> {
+    let guest = command.guest.parse::<GuestRef>().map_err(|error| error.to_string())?;
+    let (request, typed) = grammar(guest, &command.words)?;
+    let intent = Intent { source: command.source.clone(), words: Vec::new(), host_access: command.host_access };
+    let request = intent.complete(request).map_err(|error| error.why)?;
+    let options = with(options, &typed.how());
+    Ok(Want { request, options, source: command.source.to_string(), origin: Origin::File })
 }
 
 fn with(options: &Options, how: &How) -> Options {
@@ -190,7 +203,11 @@ mod tests {
             std::fs::write(directory.path().join(name), text).unwrap();
         }
         let options = Options { run_dir: directory.path().into(), state_dir: directory.path().into(), ..Options::default() };
-        Rules::read(directory.path(), &Host::default(), &options)
+        Rules::read(directory.path(), &Host::default(), no_grammar, &options)
+    }
+
+    fn no_grammar(_: GuestRef, _: &[String]) -> Result<(AttachRequest, Options), String> {
+        Err("none".into())
     }
 
     const WEB: &str = "[[attachments]]\nhost_if = \"br0\"\nguest = \"web\"\naddresses = [\"10.1.1.2/24\"]\n";
@@ -216,8 +233,8 @@ mod tests {
 
     #[test]
     fn no_directory_is_no_mistake_and_bridges_are_told_not_to_be_looked_after() {
-        assert!(Rules::read(Path::new("/nowhere"), &Host::default(), &Options::default()).unwrap().wants.is_empty());
+        assert!(Rules::read(Path::new("/nowhere"), &Host::default(), no_grammar, &Options::default()).unwrap().wants.is_empty());
         let rules = read(&[("a.toml", "[[bridges]]\nname = \"br0\"\n")]).unwrap();
-        assert!(rules.warnings[0].contains("for bridges there is `pipework apply`"), "{:?}", rules.warnings);
+        assert!(rules.warnings[0].contains("a.toml:1: bridges are made by `pipework apply` alone"), "{:?}", rules.warnings);
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::rules::{Origin, Rules, Want};
 use crate::frontend::Grammar;
 use crate::lifecycle::Options;
+use crate::model::dynamic::Dynamic;
 use crate::model::facts::guest_if;
 use crate::model::intent::{Container, Intent, intents};
-use crate::model::request::GuestRef;
+use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::types::IfName;
 
 /// Something that is asked for and not given.
@@ -83,6 +84,17 @@ impl Reader<'_> {
     }
 }
 
+/// Why the daemon cannot make it, whoever wants it: a client of the host's has a process beside its command, which a process with
+/// threads cannot have.
+fn beyond(request: &AttachRequest) -> Option<String> {
+    match &request.dynamic {
+        Some(Dynamic::Client { program, .. }) => {
+            Some(format!("{} is for the command line: say dhcp, whose lease the daemon keeps itself", program.name()))
+        }
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Chosen {
     by_interface: BTreeMap<IfName, Arc<Want>>,
@@ -92,11 +104,19 @@ struct Chosen {
 impl Chosen {
     /// The administrator's: of two the first counts.
     fn written(&mut self, want: &Arc<Want>) {
+        if let Some(why) = beyond(&want.request) {
+            self.refused.push(Refused { source: want.source.clone(), why });
+            return;
+        }
         self.by_interface.entry(guest_if(&want.request)).or_insert_with(|| want.clone());
     }
 
     /// The container's own. Two for one interface contradict each other; what the administrator says counts.
     fn asked(&mut self, want: Want) {
+        if let Some(why) = beyond(&want.request) {
+            self.refused.push(Refused { source: want.source, why });
+            return;
+        }
         let interface = guest_if(&want.request);
         match self.by_interface.get(&interface) {
             None => drop(self.by_interface.insert(interface, Arc::new(want))),
@@ -129,10 +149,10 @@ mod tests {
     }
 
     /// As much of the grammar as is needed here: `HOSTIF GUESTIF ADDR`.
-    fn grammar(guest: GuestRef, words: &[String]) -> Result<(crate::model::request::AttachRequest, Options), String> {
+    fn grammar(guest: GuestRef, words: &[String]) -> Result<(AttachRequest, Options), String> {
         let [host_if, guest_if, addr] = words else { return Err("three words".into()) };
-        let request = crate::model::request::AttachRequest::new(host_if.parse().unwrap(), guest, addr.parse().unwrap());
-        let request = crate::model::request::AttachRequest { guest_if: Some(guest_if.parse().unwrap()), ..request };
+        let request = AttachRequest::new(host_if.parse().unwrap(), guest, addr.parse().unwrap());
+        let request = AttachRequest { guest_if: Some(guest_if.parse().unwrap()), ..request };
         Ok((request, Options::default()))
     }
 

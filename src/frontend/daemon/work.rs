@@ -22,7 +22,7 @@ use crate::kernel::signal::{Stop, obey};
 use crate::lifecycle::tend::{self, Retired, tend};
 use crate::lifecycle::{Attached, Options, Tenancy, TookUp};
 use crate::model::facts::guest_if;
-use crate::model::intent::Container;
+use crate::model::intent::{Container, Host};
 use crate::model::record::Record;
 use crate::model::report::Outcome;
 use crate::model::request::GuestRef;
@@ -99,6 +99,8 @@ pub struct Job {
     pub known: BTreeSet<u64>,
     /// Whether its engine says that it has ended.
     pub over: bool,
+    /// How often it has failed on end.
+    pub failures: u32,
     /// What it is to have, when that was read before.
     pub wants: Option<Arc<Wants>>,
     /// What it was given a moment ago, which need not be looked at again.
@@ -188,13 +190,19 @@ impl Work<'_> {
         match self.find() {
             Ok(Some(found)) => self.runs(&found),
             Ok(None) => self.is_gone(),
-            // Its engine does not answer, and it has no control group where one is looked for: what is dead is dead.
-            Err(error) => {
-                self.tell(None, What::Failed(chain(&error)), None);
-                let known = self.retire(&self.job.known.clone(), false);
-                Done { known, wants: self.job.wants.clone(), described: Some(self.job.described), failed: true, ..Done::default() }
-            }
+            Err(error) => self.is_unknown(&error),
         }
+    }
+
+    /// Its engine does not answer, and it has no control group where one is looked for: what is dead is dead. That an engine does
+    /// not answer is told by others.
+    fn is_unknown(&mut self, error: &GuestError) -> Done {
+        if !matches!(error, GuestError::Engine { .. }) {
+            self.tell(None, What::Failed(chain(error)), None);
+        }
+        let known = self.retire(&self.job.known.clone(), self.job.over);
+        let failed = !known.is_empty() || !self.job.over;
+        Done { known, wants: self.job.wants.clone(), described: Some(self.job.described), failed, ..Done::default() }
     }
 
     /// The guest, if it runs.
@@ -220,7 +228,13 @@ impl Work<'_> {
 
     fn runs(&mut self, found: &Found) -> Done {
         let netns = found.held.id.netns;
-        let read = self.read(found).map_err(|why| self.tell(None, What::Failed(why), None));
+        // An engine that is about to end, or has just begun, may not answer at once.
+        let is_news = self.job.failures >= PATIENT;
+        let read = self.read(found).map_err(|why| {
+            if is_news {
+                self.tell(None, What::Failed(why), None)
+            }
+        });
         let mut failed = read.is_err();
         let wants = read.clone().unwrap_or_default();
         for interface in std::mem::take(&mut self.job.unwanted) {
@@ -272,7 +286,8 @@ impl Work<'_> {
 
     /// The container with as much as its words need. Its engine is asked only where its event has not told that.
     fn describe(&mut self, engine: &ContainerEngine, container: Arc<Container>) -> Result<Container, String> {
-        let enough = self.job.described == Described::Whole || (self.job.described == Described::Labels && is_enough(&container));
+        let enough = self.job.described == Described::Whole
+            || (self.job.described == Described::Labels && is_enough(&container, &self.shop.rules().host));
         if enough {
             return Ok(Container::clone(&container));
         }
@@ -435,7 +450,11 @@ impl Work<'_> {
 }
 
 /// Whether labels alone say all that a container's words need: there are some, and none names what only its engine knows.
-fn is_enough(container: &Container) -> bool {
+fn is_enough(container: &Container, host: &Host) -> bool {
+    // The key that some have to have is a variable.
+    if host.environment.key.is_some() {
+        return false;
+    }
     let ours = || container.labels.iter().filter(|(key, _)| key.starts_with("pipework."));
     ours().next().is_some() && ours().all(|(_, value)| !value.contains("Hostname"))
 }
@@ -444,6 +463,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     let all = std::iter::successors(Some(error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
+
+/// So often an engine may not describe a container before that is told.
+const PATIENT: u32 = 2;
 
 /// Longer than any work takes that waits for nobody.
 pub const QUICK: Duration = Duration::from_millis(50);

@@ -2,8 +2,14 @@
 //! Whoever may start a container wrote them, so they are read by the strict grammar only, and [`Policy`] has the last word.
 
 mod daemon;
+mod environment;
+mod file;
+mod glob;
 mod labels;
+mod line;
 mod policy;
+mod template;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +17,18 @@ use std::fmt;
 use thiserror::Error;
 
 pub use daemon::{DaemonEnvironment, ManualCommand, RunModes};
+pub use file::{WantedFile, read_wanted};
 pub use labels::intents;
 pub use policy::{Policy, Refusal};
 
-use super::request::{AttachRequest, GuestRef};
+use super::request::{AttachRequest, GuestRef, HostIf};
+use super::sharing::{MacvlanMode, Sharing};
+use super::types::IfName;
+
+/// So many labels, and so many variables, of one container are read.
+const MOST: usize = 32;
+/// So many bytes of a label's or variable's name are told.
+const LONGEST_NAME: usize = 128;
 
 /// A container as its engine, or its runtime's bundle, describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +62,15 @@ impl Container {
         self.id.get(..Self::SHORT_ID).unwrap_or(&self.id)
     }
 
+    /// The image's name without tag and digest. A registry may have a port.
+    pub fn image_name(&self) -> &str {
+        let name = self.image.split('@').next().unwrap_or_default();
+        match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => name,
+            _ => name,
+        }
+    }
+
     /// Whether a guest's word means this container: its name, its identifier, or at least twelve digits of that.
     pub fn is_called(&self, guest: &GuestRef) -> bool {
         let (engine, word) = match guest {
@@ -78,7 +101,7 @@ pub struct Intent {
     pub source: Source,
     /// The words of `attach` without the guest.
     pub words: Vec<String>,
-    /// Whether host and guest are to reach each other, as `--host-access` says; it is not among the words.
+    /// Whether host and guest are to reach each other, where they can. `--host-access` among the words is what has to be.
     pub host_access: bool,
 }
 
@@ -92,8 +115,21 @@ impl Intent {
             let why = "-i auto would make another interface each time: give the name itself, like -i eth1";
             return Err(self.source.wrong(why));
         }
-        Ok(AttachRequest { host_access: request.host_access || self.host_access, ..request })
+        let host_access = request.host_access || self.host_access && can_be_reached(&request);
+        Ok(AttachRequest { host_access, ..request })
     }
+}
+
+/// Whether `--host-access` makes sense, as far as the words tell. The image's switch is for all commands of a container at once,
+/// also those on a bridge, where host and guest reach each other anyway, and those whose address is leased.
+fn can_be_reached(request: &AttachRequest) -> bool {
+    let is_macvlan = matches!(request.sharing, None | Some(Sharing::Macvlan(MacvlanMode::Bridge))) && !request.direct_phys;
+    let is_nic = match &request.host_if {
+        HostIf::Name(name) => name.as_str() != "dummy" && !["br", "ovs", "ib"].iter().any(|prefix| name.as_str().starts_with(prefix)),
+        HostIf::Mac(_) => true,
+        HostIf::Guest(_) => false,
+    };
+    is_macvlan && is_nic && !request.addr.addrs.is_empty()
 }
 
 /// Where the words of an intent are written.
@@ -106,26 +142,173 @@ pub enum Source {
 }
 
 impl Source {
+    fn label(key: &str) -> Self {
+        Self::Label(shortened(key))
+    }
+
+    fn env(name: &str) -> Self {
+        Self::Env(shortened(name))
+    }
+
     fn wrong(&self, why: impl Into<String>) -> IntentError {
         IntentError { source_: self.clone(), why: why.into() }
     }
 }
 
+fn shortened(name: &str) -> String {
+    let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= LONGEST_NAME).last();
+    name.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()
+}
+
 impl fmt::Display for Source {
+    /// Control characters as Rust writes them: whoever starts a container does not write on the administrator's terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Label(key) => write!(f, "label {key}"),
-            Self::Env(name) => write!(f, "environment variable {name}"),
-        }
+        let (what, name) = match self {
+            Self::Label(key) => ("label", key),
+            Self::Env(name) => ("environment variable", name),
+        };
+        write!(f, "{what} {}", visible(name))
     }
+}
+
+/// A text without control characters.
+fn visible(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// Why there is nothing to be made of a container's words.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{source_}: {why}")]
+#[error("{source_}: {}", visible(.why))]
 pub struct IntentError {
     /// Where they are written.
     pub source_: Source,
     /// What is wrong with them.
     pub why: String,
+}
+
+/// Leaves so many as are read, and an error for the rest of them.
+fn at_most(all: &mut Vec<Result<Intent, IntentError>>, what: &str) {
+    if all.len() <= MOST {
+        return;
+    }
+    all.truncate(MOST + 1);
+    let first = all.pop().map(|one| one.map_or_else(|error| error.source_, |intent| intent.source));
+    let why = format!("more than {MOST} such {what}: this one and those after it are not read");
+    all.extend(first.map(|source| Err(source.wrong(why))));
+}
+
+/// Of one container's requests, those whose interface an earlier one has: without `-i` all are `eth1`, or `ib0` on InfiniBand.
+pub fn clashes<'a>(requests: impl IntoIterator<Item = (&'a Source, &'a AttachRequest)>) -> Vec<IntentError> {
+    let mut taken: BTreeMap<String, &Source> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (source, request) in requests {
+        let usual = if request.host_if.to_string().starts_with("ib") { "ib0" } else { "eth1" };
+        let interface = request.guest_if.as_ref().map_or(usual, IfName::as_str);
+        match taken.get(interface) {
+            Some(first) => wrong.push(source.wrong(format!("{interface} is that of {first} already: name another, like -i eth2"))),
+            None => {
+                taken.insert(interface.to_owned(), source);
+            }
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::request::AddrWord;
+
+    fn request(host_if: &str, guest_if: Option<&str>) -> AttachRequest {
+        let host_if: HostIf = host_if.parse().unwrap();
+        let new = AttachRequest::new(host_if, "web".parse().unwrap(), "0/0".parse::<AddrWord>().unwrap());
+        AttachRequest { guest_if: guest_if.map(|name| name.parse().unwrap()), ..new }
+    }
+
+    #[test]
+    fn a_container_is_called_by_name_identifier_or_process() {
+        let id = "0123456789abcdef0123".to_owned();
+        let container = Container { engine: "docker".into(), name: "web".into(), id, pid: 4711, ..Container::default() };
+        for (word, wanted) in [
+            ("web", true),
+            ("/web", true),
+            ("docker:web", true),
+            ("podman:web", false),
+            ("0123456789ab", true),
+            ("docker:0123456789abcdef0123", true),
+            ("0123456789a", false),
+            ("123456789abc", false),
+            ("pid:4711", true),
+            ("pid:1", false),
+            ("lxc:web", false),
+            ("netns:web", false),
+            ("webb", false),
+        ] {
+            assert_eq!(container.is_called(&word.parse().unwrap()), wanted, "{word}");
+        }
+        assert_eq!(container.short_id(), "0123456789ab");
+    }
+
+    #[test]
+    fn an_image_has_a_name_before_its_tag_and_digest() {
+        for (image, wanted) in [
+            ("nginx", "nginx"),
+            ("nginx:1.25", "nginx"),
+            ("lan:5000/nginx", "lan:5000/nginx"),
+            ("lan:5000/nginx:1@sha256:00", "lan:5000/nginx"),
+            ("", ""),
+        ] {
+            assert_eq!(Container { image: image.into(), ..Container::default() }.image_name(), wanted);
+        }
+    }
+
+    #[test]
+    fn two_requests_for_one_interface_are_told() {
+        let sources = ["a", "b", "c", "d"].map(|name| Source::Label(format!("pipework.{name}")));
+        let requests = [request("br0", None), request("br1", Some("eth2")), request("ib0", None), request("br2", Some("eth1"))];
+        let wrong = clashes(sources.iter().zip(&requests));
+        assert_eq!(wrong.len(), 1);
+        assert!(wrong[0].to_string().starts_with("label pipework.d: eth1 is that of label pipework.a"), "{}", wrong[0]);
+    }
+
+    fn intent() -> Intent {
+        Intent { source: Source::Env("pipework_cmd".into()), words: Vec::new(), host_access: true }
+    }
+
+    #[test]
+    fn an_intent_brings_host_access_where_it_can_be() {
+        let on = |host_if: &str, addr: &str| {
+            AttachRequest::new(host_if.parse().unwrap(), "web".parse().unwrap(), addr.parse::<AddrWord>().unwrap())
+        };
+        for (request, wanted) in [
+            (on("eth0", "10.0.0.2/24"), true),
+            (on("mac:02:00:00:00:00:09", "10.0.0.2/24"), true),
+            (on("br1", "10.0.0.2/24"), false),
+            (on("ovs1", "10.0.0.2/24"), false),
+            (on("dummy", "10.0.0.2/24"), false),
+            (on("link:db:eth1", "10.0.0.2/24"), false),
+            (on("eth0", "dhcp"), false),
+            (on("eth0", "0/0"), false),
+            (AttachRequest { direct_phys: true, ..on("eth0", "10.0.0.2/24") }, false),
+            (AttachRequest { sharing: Some(Sharing::Macvlan(MacvlanMode::Private)), ..on("eth0", "10.0.0.2/24") }, false),
+            (AttachRequest { host_access: true, ..on("br1", "10.0.0.2/24") }, true),
+        ] {
+            assert_eq!(intent().complete(request.clone()).unwrap().host_access, wanted, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn an_intent_has_no_name_that_changes() {
+        let mut auto = request("eth0", None);
+        auto.settings.auto_name = true;
+        assert!(intent().complete(auto).unwrap_err().to_string().contains("-i eth1"));
+    }
+
+    #[test]
+    fn what_is_told_of_a_name_is_short_and_visible() {
+        let source = Source::label(&format!("pipework.\n\u{1b}{}", "é".repeat(5000)));
+        assert!(source.to_string().len() < 200 && !source.to_string().chars().any(char::is_control));
+        assert!(!source.wrong("a\nb").to_string().contains('\n'));
+    }
 }
