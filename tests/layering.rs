@@ -82,6 +82,9 @@ fn each_library_is_known_in_one_place() {
     for (name, places) in [
         ("bollard", &["guest/docker"][..]),
         ("clap", &["cli"]),
+        ("hyper", &["frontend/daemon/serve"]),
+        ("hyper_util", &["frontend/daemon/serve"]),
+        ("http_body_util", &["frontend/daemon/serve"]),
         ("rtnetlink", &["kernel"]),
         ("netlink_packet", &["kernel"]),
         // A policy tells all its mistakes at once, which serde cannot: it reads the tree itself.

@@ -357,6 +357,7 @@ pub(super) fn options(args: &AttachArgs) -> Options {
         hooks: HookSettings::from_environment(),
         state_dir: state::state_dir(),
         persist: args.persist,
+        resident: false,
     }
 }
 
@@ -376,6 +377,7 @@ fn keep(args: &AttachArgs, stay: Stay, watch: &mut dyn FnMut(Event<'_>)) -> Exit
                     End::Released(signal) => format!("pipework: {signal}: address released, interface removed"),
                     End::GuestEnded => "pipework: the guest has ended".to_owned(),
                     End::LinkGone => "pipework: the interface was removed".to_owned(),
+                    End::Left => "pipework: the lease is left as it is".to_owned(),
                 });
             }
             ExitCode::SUCCESS

@@ -1,4 +1,4 @@
-//! `pipework install`: makes engines call us.
+//! `pipework install`: makes engines call us, and the daemon a service.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::oci::How;
 use super::output::{complain, say, say_text};
-use crate::frontend::install::{Change, DAEMON_JSON, DockerRuntime, HOOKS_DIR, HookFile, InstallError, Placed};
+use crate::frontend::install::{
+    Change, DAEMON_JSON, DockerRuntime, HOOKS_DIR, HookFile, InstallError, Placed, SystemdUnit, UNIT, UNIT_DIR,
+};
 use crate::frontend::runtime;
 
 /// The words of an install, as typed.
@@ -43,6 +45,14 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// A service of systemd: `pipework daemon`, with readiness, a watchdog and no more privileges than it needs
+    Systemd {
+        /// The directory of units
+        #[arg(long, value_name = "DIR", default_value = UNIT_DIR)]
+        dir: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -68,14 +78,20 @@ pub(super) fn run(args: &InstallArgs) -> ExitCode {
             let args = fail_closed.then(|| "--fail-closed".to_owned()).into_iter().collect();
             let runtime = DockerRuntime { daemon_json: path.clone(), link, program, args };
             let done = if common.remove { runtime.remove(common.dry_run) } else { runtime.install(common.dry_run) };
-            (done, *common, Some("the daemon reads it again with: systemctl reload docker (or SIGHUP)"))
+            (done, *common, Some("the daemon reads it again with: systemctl reload docker (or SIGHUP)".to_owned()))
+        }
+        What::Systemd { dir, common } => {
+            let unit = SystemdUnit { dir: dir.clone(), program };
+            let done = if common.remove { unit.remove(common.dry_run) } else { unit.install(common.dry_run) };
+            let then = if common.remove { String::new() } else { format!(" && systemctl enable --now {UNIT}") };
+            (done.map(|placed| vec![placed]), *common, Some(format!("it is taken over with: systemctl daemon-reload{then}")))
         }
     };
     match done {
         Ok(placed) => {
             placed.iter().for_each(|placed| print(placed, common.dry_run));
             let changed = placed.iter().any(|placed| placed.change != Change::None);
-            then.filter(|_| changed && !common.dry_run).into_iter().for_each(say);
+            then.filter(|_| changed && !common.dry_run).iter().for_each(|text| say(text));
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error.to_string()),

@@ -4,8 +4,10 @@ mod access;
 mod apply;
 mod attach;
 mod batch;
+mod daemon;
 mod detach;
 mod documents;
+mod events;
 mod export;
 mod gc;
 mod graph;
@@ -103,8 +105,12 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
     Status(status::StatusArgs),
+    /// Tell what the daemon did, and (--follow) what it does
+    Events(events::EventsArgs),
     /// Make attachments again what their records want; also those of guests that were started again
     Repair(repair::RepairArgs),
+    /// Look after all that is wanted: files, wanted records, labels and environment of containers
+    Daemon(daemon::DaemonArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -167,7 +173,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Export(words)) => export::run(&words),
         Some(Command::Graph(words)) => graph::run(&words),
         Some(Command::Status(words)) => status::run(&words),
+        Some(Command::Events(words)) => events::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
+        Some(Command::Daemon(words)) => daemon::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Batch(words)) => batch::run(&words),

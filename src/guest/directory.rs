@@ -17,6 +17,8 @@ pub struct Directory {
     containers: Vec<Listed>,
     by_name: HashMap<String, Vec<usize>>,
     groups: Groups,
+    /// The process of the only one.
+    pid: Option<u32>,
     /// A container whose runtime has told of it.
     known: Option<(GuestRef, Starting)>,
 }
@@ -41,7 +43,13 @@ impl Directory {
                 by_name.entry(name.to_owned()).or_default().push(n);
             }
         }
-        Self { containers, by_name, groups, known: None }
+        Self { containers, by_name, groups, pid: None, known: None }
+    }
+
+    /// One container that is known to run, and its process.
+    pub(super) fn running(container: Listed, pid: u32) -> Self {
+        let by_name = container.names().map(|name| (name.to_owned(), vec![0])).collect();
+        Self { containers: vec![container], by_name, groups: Groups::default(), pid: Some(pid), known: None }
     }
 
     /// As [`hold`].
@@ -73,6 +81,6 @@ impl Directory {
         if engine.is_none() && self.groups.has_named(name, listed.id()) {
             return None;
         }
-        Some((listed, self.groups.process_of(listed.id())?))
+        Some((listed, self.pid.or_else(|| self.groups.process_of(listed.id()))?))
     }
 }

@@ -1,6 +1,7 @@
 //! Who is meant: from the guest word to a network namespace that is held open and known to be the right one.
 
 mod cgroup;
+pub mod containers;
 mod directory;
 mod docker;
 mod endpoint;

@@ -66,6 +66,8 @@ pub struct Options {
     pub dhcp_image: Option<String>,
     /// The administrator's own programs; none when empty.
     pub hooks: HookSettings,
+    /// This process serves many guests and may begin again: DHCP leases are kept by [`super::Tenancy`], not by [`Attached::stay`].
+    pub resident: bool,
 }
 
 impl Options {
@@ -285,7 +287,7 @@ fn without_effect(request: &AttachRequest, options: &Options, planned: &Plan) ->
     }
     let stays = request.dynamic.as_ref().is_some_and(Dynamic::stays);
     let dev = planned.guest_if();
-    (stays && !options.dry_run && planned.ops().is_empty())
+    (stays && !options.resident && !options.dry_run && planned.ops().is_empty())
         .then(|| format!("{dev} is there already, so this command does not stay: its lease is kept by the one that made it, or by nobody"))
 }
 
@@ -452,7 +454,8 @@ impl Run<'_> {
         let done = done.and(std::mem::take(&mut configured.done));
         let given = if self.request.dynamic.is_some() { configured.addr.into_iter().collect() } else { Vec::new() };
         let keeper = configured.keeper.take().or_else(|| configured.stay.as_ref().and_then(|_| keeper::this_process()));
-        let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper };
+        let tenure = configured.tenure.take();
+        let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper, tenure };
         let recorded = recording.commit(done.ops(), outcome).inspect(|record| {
             if !record.given.is_empty() {
                 // Whoever gave the address answers for it: that another guest has it is no reason to give it back.

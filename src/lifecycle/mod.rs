@@ -35,6 +35,8 @@ mod starting;
 mod status;
 mod stay;
 mod takeback;
+pub mod tend;
+mod tenure;
 mod together;
 
 pub use access::{AccessError, list_access, prune_access, remove_access};
@@ -55,5 +57,6 @@ pub use machine::Machine;
 pub use ovs::Database;
 pub use repair::{Repaired, repair};
 pub use starting::{attach_starting, is_recorded, release};
-pub use status::{StatusOptions, status, watch};
+pub use status::{StatusOptions, recorded, status, watch};
 pub use stay::{End, Kept, Stay};
+pub use tenure::{Tenancy, TookUp};

@@ -1,7 +1,8 @@
-//! Makes engines call us: the hook file of Podman, and a runtime in Docker's daemon.json.
+//! Makes engines call us: the hook file of Podman, and a runtime in Docker's daemon.json; and the daemon a service of systemd.
 
 mod daemon_json;
 mod place;
+mod systemd;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use super::oci::POLICY;
 pub use place::{Change, Placed};
+pub use systemd::{SystemdUnit, UNIT, UNIT_DIR};
 
 /// Where Podman looks for hooks when nothing is configured (oci-hooks(5)).
 pub const HOOKS_DIR: &str = "/usr/share/containers/oci/hooks.d";
