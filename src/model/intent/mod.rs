@@ -3,6 +3,7 @@
 
 mod daemon;
 mod environment;
+mod file;
 mod glob;
 mod labels;
 mod line;
@@ -16,6 +17,7 @@ use std::fmt;
 use thiserror::Error;
 
 pub use daemon::{DaemonEnvironment, ManualCommand, RunModes};
+pub use file::{WantedFile, read_wanted};
 pub use labels::intents;
 pub use policy::{Policy, Refusal};
 
