@@ -139,8 +139,8 @@ impl AttachArgs {
 
     /// The words of a line that leaves the guest out, as if it had been there.
     pub(super) fn for_guest(self, guest: &GuestRef) -> Result<Self, String> {
-        if let Some(option) = whole_run([("--dry-run", self.dry_run), ("--json", self.json), ("-v", self.verbose)]) {
-            return Err(option);
+        if self.dry_run || self.json || self.verbose {
+            return Err("--dry-run, --json and -v are for the command line".into());
         }
         if !self.add.is_empty() || !self.del.is_empty() || self.replace || self.persist || self.via_host {
             return Err("--add, --del, --replace and --persist are for the command line".into());
