@@ -67,7 +67,7 @@ fn docker(id: &str, bundle: &Bundle) -> Option<Known> {
     let engine = Some("docker");
     let name = Some(file.name.trim_start_matches('/').to_owned()).filter(|name| !name.is_empty());
     let labels = file.config.labels.unwrap_or_default();
-    (file.id == id).then(|| Known { engine, name, image: file.config.image, labels, made: None })
+    (file.id == id).then_some(Known { engine, name, image: file.config.image, labels, made: None })
 }
 
 /// A mount may be the user's own: only what the engine can have written counts.
