@@ -226,11 +226,10 @@ impl Work<'_> {
 
     fn runs(&mut self, found: &Found) -> Done {
         let netns = found.held.id.netns;
-        // An engine that is about to end, or has just begun, may not answer at once.
-        let is_news = self.job.failures >= PATIENT;
-        let read = self.read(found).map_err(|why| {
-            if is_news {
-                self.tell(None, What::Failed(why), None)
+        // That an engine does not answer is told by others.
+        let read = self.read(found).map_err(|none| {
+            if none.answered {
+                self.tell(None, What::Failed(none.why), None);
             }
         });
         let mut failed = read.is_err();
