@@ -225,7 +225,7 @@ fn podman_calls_the_hook_that_is_installed_and_its_names_are_known() {
     assert!(part("status").contains("web") && part("status").contains("eth1"), "{}", ran.out);
     assert!(part("again").contains("eth1    inet 10.1.1.3/24"), "after a restart: {}", ran.out);
     assert!(!part("detached").contains("eth1"), "{}", ran.out);
-    assert!(part("labels").contains("eth1    inet 10.1.1.4/24"), "{}", ran.out);
+    assert!(part("labels").contains("eth1    inet 10.1.1.4/24"), "{} {}", ran.out, ran.err);
     assert!(!part("plain").contains("eth1"), "{}", ran.out);
     assert!(records(&lab).iter().all(|path| path.contains("/podman/") || path.contains("/oci-hooks")), "{:?}", records(&lab));
     assert_same(&before, &lab.host.state(), "when all containers are gone");

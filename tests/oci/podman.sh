@@ -9,8 +9,15 @@ mkdir -p "$dir"
 service=
 trap 'podman rm -f -a -t 0 > /dev/null 2>&1; [ -z "$service" ] || kill $service' EXIT
 tar -C @ROOT@ -c . | podman import -q - box > /dev/null
+# Runs a container to its end, and says what it said: of one that ends at once, `podman run` itself may miss it.
+whole() {
+  podman run -d --name short $options "$@" > /dev/null
+  podman wait short > /dev/null
+  podman logs short
+  podman rm short > /dev/null
+}
 echo "== first"
-podman run --rm $options --name one --annotation pipework.lan="br0 10.1.1.2/24" box ip -o addr
+whole --annotation pipework.lan="br0 10.1.1.2/24" box ip -o addr
 podman run -d $options --name web --annotation pipework.lan="br0 10.1.1.3/24" box sh -c 'ip -o addr; sleep 1000' > /dev/null
 echo "== status"
 @PIPEWORK@ status
@@ -21,11 +28,11 @@ podman exec web ip -o addr
 echo "== detached"
 podman exec web ip -o link
 echo "== plain"
-podman run --rm $options box ip -o link
+whole box ip -o link
 podman rm -f -t 0 web > /dev/null
 echo "== labels"
 (exec podman $own system service -t 0 "unix://$dir/sock" > /dev/null 2>&1) &
 service=$!
 for n in $(seq 300); do [ -S "$dir/sock" ] && break; sleep 0.1; done
 hooks=oci-hooks-labels
-podman run --rm $options --name two --label pipework.lan="br0 10.1.1.4/24" box ip -o addr
+whole --label pipework.lan="br0 10.1.1.4/24" box ip -o addr
