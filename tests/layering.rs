@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 /// From left to right: each may use only what stands to its right, and itself.
-const ORDER: [&[&str]; 6] = [&["cli"], &["lifecycle"], &["guest", "state", "external"], &["kernel"], &["plan", "iproute"], &["model"]];
+const ORDER: [&[&str]; 7] =
+    [&["cli"], &["frontend"], &["lifecycle"], &["guest", "state", "external"], &["kernel"], &["plan", "iproute"], &["model"]];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -78,23 +79,27 @@ fn the_language_and_the_planning_know_nothing_of_the_system() {
 
 #[test]
 fn each_library_is_known_in_one_place() {
-    for (name, place) in [
-        ("bollard", "guest/docker"),
-        ("clap", "cli"),
-        ("rtnetlink", "kernel"),
-        ("netlink_packet", "kernel"),
-        ("toml", "model/topology"),
-        ("serde_saphyr", "model/topology"),
-        ("schemars", "model/topology"),
-        ("setns(", "kernel/netns.rs"),
-        ("unsafe {", "kernel/fork.rs"),
+    for (name, places) in [
+        ("bollard", &["guest/docker"][..]),
+        ("clap", &["cli"]),
+        ("hyper", &["frontend/daemon/serve"]),
+        ("hyper_util", &["frontend/daemon/serve"]),
+        ("http_body_util", &["frontend/daemon/serve"]),
+        ("rtnetlink", &["kernel"]),
+        ("netlink_packet", &["kernel"]),
+        // A policy tells all its mistakes at once, which serde cannot: it reads the tree itself.
+        ("toml", &["model/topology", "model/intent/policy/read.rs"]),
+        ("serde_saphyr", &["model/topology"]),
+        ("schemars", &["model/topology"]),
+        ("setns(", &["kernel/netns.rs"]),
+        ("unsafe {", &["kernel/fork.rs"]),
     ] {
         for path in sources(&root()) {
             let relative = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
             // Names of our own that end like the call.
             let text = code(&path).replace("move_into_netns(", "");
             let named = text.contains(&format!("{name}::")) || (name.ends_with(['(', '{']) && text.contains(name));
-            assert!(!named || relative.starts_with(place), "{relative} names {name}");
+            assert!(!named || places.iter().any(|place| relative.starts_with(place)), "{relative} names {name}");
         }
     }
 }

@@ -137,6 +137,23 @@ impl AttachArgs {
         self.guest.as_deref().unwrap_or(&self.host_if)
     }
 
+    /// The words of a line that leaves the guest out, as if it had been there.
+    pub(super) fn for_guest(self, guest: &GuestRef) -> Result<Self, String> {
+        if self.dry_run || self.json || self.verbose {
+            return Err("--dry-run, --json and -v are for the command line".into());
+        }
+        if !self.add.is_empty() || !self.del.is_empty() || self.replace || self.persist || self.via_host {
+            return Err("--add, --del, --replace and --persist are for the command line".into());
+        }
+        if self.mac_and_tag.is_some() {
+            return Err("one word too many: HOSTIF, ADDR and [MAC][@VLAN] are all, without the guest".into());
+        }
+        match self.guest {
+            Some(addr) => Ok(Self { guest: Some(guest.to_string()), addr: Some(addr), mac_and_tag: self.addr, ..self }),
+            None => Err("the words HOSTIF and ADDR are needed".into()),
+        }
+    }
+
     /// Whether the guest is the only word.
     fn is_guest_only(&self) -> bool {
         self.guest.is_none()
@@ -325,7 +342,7 @@ pub(super) fn diff(args: &AttachArgs) -> ExitCode {
 pub(super) const DRIFTED: u8 = 2;
 
 /// How to go about it, as typed.
-fn options(args: &AttachArgs) -> Options {
+pub(super) fn options(args: &AttachArgs) -> Options {
     Options {
         dry_run: args.dry_run,
         steps: args.json || args.dry_run,
@@ -340,6 +357,7 @@ fn options(args: &AttachArgs) -> Options {
         hooks: HookSettings::from_environment(),
         state_dir: state::state_dir(),
         persist: args.persist,
+        resident: false,
     }
 }
 
@@ -359,6 +377,7 @@ fn keep(args: &AttachArgs, stay: Stay, watch: &mut dyn FnMut(Event<'_>)) -> Exit
                     End::Released(signal) => format!("pipework: {signal}: address released, interface removed"),
                     End::GuestEnded => "pipework: the guest has ended".to_owned(),
                     End::LinkGone => "pipework: the interface was removed".to_owned(),
+                    End::Left => "pipework: the lease is left as it is".to_owned(),
                 });
             }
             ExitCode::SUCCESS

@@ -286,7 +286,7 @@ fn split(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// What clap has to say, on one line, without the usage.
-fn shortened(error: &clap::Error) -> String {
+pub(super) fn shortened(error: &clap::Error) -> String {
     let text = error.to_string();
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let said: Vec<&str> = said.filter(|line| !line.is_empty()).collect();

@@ -4,13 +4,18 @@ mod access;
 mod apply;
 mod attach;
 mod batch;
+mod daemon;
 mod detach;
 mod documents;
+mod events;
 mod export;
 mod gc;
 mod graph;
 mod inside;
+mod install;
+mod intent;
 mod link;
+mod oci;
 mod output;
 mod quick;
 mod repair;
@@ -29,6 +34,7 @@ use crate::kernel::wait;
 use crate::model::types::IfName;
 pub use apply::EXAMPLE as TOPOLOGY_EXAMPLE;
 pub use attach::AttachArgs;
+pub use intent::words_without_guest;
 use output::complain;
 
 const ABOUT: &str = "Gives containers fixed, LAN-reachable addresses, in pure netlink";
@@ -100,8 +106,12 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Tell how all attachments stand (exit status 2 when one is not as it is wanted)
     Status(status::StatusArgs),
+    /// Tell what the daemon did, and (--follow) what it does
+    Events(events::EventsArgs),
     /// Make attachments again what their records want; also those of guests that were started again
     Repair(repair::RepairArgs),
+    /// Look after all that is wanted: files, wanted records, labels and environment of containers
+    Daemon(daemon::DaemonArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -116,6 +126,12 @@ enum Command {
     Tc(inside::InsideArgs),
     /// List which macvlan guests this host has access to (--host-access), and take it away
     HostAccess(access::AccessArgs),
+    /// For OCI runtimes: attach a container before its first process runs (its state is read from standard input)
+    OciHook(oci::HookArgs),
+    /// Stand in for runc (also by the name pipework-runtime): a container gets its interfaces before its first process runs
+    Runtime(oci::RuntimeArgs),
+    /// Make Podman or Docker call the hook, or the runtime
+    Install(install::InstallArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -141,6 +157,9 @@ struct WaitArgs {
 /// Runs the program on its arguments, the first of which is its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(ended) = oci::by_name(&args) {
+        return ended;
+    }
     match quick::Quick::read(&args) {
         Some(quick::Quick::Attach(words)) => return attach::run(&words),
         Some(quick::Quick::Detach(words)) => return detach::run(&words),
@@ -160,7 +179,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Export(words)) => export::run(&words),
         Some(Command::Graph(words)) => graph::run(&words),
         Some(Command::Status(words)) => status::run(&words),
+        Some(Command::Events(words)) => events::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
+        Some(Command::Daemon(words)) => daemon::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Batch(words)) => batch::run(&words),
@@ -168,6 +189,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
         Some(Command::HostAccess(words)) => access::run(&words),
+        Some(Command::OciHook(words)) => oci::hook(&words),
+        Some(Command::Runtime(words)) => oci::runtime(&words),
+        Some(Command::Install(words)) => install::run(&words),
         Some(Command::Completions { shell }) => documents::completions(&mut Cli::command(), shell),
         Some(Command::Man { directory }) => documents::man(Cli::command(), directory.as_deref()),
         None => match cli.bare {

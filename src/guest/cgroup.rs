@@ -51,6 +51,25 @@ pub(super) fn search(name: &str) -> Vec<Match> {
     with_process(found)
 }
 
+/// Where engines put their containers' groups, below a hierarchy's root.
+const ENGINES_PARENTS: [&str; 6] = ["docker", "system.slice", "machine.slice", "libpod_parent", "machine.slice/libpod_pod", ""];
+
+/// What engines call the group of a container with this ID: the ID itself, or systemd's way.
+fn names_of_container(id: &str) -> [String; 4] {
+    [id.to_owned(), format!("docker-{id}.scope"), format!("libpod-{id}.scope"), format!("libpod-{id}")]
+}
+
+/// The process of the container with this ID, if its group is in a usual place: a few dozen look-ups.
+pub(super) fn process_of(id: &str) -> Option<u32> {
+    let mut found = Vec::new();
+    for root in roots() {
+        for parent in ENGINES_PARENTS {
+            found.extend(names_of_container(id).into_iter().map(|group| root.join(parent).join(group)).filter(|path| path.is_dir()));
+        }
+    }
+    with_process(found).first().map(|group| group.pid)
+}
+
 /// All groups, by one walk through the hierarchies.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
@@ -73,10 +92,9 @@ impl Groups {
         group_names(name).iter().filter_map(|group| self.by_name.get(group)).flatten().any(others)
     }
 
-    /// The process of the container with this ID: its group is called so, or `docker-ID.scope`, `libpod-ID.scope`
-    /// (systemd's way).
+    /// The process of the container with this ID.
     pub(super) fn process_of(&self, id: &str) -> Option<u32> {
-        let names = [id.to_owned(), format!("docker-{id}.scope"), format!("libpod-{id}.scope"), format!("libpod-{id}")];
+        let names = names_of_container(id);
         let groups: Vec<PathBuf> = names.iter().filter_map(|group| self.by_name.get(group)).flatten().cloned().collect();
         with_process(groups).first().map(|group| group.pid)
     }

@@ -1,5 +1,8 @@
 //! Docker, and Podman through its Docker-compatible API. Nothing outside this module knows the client library.
 
+pub(super) mod describe;
+pub(super) mod events;
+pub mod remembered;
 pub mod sidecar;
 
 use std::future::Future;
@@ -47,12 +50,12 @@ impl Engine {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         format!("{} at {}", self.name(), self.endpoint().address)
     }
 
     /// Whether it is worth a try: a socket that nobody chose and that is not there says no more than that.
-    fn may_answer(&self) -> bool {
+    pub(super) fn may_answer(&self) -> bool {
         let endpoint = self.endpoint();
         endpoint.chosen || endpoint.socket().is_none_or(std::path::Path::exists)
     }
@@ -195,10 +198,16 @@ pub(super) fn list() -> (Vec<Unattached>, Vec<String>) {
 
 /// The engines that may be here. What is wrong with the address of one is said in `failed`.
 fn present(failed: &mut Vec<String>) -> Vec<Engine> {
+    let mut engines = usual(failed);
+    engines.retain(Engine::may_answer);
+    engines
+}
+
+/// The engines that may be here, now or later.
+pub(super) fn usual(failed: &mut Vec<String>) -> Vec<Engine> {
     let environment = Environment::current();
     let docker = environment.docker().map_err(|error| failed.push(error.to_string())).ok();
-    let engines = docker.map(Engine::Docker).into_iter().chain(environment.podman().into_iter().map(Engine::Podman));
-    engines.filter(Engine::may_answer).collect()
+    docker.map(Engine::Docker).into_iter().chain(environment.podman().into_iter().map(Engine::Podman)).collect()
 }
 
 /// A container that runs, as a list tells it: without its process.
@@ -210,6 +219,11 @@ pub(super) struct Listed {
 }
 
 impl Listed {
+    /// One that is known without a list.
+    pub(super) fn new(engine: &Engine, id: &str, name: &str) -> Self {
+        Self { engine: engine.clone(), id: id.to_owned(), names: vec![name.to_owned()] }
+    }
+
     /// All that it can be called whole: its identifier, the usual twelve digits of it, its names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let short = self.id.get(..12).filter(|short| *short != self.id);

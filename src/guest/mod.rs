@@ -1,12 +1,14 @@
 //! Who is meant: from the guest word to a network namespace that is held open and known to be the right one.
 
 mod cgroup;
+pub mod containers;
 mod directory;
 mod docker;
 mod endpoint;
 mod names;
 mod process;
 pub mod resolver;
+mod starting;
 pub mod trace;
 
 use std::os::fd::OwnedFd;
@@ -21,8 +23,9 @@ use crate::model::request::GuestRef;
 use crate::model::status::Unattached;
 pub use directory::Directory;
 use docker::Container;
-pub use docker::sidecar;
+pub use docker::{remembered, sidecar};
 pub use names::names;
+pub use starting::Starting;
 
 /// Why there is no guest to work on.
 #[derive(Debug, Error)]

@@ -12,7 +12,7 @@ use super::wire::Netlink;
 use crate::model::error::KernelError;
 
 /// RTNLGRP_LINK, and IPV4 and IPV6 of IFADDR, ROUTE and RULE (linux/rtnetlink.h).
-const GROUPS: [u32; 7] = [1, 5, 9, 7, 11, 8, 19];
+pub(super) const GROUPS: [u32; 7] = [1, 5, 9, 7, 11, 8, 19];
 /// Several events belong to one change: so long must it be quiet before it is looked at.
 const QUIET: Duration = Duration::from_millis(150);
 

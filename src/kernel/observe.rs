@@ -283,7 +283,11 @@ pub(super) fn nic_before(host: &mut Netlink, nic: &LinkFacts) -> Result<NicBefor
     Ok(NicBefore { index: nic.index, up: nic.up, master: nic.master, state: nic_state(host, nic)? })
 }
 
-pub(super) fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
+/// The addresses of one family.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn addrs(socket: &mut Netlink, family: Family) -> Result<Vec<AddrFacts>, KernelError> {
     Ok(addr_answers(socket, family)?.iter().filter_map(decode::addr).collect())
 }
 

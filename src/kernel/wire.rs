@@ -283,6 +283,53 @@ impl Netlink {
     }
 }
 
+/// A socket that only listens to changes. It has no buffer of its own: there may be thousands.
+pub(super) struct Listener {
+    socket: Socket,
+}
+
+impl Listener {
+    /// Opens one in the calling thread's network namespace, for these multicast groups (RTNLGRP_*, linux/rtnetlink.h).
+    pub(super) fn open(groups: &[u32]) -> Result<Self, KernelError> {
+        let open = || -> std::io::Result<Self> {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            groups.iter().try_for_each(|group| socket.add_membership(*group))?;
+            Ok(Self { socket })
+        };
+        open().map_err(|error| KernelError::Refused {
+            errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+            text: Some("listening to changes".into()),
+        })
+    }
+
+    /// Reads all that came: kinds (RTM_*) and payloads. `false`: more came than the kernel could keep (ENOBUFS).
+    pub(super) fn read(&self, buffer: &mut [u8], tell: &mut dyn FnMut(u16, &[u8])) -> Result<bool, KernelError> {
+        let mut whole = true;
+        loop {
+            match nix::sys::socket::recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => {
+                    let mut rest = buffer.get(..length).unwrap_or_default();
+                    while let Some((header, payload, after)) = split(rest) {
+                        rest = after;
+                        tell(header.message_type, payload);
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => whole = false,
+                Err(Errno::EAGAIN) => return Ok(whole),
+                Err(errno) => return Err(KernelError::Refused { errno, text: Some("listening to changes".into()) }),
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

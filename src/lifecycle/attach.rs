@@ -31,6 +31,7 @@ use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
 use crate::model::report::{Outcome, Report, SCHEMA, Step};
 use crate::model::request::AttachRequest;
+use crate::model::topology::How;
 use crate::model::types::{IfAddr, IfName};
 use crate::plan::execute::{Done, Event, ExecuteError, Kernel, execute};
 use crate::plan::{Birth, Plan, plan};
@@ -65,6 +66,8 @@ pub struct Options {
     pub dhcp_image: Option<String>,
     /// The administrator's own programs; none when empty.
     pub hooks: HookSettings,
+    /// This process serves many guests and may begin again: DHCP leases are kept by [`super::Tenancy`], not by [`Attached::stay`].
+    pub resident: bool,
 }
 
 impl Options {
@@ -72,6 +75,18 @@ impl Options {
     /// there is a time of day when it ends.
     pub fn dhcp_timeout(&self) -> Duration {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(u32::MAX.into()))
+    }
+
+    /// What of it the words of an attach can say, for a policy to look at.
+    pub fn how(&self) -> How {
+        How {
+            persist: self.persist,
+            dhcp_timeout: self.dhcp_timeout.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+            dhcp_dns: self.dhcp_dns,
+            dhcp_image: self.dhcp_image.clone(),
+            ovsdb: self.ovsdb.clone(),
+            keep_netns: self.keep_netns,
+        }
     }
 
     /// Keeps what is wanted also after a reboot, when it is asked to, or was before. What went wrong is told.
@@ -272,7 +287,7 @@ fn without_effect(request: &AttachRequest, options: &Options, planned: &Plan) ->
     }
     let stays = request.dynamic.as_ref().is_some_and(Dynamic::stays);
     let dev = planned.guest_if();
-    (stays && !options.dry_run && planned.ops().is_empty())
+    (stays && !options.resident && !options.dry_run && planned.ops().is_empty())
         .then(|| format!("{dev} is there already, so this command does not stay: its lease is kept by the one that made it, or by nobody"))
 }
 
@@ -439,7 +454,8 @@ impl Run<'_> {
         let done = done.and(std::mem::take(&mut configured.done));
         let given = if self.request.dynamic.is_some() { configured.addr.into_iter().collect() } else { Vec::new() };
         let keeper = configured.keeper.take().or_else(|| configured.stay.as_ref().and_then(|_| keeper::this_process()));
-        let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper };
+        let tenure = configured.tenure.take();
+        let outcome = recording::Outcome { link, given, lease: configured.lease.clone(), keeper, tenure };
         let recorded = recording.commit(done.ops(), outcome).inspect(|record| {
             if !record.given.is_empty() {
                 // Whoever gave the address answers for it: that another guest has it is no reason to give it back.

@@ -205,6 +205,7 @@ impl Job<'_> {
             link: None,
             given: Vec::new(),
             lease: None,
+            tenure: None,
             keeper: None,
             mate: None,
             ovsdb,

@@ -14,7 +14,7 @@ use crate::model::command::Commands;
 use crate::model::dynamic::Dynamic;
 use crate::model::error::KernelError;
 use crate::model::facts::{Facts, GuestId};
-use crate::model::lease::LeaseReport;
+use crate::model::lease::{LeaseReport, Tenure};
 use crate::model::op::Op;
 use crate::model::record::Keeper;
 use crate::model::report::Step;
@@ -82,6 +82,8 @@ pub(super) struct Configured {
     pub(super) done: Vec<Op>,
     /// The process that keeps it, when that is another.
     pub(super) keeper: Option<Keeper>,
+    /// How it is kept, when that is not the command's to do.
+    pub(super) tenure: Option<Tenure>,
     /// What keeps it, when the command is to stay.
     pub(super) stay: Option<Box<Stay>>,
 }

@@ -8,11 +8,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::AsFd;
 
 use crate::guest::trace;
+use crate::kernel::signal;
 use crate::model::record::Keeper;
 
-/// This process, as the keeper of a lease.
+/// This process, as the keeper of a lease; none where it keeps many, and cannot be asked to end for one.
 pub(super) fn this_process() -> Option<Keeper> {
-    of(std::process::id())
+    if signal::obeys() { None } else { of(std::process::id()) }
 }
 
 /// A process, as the keeper of a lease.

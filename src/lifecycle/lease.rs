@@ -1,13 +1,15 @@
 //! The built-in DHCPv4 client of one guest: ask, make the lease so, and take it back when it does not hold.
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
 use thiserror::Error;
 
 use super::dynamic::{Asking, Configured};
+use super::identity;
 use super::stay::Stay;
+use super::tenure;
 use crate::external::dhcp::v4::{Client, Who};
 use crate::external::dhcp::{DhcpError, Patience};
 use crate::guest::resolver::{self, ResolverError, Written};
@@ -98,6 +100,11 @@ impl Applied {
         let _ = self.done.undo(system, watch);
     }
 
+    /// As a record tells of it.
+    pub(super) fn of(done: Done) -> Self {
+        Self { done, resolver: None }
+    }
+
     /// The steps that took effect.
     pub(super) fn ops(&self) -> Vec<Op> {
         self.done.ops().to_vec()
@@ -185,13 +192,15 @@ pub(super) fn dhcp(
     let namespace = &asking.held.namespace;
     let mut guest = namespace.netlink()?;
     let link = link(&mut guest, asking.guest_if)?;
-    let place = asking.place(&link, words.stays());
-    let who = asking.who(&link, words)?;
-    let held = if place.stays { Some(hold(asking)?) } else { None };
+    let is_resident = asking.options.resident;
+    let place = asking.place(&link, words.stays() || is_resident);
+    let who = who(&asking.request.guest, &link, asking.guest_if, words)?;
+    let held = if place.stays && !is_resident { Some(hold(asking)?) } else { None };
     let mut client = Client::new(who, namespace)?;
     let mut patience = Patience::new(signals, namespace, asking.held.process.as_ref(), link.index)?;
     super::port::wait(asking, &mut patience, deadline)?;
     let lease = client.acquire(&mut patience, Some(deadline))?;
+    let granted = SystemTime::now();
     drop(patience);
     let (applied, warnings) = match place.apply(&lease, system, &mut guest, watch) {
         Ok(applied) => applied,
@@ -208,8 +217,9 @@ pub(super) fn dhcp(
     let report = LeaseReport::new(&lease, place.stays);
     let addr = Some(lease.addr);
     let done = applied.ops();
+    let tenure = is_resident.then(|| tenure::of(Some(&lease), granted, client.who(), place.dns, done.clone()));
     let stay = held.map(|held| Box::new(Stay::new(held, place, client.who().clone(), lease, applied)));
-    Ok(Configured { addr, lease: Some(report), warnings, done, stay, ..Configured::default() })
+    Ok(Configured { addr, lease: Some(report), warnings, done, stay, tenure, ..Configured::default() })
 }
 
 /// The guest, held once more: for as long as the command stays.
@@ -240,10 +250,12 @@ impl Asking<'_> {
             ovsdb: self.options.ovsdb.clone(),
         }
     }
+}
 
-    fn who(&self, link: &LinkFacts, words: ClientWords) -> Result<Who, LeaseError> {
-        let mac = link.mac.ok_or_else(|| LeaseError::NotEthernet(self.guest_if.clone()))?;
-        let client_id = self.identity().client_id();
-        Ok(Who { link: self.guest_if.clone(), index: link.index, mac, client_id, server_mac: None, host_name: self.host_name(), words })
-    }
+/// What a client says of a guest's interface.
+pub(super) fn who(guest: &GuestRef, link: &LinkFacts, guest_if: &IfName, words: ClientWords) -> Result<Who, LeaseError> {
+    let mac = link.mac.ok_or_else(|| LeaseError::NotEthernet(guest_if.clone()))?;
+    let client_id = identity::of(guest, guest_if).client_id();
+    let host_name = identity::host_name(guest);
+    Ok(Who { link: guest_if.clone(), index: link.index, mac, client_id, server_mac: None, host_name, words })
 }

@@ -5,7 +5,7 @@ use crate::kernel::netns::Namespace;
 use crate::kernel::{System, random_id};
 use crate::model::error::KernelError;
 use crate::model::facts::Names;
-use crate::model::lease::LeaseReport;
+use crate::model::lease::{LeaseReport, Tenure};
 use crate::model::op::Op;
 use crate::model::record::{GuestRecord, HostEnd, Keeper, LinkIdentity, Mate, Record, VERSION};
 use crate::model::request::AttachRequest;
@@ -27,6 +27,7 @@ pub(super) struct Outcome {
     pub(super) given: Vec<IfAddr>,
     pub(super) lease: Option<LeaseReport>,
     pub(super) keeper: Option<Keeper>,
+    pub(super) tenure: Option<Tenure>,
 }
 
 /// A record in the making.
@@ -103,10 +104,10 @@ impl<'a> Recording<'a> {
 
     /// Writes down how it stands now.
     pub(super) fn commit(&self, done: &[Op], outcome: Outcome) -> Result<Record, AttachError> {
-        let Outcome { link, given, lease, keeper } = outcome;
+        let Outcome { link, given, lease, keeper, tenure } = outcome;
         let record = match &self.old {
             Some(old) => Record { done: [old.done.clone(), settled(done)].concat(), planned: Vec::new(), ..self.record.clone() },
-            None => Record { link, given, lease, keeper, done: settled(done), planned: Vec::new(), ..self.record.clone() },
+            None => Record { link, given, lease, keeper, tenure, done: settled(done), planned: Vec::new(), ..self.record.clone() },
         };
         self.records.commit(self.change(), &record).map_err(AttachError::Unrecorded)?;
         Ok(record)
@@ -128,6 +129,7 @@ fn new(records: &Records, subject: &Subject<'_>, planned: &Plan) -> Record {
         mate: None,
         given: Vec::new(),
         lease: None,
+        tenure: None,
         keeper: None,
         ovsdb: subject.ovsdb.clone(),
         done: Vec::new(),

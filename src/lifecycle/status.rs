@@ -1,7 +1,7 @@
 //! How the attachments of this host stand. Nothing is locked and nothing changed; each namespace is looked at once.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::repair::{meant, request_of};
@@ -72,6 +72,24 @@ pub fn status(options: &StatusOptions) -> Result<StatusReport, AttachError> {
         containers.into_iter().filter(|container| !is_known(&container.id)).collect()
     });
     Ok(StatusReport { schema: SCHEMA, attachments, unattached, warnings })
+}
+
+/// Tells what is recorded of the attachments, without a look at them: cheap, and for those who ask often.
+///
+/// # Errors
+/// When the records cannot be read.
+pub fn recorded(run_dir: &Path) -> Result<StatusReport, AttachError> {
+    let found = recording::records(run_dir).map_err(AttachError::Observe)?.all().map_err(AttachError::Unrecorded)?;
+    let warnings = found.unreadable.iter().map(ToString::to_string).collect();
+    let as_recorded = |record: &Record| AttachmentStatus {
+        standing: Standing::Recorded,
+        addresses: record.request.addr.addrs.iter().chain(&record.given).copied().collect(),
+        gateways: record.request.addr.gateways.clone(),
+        host_link: record.link.as_ref().and_then(|link| link.host.as_ref()).map(|end| end.name.to_string()),
+        mac: record.link.as_ref().and_then(|link| link.mac),
+        ..blank(record)
+    };
+    Ok(StatusReport { schema: SCHEMA, attachments: found.all.iter().map(as_recorded).collect(), unattached: None, warnings })
 }
 
 /// Records that cannot be read. Reading sets a damaged one aside, so that it is told once.

@@ -2,16 +2,17 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::lease::{Applied, LeaseError, Place};
 use super::takeback::Removal;
+use super::tenure::Book;
 use super::{Database, Machine, recording};
 use crate::external::dhcp::v4::{Answer, Client, Who, Whom};
 use crate::external::dhcp::{DhcpError, Patience, Wake};
 use crate::kernel::System;
 use crate::kernel::netns::Namespace;
-use crate::kernel::observe::Sides;
+use crate::kernel::observe::{self, Sides};
 use crate::kernel::signal::Signals;
 use crate::kernel::wire::Netlink;
 use crate::model::error::KernelError;
@@ -21,6 +22,9 @@ use crate::plan::execute::{Done, Event};
 
 /// The least time between two questions for more time. RFC 2131, section 4.4.5, has 60 s, which leaves a short lease one try.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long servers are asked whether a lease still holds; then it is used on (RFC 2131, section 4.4.2).
+const CONFIRMING: Duration = Duration::from_secs(10);
 
 /// A lease that is kept for as long as the command runs.
 pub struct Stay {
@@ -80,11 +84,13 @@ pub enum End {
     GuestEnded,
     /// The interface was taken away.
     LinkGone,
+    /// The process that keeps it ends, and another will take it up: all stays as it is.
+    Left,
 }
 
 impl End {
     /// What ends waiting is no failure here.
-    fn from_error(error: LeaseError) -> Result<Self, LeaseError> {
+    pub(super) fn from_error(error: LeaseError) -> Result<Self, LeaseError> {
         match error {
             LeaseError::Dhcp(DhcpError::Interrupted(signal)) => Ok(Self::Released(signal)),
             LeaseError::Dhcp(DhcpError::GuestEnded) => Ok(Self::GuestEnded),
@@ -161,7 +167,8 @@ impl Stay {
                 return end;
             }
         };
-        let mut keeper = Keeper { client, patience, guest, system, place: &place, lease, granted, applied: Some(applied), tell, watch };
+        let applied = Some(applied);
+        let mut keeper = Keeper { client, patience, guest, system, place: &place, lease, granted, applied, tell, watch, book: None };
         let end = End::from_error(keeper.keep());
         match (&end, keeper.applied.take()) {
             // The guest's namespace takes the rest with it; a file outlives it.
@@ -177,12 +184,12 @@ impl Stay {
 }
 
 /// What the lease's steps are carried out on.
-fn sides(namespace: &Namespace) -> Result<Sides<'_>, KernelError> {
+pub(super) fn sides(namespace: &Namespace) -> Result<Sides<'_>, KernelError> {
     Ok(Sides { host: Netlink::open()?, home: Namespace::current()?, guest: namespace.netlink()?, namespace })
 }
 
 /// A client that has a lease, what it waits with, and a way to look at the guest.
-fn begin<'a>(
+pub(super) fn begin<'a>(
     namespace: &'a Namespace,
     who: &Who,
     process: Option<&'a OwnedFd>,
@@ -190,6 +197,11 @@ fn begin<'a>(
 ) -> Result<(Client<'a>, Patience<'a>, Netlink), LeaseError> {
     let client = Client::new(who.clone(), namespace)?;
     Ok((client, Patience::new(signals, namespace, process, who.index)?, namespace.netlink()?))
+}
+
+/// Whether the guest has a lease's address.
+pub(super) fn has(guest: &mut Netlink, lease: &Lease) -> Result<bool, KernelError> {
+    Ok(observe::addrs(guest, lease.addr.family())?.iter().any(|addr| addr.addr == lease.addr))
 }
 
 /// Takes the link away that the lease was for.
@@ -200,22 +212,24 @@ fn take_away(link: Done, system: System<'_>, place: &Place, watch: &mut dyn FnMu
     let _ = link.undo(&mut machine, watch);
 }
 
-struct Keeper<'a, 'b> {
-    client: Client<'a>,
-    patience: Patience<'a>,
-    guest: Netlink,
-    system: System<'b>,
-    place: &'a Place,
-    lease: Lease,
-    granted: Instant,
-    applied: Option<Applied>,
-    tell: &'a mut dyn FnMut(Kept<'_>),
-    watch: &'a mut dyn FnMut(Event<'_>),
+pub(super) struct Keeper<'a, 'b> {
+    pub(super) client: Client<'a>,
+    pub(super) patience: Patience<'a>,
+    pub(super) guest: Netlink,
+    pub(super) system: System<'b>,
+    pub(super) place: &'a Place,
+    pub(super) lease: Lease,
+    pub(super) granted: Instant,
+    pub(super) applied: Option<Applied>,
+    pub(super) tell: &'a mut dyn FnMut(Kept<'_>),
+    pub(super) watch: &'a mut dyn FnMut(Event<'_>),
+    /// Where it is written down, when it is to outlive this process.
+    pub(super) book: Option<Book<'a>>,
 }
 
 impl Keeper<'_, '_> {
     /// Never ends but by what ends waiting.
-    fn keep(&mut self) -> LeaseError {
+    pub(super) fn keep(&mut self) -> LeaseError {
         loop {
             if let Err(error) = self.once() {
                 return error;
@@ -269,6 +283,57 @@ impl Keeper<'_, '_> {
         }
     }
 
+    /// Asks whether the lease, which another process had, still holds. Where nobody says no, it does until its time is over.
+    pub(super) fn confirm(&mut self) -> Result<(), LeaseError> {
+        let asked = Instant::now();
+        let end = self.at(self.lease.lifetime.valid);
+        if end.is_some_and(|end| end <= asked) {
+            return self.anew();
+        }
+        let until = asked.checked_add(CONFIRMING).map_or(asked, |until| end.map_or(until, |end| end.min(until)));
+        match self.client.confirm(&self.lease, &mut self.patience, until)? {
+            Answer::Granted(lease) => {
+                self.granted = asked;
+                // Somebody may have taken the address away while nobody kept it, and its routes went along.
+                if !has(&mut self.guest, &lease)? {
+                    self.lease = *lease;
+                    return self.leased();
+                }
+                self.renewed(*lease)
+            }
+            Answer::Refused => self.anew(),
+            Answer::Silence => Ok(()),
+        }
+    }
+
+    /// Gives the address back with its guest, which has ended, and takes away what outlives that.
+    pub(super) fn give_up(mut self) {
+        if let Some(applied) = self.applied.take() {
+            let _ = self.client.release(&self.lease);
+            applied.undo_files();
+        }
+        // Should it not be written down, whoever takes the attachment away gives it back once more.
+        let _ = self.book.as_ref().map(Book::strike);
+    }
+
+    /// Writes down how it stands, for whoever takes it up.
+    fn note(&mut self) {
+        let Some(book) = &self.book else { return };
+        let done = self.applied.as_ref().map(Applied::ops).unwrap_or_default();
+        let granted = SystemTime::now().checked_sub(self.granted.elapsed()).unwrap_or(UNIX_EPOCH);
+        if let Err(error) = book.note(Some(&self.lease), granted, self.client.who(), done) {
+            (self.tell)(Kept::Failed(&format!("it is not written down: {error}")));
+        }
+    }
+
+    /// Writes down that there is none, and another is asked for.
+    fn note_lost(&mut self) {
+        let Some(book) = &self.book else { return };
+        if let Err(error) = book.note(None, SystemTime::now(), self.client.who(), Vec::new()) {
+            (self.tell)(Kept::Failed(&format!("that it is lost is not written down: {error}")));
+        }
+    }
+
     /// The address gets its new time; other routes or servers are put in the place of the old ones.
     fn renewed(&mut self, lease: Lease) -> Result<(), LeaseError> {
         let same = self.lease.is_as(&lease) && self.applied.is_some();
@@ -276,6 +341,7 @@ impl Keeper<'_, '_> {
         if !same || self.place.renew(&self.lease, &mut self.system, self.watch).is_err() {
             self.put()?;
         }
+        self.note();
         (self.tell)(Kept::Renewed(&self.lease));
         Ok(())
     }
@@ -283,10 +349,17 @@ impl Keeper<'_, '_> {
     /// The address must not be used any longer; another is asked for until there is one.
     fn anew(&mut self) -> Result<(), LeaseError> {
         self.take_back();
+        self.note_lost();
         (self.tell)(Kept::Lost);
         self.lease = self.client.acquire(&mut self.patience, None)?;
         self.granted = Instant::now();
+        self.leased()
+    }
+
+    /// A new lease is carried out.
+    pub(super) fn leased(&mut self) -> Result<(), LeaseError> {
         self.put()?;
+        self.note();
         (self.tell)(Kept::Leased(&self.lease));
         Ok(())
     }

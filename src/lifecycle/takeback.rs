@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::detach::hand_over;
-use super::{Database, Machine, access, mate};
+use super::{Database, Machine, access, mate, tenure};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, nl80211, observe};
@@ -51,6 +51,7 @@ impl<'a> Removal<'a> {
     /// Takes it back, and strikes it out when nothing is left.
     pub(super) fn carry_out(self, run_dir: &Path, watch: Watch<'_>) -> Result<Taken, KernelError> {
         let Self { records, record } = self;
+        tenure::give_back(&record);
         let mut taken = take_back(&record, &record.done, run_dir, watch)?;
         if taken.left.is_empty()
             && let Err(error) = records.abandon(Change::Detaching, record.guest.netns, &record.interface)

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::types::IfAddr;
+use super::op::Op;
+use super::types::{IfAddr, MacAddr};
 
 /// A time of 32 ones is for ever (RFC 2131, section 3.3; RFC 8415, section 7.7).
 pub const FOREVER: u32 = u32::MAX;
@@ -25,7 +26,7 @@ impl Lifetime {
 }
 
 /// A route that came with a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRoute {
     /// Where to: a network without host bits; `0.0.0.0/0` is the default route.
     pub to: IpNetwork,
@@ -34,7 +35,7 @@ pub struct LeaseRoute {
 }
 
 /// What a server lent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The address. DHCPv6 has no prefix length: /128.
     pub addr: IfAddr,
@@ -79,6 +80,28 @@ impl Lease {
         let servers = self.dns.iter().map(|server| format!("nameserver {server}\n"));
         Some(std::iter::once("# by pipework, from DHCP\n".to_owned()).chain(search).chain(servers).collect())
     }
+}
+
+/// A lease as its record has it, for a process that may end and begin again: the times of day count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    /// What was lent; absent when it was lost, and another is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// When it was asked for (RFC 3339): its times count from then.
+    pub granted: String,
+    /// When it ends (RFC 3339); absent when never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
+    /// The Ethernet address that the server's answers come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_mac: Option<MacAddr>,
+    /// The server's DNS servers go into the guest's resolv.conf.
+    #[serde(default)]
+    pub dns: bool,
+    /// The steps that made it so in the guest: they are among the attachment's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Op>,
 }
 
 /// A lease in the report.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::GuestId;
-use super::lease::LeaseReport;
+use super::lease::{LeaseReport, Tenure};
 use super::op::Op;
 use super::request::{AttachRequest, GuestRef};
 use super::types::{IfAddr, IfName, MacAddr};
@@ -45,6 +45,9 @@ pub struct Record {
     /// What a DHCP server lent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseReport>,
+    /// The lease as the daemon keeps it, which takes it up again after its own restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
     /// The process that keeps the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeper: Option<Keeper>,

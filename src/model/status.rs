@@ -37,6 +37,8 @@ pub enum Standing {
     Unfinished,
     /// It is wanted, and was not made since the last boot.
     Wanted,
+    /// It is recorded; nobody looked at it now.
+    Recorded,
     /// It could not be looked at; `problem` tells why.
     Unknown,
 }
@@ -106,6 +108,7 @@ impl AttachmentStatus {
             Standing::Gone => "gone".to_owned(),
             Standing::Unfinished => format!("unfinished: {}", self.problem.clone().unwrap_or_default()),
             Standing::Wanted => "wanted, not made".to_owned(),
+            Standing::Recorded => "recorded".to_owned(),
             Standing::Unknown => format!("unknown: {}", self.problem.clone().unwrap_or_default()),
         }
     }

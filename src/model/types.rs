@@ -64,6 +64,11 @@ impl MacAddr {
         self.0
     }
 
+    /// The address that a frame came from.
+    pub fn of_frame(octets: [u8; 6]) -> Self {
+        Self(octets)
+    }
+
     /// Takes six random bytes and makes them a locally administered unicast address (IEEE 802-2014, 8.4).
     pub fn local_from(mut bytes: [u8; 6]) -> Self {
         bytes[0] = (bytes[0] & 0xfc) | 0x02;

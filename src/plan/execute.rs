@@ -181,6 +181,11 @@ fn steps(ops: &[Op], kernel: &mut dyn Kernel, done: &mut Done) -> Result<(), Box
 }
 
 impl Done {
+    /// Steps that an earlier run took.
+    pub fn of(ops: Vec<Op>) -> Self {
+        Self { ops }
+    }
+
     /// The steps that took effect.
     pub fn ops(&self) -> &[Op] {
         &self.ops

@@ -185,6 +185,16 @@ impl Records {
         write(&self.path(record.guest.netns, &record.interface), record)
     }
 
+    /// Writes a record anew whose addresses are others now. The old ones are free for other guests.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn amend(&self, before: Record, record: &Record) -> Result<()> {
+        self.put(record)?;
+        self.give_up_addrs(Some(before), Some(record));
+        Ok(())
+    }
+
     /// Strikes out what was about to be done: it was taken back, or did not begin.
     ///
     /// # Errors

@@ -29,8 +29,16 @@ impl Wanted {
     /// # Errors
     /// When it cannot be written.
     pub fn put(&self, record: &Record) -> std::io::Result<()> {
-        let wanted =
-            Record { link: None, lease: None, keeper: None, given: Vec::new(), done: Vec::new(), planned: Vec::new(), ..record.clone() };
+        let wanted = Record {
+            link: None,
+            lease: None,
+            tenure: None,
+            keeper: None,
+            given: Vec::new(),
+            done: Vec::new(),
+            planned: Vec::new(),
+            ..record.clone()
+        };
         write(&self.path(&record.guest.word, &record.interface), &wanted)
     }
 

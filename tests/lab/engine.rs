@@ -38,14 +38,7 @@ impl Engine {
     pub fn start_on(lab: Lab, options: &[&str]) -> Self {
         let dir = lab.dir.path().to_owned();
         let socket = dir.join("docker.sock");
-        let log = std::fs::File::create(dir.join("dockerd.log")).unwrap();
-        let mut command = lab.host.command("dockerd");
-        for (option, value) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-            command.arg(option).arg(dir.join(value));
-        }
-        command.arg("-H").arg(format!("unix://{}", socket.display()));
-        command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]).args(options);
-        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let child = dockerd(&lab, options);
         let engine = Self { lab, child, socket };
         eventually("dockerd answers", || engine.docker_try("version"));
         let image = dir.join("image/bin");
@@ -56,6 +49,20 @@ impl Engine {
         }
         engine.sh(&format!("tar -C {} -c . | docker import - box", dir.join("image").display()));
         engine
+    }
+
+    /// Ends dockerd, and with it its containers, and starts it again: those with `--restart always` are started then.
+    pub fn restart(&mut self) {
+        self.end();
+        self.child = dockerd(&self.lab, &[]);
+        eventually("dockerd answers again", || self.docker_try("version"));
+    }
+
+    /// It ends containerd, which it started, only when it is asked to end itself.
+    fn end(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
     }
 
     /// A shell line that has to succeed, with DOCKER_HOST set to this engine.
@@ -111,16 +118,26 @@ impl Engine {
     }
 }
 
+/// Starts dockerd in the lab host's namespace.
+fn dockerd(lab: &Lab, options: &[&str]) -> Child {
+    let dir = lab.dir.path();
+    let log = std::fs::File::options().create(true).append(true).open(dir.join("dockerd.log")).unwrap();
+    let mut command = lab.host.command("dockerd");
+    for (option, value) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+        command.arg(option).arg(dir.join(value));
+    }
+    command.arg("-H").arg(format!("unix://{}", dir.join("docker.sock").display()));
+    command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]).args(options);
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         let ids = Command::new("docker").args(["ps", "-aq"]).env("DOCKER_HOST", self.host()).output();
         for id in ids.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default().lines() {
             self.docker_try(&format!("rm -f {id}"));
         }
-        // It ends containerd, which it started, only when it is asked to end itself.
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.child.wait();
+        self.end();
         let mounted = self.lab.dir.path().display();
         let _ = Command::new("sh")
             .args(["-c", &format!("grep -o ' {mounted}[^ ]*' /proc/self/mounts | sort -r | xargs -r umount -l")])

@@ -251,6 +251,35 @@ impl<'a> Client<'a> {
         Ok(Answer::Silence)
     }
 
+    /// Asks whether an address that was lent before still is (RFC 2131, section 4.4.2, INIT-REBOOT), until `until`.
+    ///
+    /// # Errors
+    /// When waiting has become pointless. That it could not be sent is silence.
+    pub fn confirm(&mut self, lease: &Lease, patience: &mut Patience<'_>, until: Instant) -> Result<Answer, DhcpError> {
+        let IpAddr::V4(addr) = lease.addr.ip() else { return Ok(Answer::Silence) };
+        self.began = Instant::now();
+        self.xid = random();
+        // An answer to the address itself is to find somebody there, as in `extend`.
+        let _udp = UdpPort::ipv4(self.namespace, &self.who.link, self.who.index, CLIENT_PORT);
+        let mut tries = 0;
+        while !is_over(Some(until)) {
+            let mut message = self.message(Kind::Request);
+            // No server is named: each that knows the network may answer.
+            message.options.insert(option::REQUESTED, addr.octets().to_vec());
+            let _ = self.send(&message, Ipv4Addr::UNSPECIFIED);
+            let pause = earlier(Some(until), self.pause(tries));
+            while let Some(answer) = self.next(patience, pause)? {
+                match self.granted(&answer) {
+                    Answer::Granted(new) if new.addr.ip() == lease.addr.ip() => return Ok(Answer::Granted(new)),
+                    Answer::Refused => return Ok(Answer::Refused),
+                    _ => {}
+                }
+            }
+            tries += 1;
+        }
+        Ok(Answer::Silence)
+    }
+
     /// Gives the address back. Nobody answers (RFC 2131, section 4.4.6).
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::tail::Tail;
 use super::{HookError, Occasion};
 use crate::kernel::fork;
-use crate::kernel::signal::{Signals, let_all_through};
+use crate::kernel::signal::{Signals, let_all_through, obeys};
 
 /// The PATH of a login as root (login.defs(5), ENV_SUPATH).
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -57,8 +57,12 @@ impl Run {
         let input = document(occasion.document).map_err(|error| fail(error.to_string()))?;
         let (output, theirs) = std::io::pipe().map_err(|error| fail(error.to_string()))?;
         fcntl_setfl(&output, OFlags::NONBLOCK).map_err(|error| fail(error.to_string()))?;
-        let child = fork::child(&[input.as_raw_fd(), theirs.as_raw_fd()], || become_hook(path, occasion, &input, theirs));
-        let child = child.ok_or_else(|| fail("there can be no process for it, because this one has several threads".into()))?;
+        let child = if obeys() {
+            beside_threads(path, occasion, input, theirs).map_err(|error| fail(error.to_string()))?
+        } else {
+            let child = fork::child(&[input.as_raw_fd(), theirs.as_raw_fd()], || become_hook(path, occasion, &input, theirs));
+            child.ok_or_else(|| fail("there can be no process for it, because this one has several threads".into()))?
+        };
         let raw = rustix::process::Pid::from_raw(child.as_raw());
         let process = raw.ok_or(rustix::io::Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let process = process.map_err(|error| {
@@ -155,18 +159,33 @@ fn document(text: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// Starts a hook in a process that has other threads. It is in a group of its own, though in no session, and does not end with
+/// this process: what sees to that may only be called where there is one thread.
+fn beside_threads(path: &Path, occasion: &Occasion<'_>, input: File, output: PipeWriter) -> std::io::Result<Pid> {
+    let mut hook = command(path, occasion);
+    hook.stdin(input).stdout(output.try_clone()?).stderr(output).current_dir("/").process_group(0);
+    // It is waited for by its number, which is its own until then.
+    let child = hook.spawn()?;
+    Ok(Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?))
+}
+
+/// The program and its environment.
+fn command(path: &Path, occasion: &Occasion<'_>) -> Command {
+    let mut hook = Command::new(path);
+    hook.env_clear().env("PATH", PATH).env("LANG", "C");
+    hook.env("PIPEWORK_EVENT", occasion.event.as_str());
+    hook.env("PIPEWORK_GUEST", occasion.guest).env("PIPEWORK_INTERFACE", occasion.interface);
+    hook
+}
+
 /// The rest of the hook's own process before it becomes the hook. Its files but these two are closed, and it is in `/`.
 fn become_hook(path: &Path, occasion: &Occasion<'_>, input: &File, output: PipeWriter) {
     let _ = (setsid(), set_pdeathsig(Signal::SIGTERM), umask(Mode::from_bits_truncate(0o022)));
     let _ = (dup2_stdin(input), dup2_stdout(&output), dup2_stderr(&output));
     drop(output);
-    let mut hook = Command::new(path);
-    hook.env_clear().env("PATH", PATH).env("LANG", "C");
-    hook.env("PIPEWORK_EVENT", occasion.event.as_str());
-    hook.env("PIPEWORK_GUEST", occasion.guest).env("PIPEWORK_INTERFACE", occasion.interface);
     // A program begins with the signals held back that its parent holds back (signal(7)).
     let_all_through();
-    let error = hook.exec();
+    let error = command(path, occasion).exec();
     let _ = writeln!(std::io::stderr(), "it cannot be run: {error}");
     std::process::exit(CANNOT_RUN)
 }

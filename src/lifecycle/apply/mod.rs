@@ -60,6 +60,7 @@ impl ApplyOptions {
             state_dir: self.state_dir.clone(),
             pid_dir: self.pid_dir.clone(),
             persist: how.persist,
+            resident: false,
             hooks: self.hooks.clone(),
             ..Options::default()
         }

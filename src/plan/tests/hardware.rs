@@ -158,6 +158,7 @@ fn detached(request: &AttachRequest, facts: &Facts, now: &GuestNow) -> Vec<Strin
         mate: None,
         given: Vec::new(),
         lease: None,
+        tenure: None,
         keeper: None,
         ovsdb: None,
         done: settled(planned.ops()),

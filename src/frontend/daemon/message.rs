@@ -1,0 +1,26 @@
+//! What the daemon's threads tell the one that decides.
+
+use crate::guest::containers::News;
+use crate::kernel::ears::Heard;
+
+use super::work::{Done, Told};
+
+/// One thing that a thread tells.
+pub enum Message {
+    /// An engine, by its number, tells something.
+    News(usize, News),
+    /// The connection to an engine is lost, or there was none; why.
+    Lost(usize, String),
+    /// An engine is not there, and nobody asked for it.
+    Absent(usize),
+    /// Something was heard in a guest, or on the host.
+    Heard(Heard),
+    /// Something came of a want; the work goes on.
+    Told(u64, Told),
+    /// The work at a guest has ended.
+    Done(u64, Box<Done>),
+    /// The service manager is to be told that the daemon is alive.
+    Alive,
+    /// A signal came.
+    Signal(&'static str),
+}
