@@ -101,7 +101,7 @@ fn a_lease_is_taken_up_by_the_next_process_without_a_gap_and_without_another_add
     attach(&lab, &guest);
     let leased = addr(&guest).unwrap();
     let (index, written) = (guest.link("eth1")["ifindex"].clone(), record(&lab));
-    assert_eq!(written.given.iter().map(ToString::to_string).collect::<Vec<_>>(), [leased.clone()]);
+    assert_eq!(written.given.iter().map(ToString::to_string).collect::<Vec<_>>(), std::slice::from_ref(&leased));
     let tenure = written.tenure.unwrap();
     assert!(tenure.lease.is_some() && tenure.ends.is_some() && tenure.server_mac.is_some() && written.keeper.is_none());
     let first = Keeping::start(&lab, TookUp::Now);

@@ -12,8 +12,10 @@ mod export;
 mod gc;
 mod graph;
 mod inside;
+mod install;
 mod intent;
 mod link;
+mod oci;
 mod output;
 mod repair;
 mod settings;
@@ -123,6 +125,12 @@ enum Command {
     Tc(inside::InsideArgs),
     /// List which macvlan guests this host has access to (--host-access), and take it away
     HostAccess(access::AccessArgs),
+    /// For OCI runtimes: attach a container before its first process runs (its state is read from standard input)
+    OciHook(oci::HookArgs),
+    /// Stand in for runc (also by the name pipework-runtime): a container gets its interfaces before its first process runs
+    Runtime(oci::RuntimeArgs),
+    /// Make Podman or Docker call the hook, or the runtime
+    Install(install::InstallArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -147,7 +155,11 @@ struct WaitArgs {
 
 /// Runs the program on its arguments, the first of which is its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = words::with_subcommand(args.into_iter().collect(), &Cli::command());
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(ended) = oci::by_name(&args) {
+        return ended;
+    }
+    let args = words::with_subcommand(args, &Cli::command());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -171,6 +183,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
         Some(Command::HostAccess(words)) => access::run(&words),
+        Some(Command::OciHook(words)) => oci::hook(&words),
+        Some(Command::Runtime(words)) => oci::runtime(&words),
+        Some(Command::Install(words)) => install::run(&words),
         Some(Command::Completions { shell }) => documents::completions(&mut Cli::command(), shell),
         Some(Command::Man { directory }) => documents::man(Cli::command(), directory.as_deref()),
         None => match cli.bare {

@@ -2,6 +2,9 @@
 //! command line does, and nothing else.
 
 pub mod daemon;
+pub mod install;
+pub mod oci;
+pub mod runtime;
 
 use crate::lifecycle::Options;
 use crate::model::request::{AttachRequest, GuestRef};

@@ -118,7 +118,7 @@ impl ContainerEngine {
         if pid == 0 {
             return Ok(None);
         }
-        let directory = Directory::knowing(Listed::new(&self.engine, &container.id, &container.name), pid);
+        let directory = Directory::running(Listed::new(&self.engine, &container.id, &container.name), pid);
         match directory.hold(&self.word(container)) {
             Ok(held) => Ok(Some(Found { directory, held })),
             Err(error) if error.is_absence() => Ok(None),

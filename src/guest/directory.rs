@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::cgroup::Groups;
 use super::docker::{self, Listed};
-use super::{GuestError, Held, hold, hold_container};
+use super::{GuestError, Held, Starting, hold, hold_container};
 use crate::model::request::GuestRef;
 
 /// So few are quicker asked for one by one.
@@ -19,9 +19,16 @@ pub struct Directory {
     groups: Groups,
     /// The process of the only one.
     pid: Option<u32>,
+    /// A container whose runtime has told of it.
+    known: Option<(GuestRef, Starting)>,
 }
 
 impl Directory {
+    /// One that is known without asking anybody.
+    pub fn knowing(word: GuestRef, container: Starting) -> Self {
+        Self { known: Some((word, container)), ..Self::default() }
+    }
+
     /// Looks guests up. What is not found here is looked for as always when it is held.
     pub fn of<'a>(guests: impl Iterator<Item = &'a GuestRef>) -> Self {
         let by_engine = |guest: &&GuestRef| matches!(guest, GuestRef::Any(_) | GuestRef::Docker(_) | GuestRef::Podman(_));
@@ -36,13 +43,13 @@ impl Directory {
                 by_name.entry(name.to_owned()).or_default().push(n);
             }
         }
-        Self { containers, by_name, groups, pid: None }
+        Self { containers, by_name, groups, pid: None, known: None }
     }
 
     /// One container that is known to run, and its process.
-    pub(super) fn knowing(container: Listed, pid: u32) -> Self {
+    pub(super) fn running(container: Listed, pid: u32) -> Self {
         let by_name = container.names().map(|name| (name.to_owned(), vec![0])).collect();
-        Self { containers: vec![container], by_name, groups: Groups::default(), pid: Some(pid) }
+        Self { containers: vec![container], by_name, groups: Groups::default(), pid: Some(pid), known: None }
     }
 
     /// As [`hold`].
@@ -50,6 +57,9 @@ impl Directory {
     /// # Errors
     /// As there.
     pub fn hold(&self, guest: &GuestRef) -> Result<Held, GuestError> {
+        if let Some((_, container)) = self.known.as_ref().filter(|(word, _)| word == guest) {
+            return container.hold(guest);
+        }
         match self.container(guest) {
             Some((listed, pid)) => hold_container(&guest.to_string(), listed.with_pid(pid)),
             None => hold(guest),

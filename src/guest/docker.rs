@@ -2,6 +2,7 @@
 
 pub(super) mod describe;
 pub(super) mod events;
+pub mod remembered;
 pub mod sidecar;
 
 use std::future::Future;

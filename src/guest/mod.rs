@@ -8,6 +8,7 @@ mod endpoint;
 mod names;
 mod process;
 pub mod resolver;
+mod starting;
 pub mod trace;
 
 use std::os::fd::OwnedFd;
@@ -22,8 +23,9 @@ use crate::model::request::GuestRef;
 use crate::model::status::Unattached;
 pub use directory::Directory;
 use docker::Container;
-pub use docker::sidecar;
+pub use docker::{remembered, sidecar};
 pub use names::names;
+pub use starting::Starting;
 
 /// Why there is no guest to work on.
 #[derive(Debug, Error)]

@@ -2,6 +2,8 @@
 
 use std::io::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
@@ -41,13 +43,14 @@ pub struct Tenancy {
     records: Records,
     record: Record,
     tenure: Tenure,
+    over: Arc<AtomicBool>,
 }
 
 impl Tenancy {
     /// The one of an attachment; none when it has no lease, or a process of its own keeps that.
     pub fn of(run_dir: &Path, record: Record) -> Option<Self> {
         let tenure = record.tenure.clone()?;
-        Some(Self { records: recording::records(run_dir).ok()?, record, tenure })
+        Some(Self { records: recording::records(run_dir).ok()?, record, tenure, over: Arc::default() })
     }
 
     /// As the attachment is recorded by now.
@@ -69,6 +72,12 @@ impl Tenancy {
     /// The attachment.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Set before the thread is asked to stop, it says that the guest has ended: the lease is given back then. Of a guest without
+    /// a process nothing else may tell.
+    pub fn over(&self) -> Arc<AtomicBool> {
+        self.over.clone()
     }
 
     /// Keeps the lease until the guest ends or the interface goes; or until the [`crate::kernel::signal::Stop`] that the calling
@@ -126,11 +135,17 @@ impl Tenancy {
         let mut keeper = Keeper { client, patience, guest, system, place: &place, lease, granted, applied, tell, watch, book };
         let begun = begin(&mut keeper);
         let ended = begun.map_or_else(|error| error, |()| keeper.keep());
-        if matches!(ended, LeaseError::Dhcp(DhcpError::GuestEnded)) {
-            // Its namespace, which is held here, still leads to the server.
-            keeper.give_up();
+        let is_over = match &ended {
+            LeaseError::Dhcp(DhcpError::Interrupted(_)) => self.over.load(Ordering::SeqCst),
+            LeaseError::Dhcp(DhcpError::GuestEnded) => true,
+            _ => false,
+        };
+        if !is_over {
+            return Err(ended);
         }
-        Err(ended)
+        // Its namespace, which is held here, still leads to the server.
+        keeper.give_up();
+        Ok(End::GuestEnded)
     }
 
     fn who(&self, link: &LinkFacts) -> std::result::Result<Who, LeaseError> {
@@ -226,7 +241,12 @@ pub(super) fn give_back(record: &Record) {
     let _ = (|| -> std::result::Result<(), LeaseError> {
         let Some((namespace, _)) = find(record)? else { return Ok(()) };
         let Some(link) = own_link(record, &namespace)? else { return Ok(()) };
-        let tenancy = Tenancy { records: Records::of(Path::new(""), record.home), record: record.clone(), tenure: tenure.clone() };
+        let tenancy = Tenancy {
+            records: Records::of(Path::new(""), record.home),
+            record: record.clone(),
+            tenure: tenure.clone(),
+            over: Arc::default(),
+        };
         Ok(Client::new(tenancy.who(&link)?, &namespace)?.release(&lease)?)
     })();
 }

@@ -52,13 +52,30 @@ pub struct Leases {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By the attachment's identifier: what ends the thread that keeps it, and its guest's namespace.
-    kept: Mutex<BTreeMap<String, (Arc<Stop>, u64)>>,
+    /// By the attachments' identifiers.
+    kept: Mutex<BTreeMap<String, Hold>>,
     is_ending: AtomicBool,
 }
 
+/// What there is of the thread that keeps a lease.
+#[derive(Debug)]
+struct Hold {
+    /// Ends it.
+    stop: Arc<Stop>,
+    /// Says that its guest has ended.
+    over: Arc<AtomicBool>,
+    /// The guest's namespace.
+    netns: u64,
+}
+
+impl Hold {
+    fn new(tenancy: &Tenancy) -> std::io::Result<Self> {
+        Ok(Self { stop: Stop::new()?, over: tenancy.over(), netns: tenancy.record().guest.netns })
+    }
+}
+
 impl Inner {
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, (Arc<Stop>, u64)>> {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Hold>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,24 +88,24 @@ impl Leases {
 
     /// Sees to it that a lease is kept. One that is kept already, and whose address somebody took away, is carried out again.
     pub fn keep(&self, tenancy: Tenancy, took_up: TookUp, tenant: Tenant) {
-        let (id, netns) = (tenancy.record().id.clone(), tenancy.record().guest.netns);
+        let id = tenancy.record().id.clone();
         let mut kept = self.inner.kept();
-        if let Some((stop, _)) = kept.get(&id) {
+        if let Some(hold) = kept.get(&id) {
             // Whoever keeps it begins again, and finds out.
             if !tenancy.is_there().unwrap_or(true) {
-                stop.ask();
+                hold.stop.ask();
             }
             return;
         }
         let warning = tenant.event(Kind::Warning);
         let own = self.clone();
-        let begun = Stop::new().and_then(|stop| {
-            let first = stop.clone();
-            let keep = move || own.keep_on(tenancy, took_up, &tenant, first);
-            std::thread::Builder::new().name("lease".into()).stack_size(STACK).spawn(keep).map(|_| stop)
+        let begun = Hold::new(&tenancy).and_then(|hold| {
+            let stop = hold.stop.clone();
+            let keep = move || own.keep_on(tenancy, took_up, &tenant, stop);
+            std::thread::Builder::new().name("lease".into()).stack_size(STACK).spawn(keep).map(|_| hold)
         });
         match begun {
-            Ok(stop) => drop(kept.insert(id, (stop, netns))),
+            Ok(hold) => drop(kept.insert(id, hold)),
             Err(error) => self.board.tell(Event { why: Some(format!("nobody keeps its lease: {error}")), ..warning }),
         }
     }
@@ -96,19 +113,22 @@ impl Leases {
     /// Ends all threads. All leases stay as they are.
     pub fn end(&self) {
         self.inner.is_ending.store(true, Ordering::SeqCst);
-        self.inner.kept().values().for_each(|(stop, _)| stop.ask());
+        self.inner.kept().values().for_each(|hold| hold.stop.ask());
         self.wait(ENDING, |_| true);
     }
 
-    /// Waits a moment until the leases of guests that have ended are given back: that takes their interfaces, which are about to
-    /// go.
-    pub fn given_back(&self, numbers: &BTreeSet<u64>) {
+    /// Gives back the leases of guests that have ended. That takes their interfaces, which are about to go.
+    pub fn give_back(&self, numbers: &BTreeSet<u64>) {
+        for hold in self.inner.kept().values().filter(|hold| numbers.contains(&hold.netns)) {
+            hold.over.store(true, Ordering::SeqCst);
+            hold.stop.ask();
+        }
         self.wait(GIVING_BACK, |netns| numbers.contains(&netns));
     }
 
     fn wait(&self, patience: Duration, is_meant: impl Fn(u64) -> bool) {
         let deadline = Instant::now() + patience;
-        while self.inner.kept().values().any(|(_, netns)| is_meant(*netns)) && Instant::now() < deadline {
+        while self.inner.kept().values().any(|hold| is_meant(hold.netns)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -124,10 +144,11 @@ impl Leases {
             match tenancy.keep(took_up, &mut tell, &mut |_| {}) {
                 Ok(End::GuestEnded) => self.board.tell(tenant.event(Kind::Released)),
                 Ok(End::Left) if !self.inner.is_ending.load(Ordering::SeqCst) => {
-                    let Ok(another) = Stop::new() else { break };
-                    stop = another;
-                    self.inner.kept().insert(id.clone(), (stop.clone(), record.guest.netns));
-                    next = Tenancy::again(&self.run_dir, &record).map(|tenancy| (tenancy, TookUp::FromAnother));
+                    let Some(again) = Tenancy::again(&self.run_dir, &record) else { break };
+                    let Ok(hold) = Hold::new(&again) else { break };
+                    stop = hold.stop.clone();
+                    self.inner.kept().insert(id.clone(), hold);
+                    next = Some((again, TookUp::FromAnother));
                 }
                 Ok(_) => {}
                 // Whoever looks at the guest next begins anew.

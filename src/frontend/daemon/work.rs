@@ -374,9 +374,7 @@ impl Work<'_> {
 
     /// Takes away what is left of it in namespaces that are gone. Returns those where something is left.
     fn retire(&self, numbers: &BTreeSet<u64>, over: bool) -> BTreeSet<u64> {
-        if over {
-            self.shop.leases.given_back(numbers);
-        }
+        self.shop.leases.give_back(numbers);
         let own = self.job.who.container();
         let is_over = |record: &Record| over && record.guest.pid.is_some() && record.guest.container.as_deref() == own;
         let mut left = BTreeSet::new();
