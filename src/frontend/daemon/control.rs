@@ -23,8 +23,8 @@ use crate::model::request::GuestRef;
 
 /// What was told of one guest is remembered so often.
 const MOST_TOLD: usize = 64;
-/// In so many checks each guest is looked at whole, though nothing was heard of it.
-const SLICES: u64 = 16;
+/// So many guests are looked at whole by each check, though nothing was heard of them: one after the other all.
+const LOOKS: usize = 12;
 /// So much later wanted records are read that came or went.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Work of this daemon's own changes the host as well: what is heard so soon after it is no reason to look.
@@ -55,7 +55,8 @@ pub struct Control {
     records_due: Option<Instant>,
     watched: BTreeSet<PathBuf>,
     last_work: Instant,
-    slice: u64,
+    /// The last guest that was looked at because it was its turn.
+    looked_at: u64,
     ready: bool,
     /// Whether something that is wanted is not there.
     pub failed: bool,
@@ -86,7 +87,7 @@ impl Control {
             records_due: None,
             watched: BTreeSet::new(),
             last_work: now,
-            slice: 0,
+            looked_at: 0,
             ready: false,
             failed: false,
         }
@@ -403,9 +404,10 @@ impl Control {
         self.read_records();
         self.names();
         self.words();
-        self.slice = (self.slice + 1) % SLICES;
-        let is_due = |token: u64| token % SLICES == self.slice;
-        let due: Vec<u64> = self.chains.all().filter(|(token, guest)| is_due(*token) && guest.netns.is_some()).map(|(t, _)| t).collect();
+        let mut due: Vec<u64> = self.chains.all().filter(|(_, guest)| guest.netns.is_some()).map(|(token, _)| token).collect();
+        due.sort_by_key(|token| (*token <= self.looked_at, *token));
+        due.truncate(LOOKS);
+        self.looked_at = due.last().copied().unwrap_or(0);
         due.into_iter().for_each(|token| self.chains.now(token));
         self.shop.board.checked(self.interval);
         self.notify(State::Status(&format!("{} guests are looked after", self.chains.all().count())));
