@@ -1,6 +1,7 @@
 //! The thread that decides: it hears of everything, and has the work done.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -12,7 +13,7 @@ use super::engines;
 use super::message::Message;
 use super::notify::State;
 use super::rules::{Origin, Rules, Want};
-use super::work::{self, Described, Done, Shop, Told, What, Who};
+use super::work::{self, Described, Done, Shop, Told, What, Who, known_by};
 use crate::guest::containers::{ContainerEngine, News};
 use crate::kernel::ears::Heard;
 use crate::lifecycle::tend;
@@ -60,11 +61,6 @@ pub struct Control {
     ready: bool,
     /// Whether something that is wanted is not there.
     pub failed: bool,
-}
-
-/// As much of a container as it is known by.
-fn known_by(container: &Container) -> Container {
-    Container { engine: container.engine.clone(), id: container.id.clone(), name: container.name.clone(), ..Container::default() }
 }
 
 impl Control {
@@ -487,8 +483,7 @@ impl Control {
             What::Made(_) => {
                 let is_new = told.interface.clone().is_none_or(|interface| guest.attached.insert(interface));
                 // Should it fail again, that is news again.
-                let about = format!("{interface:?} ");
-                guest.told.retain(|before| !before.starts_with(&about));
+                guest.told.retain(|(about, _)| *about != told.interface);
                 (if is_new { Kind::Attached } else { Kind::Repaired }, None)
             }
             What::Gone => (Kind::Detached, None),
@@ -498,7 +493,9 @@ impl Control {
         };
         self.failed |= kind == Kind::Refused;
         if let Some(why) = &why {
-            let is_news = guest.told.len() < MOST_TOLD && guest.told.insert(format!("{interface:?} {kind:?} {:?} {why}", told.source));
+            let mut digest = DefaultHasher::new();
+            (kind.word(), &told.source, why).hash(&mut digest);
+            let is_news = guest.told.len() < MOST_TOLD && guest.told.insert((told.interface.clone(), digest.finish()));
             if !is_news {
                 return;
             }

@@ -51,7 +51,7 @@ use crate::model::intent::Host;
 use crate::state::ExclusiveLock;
 
 /// So many messages may wait. Who tells more waits itself.
-const MOST_MESSAGES: usize = 4096;
+const MOST_MESSAGES: usize = 512;
 /// After something was heard, more is waited for so long: a flood of changes costs no more than a few.
 const BATCH: Duration = Duration::from_millis(5);
 /// A socket and a process for each guest, and what the work needs.
