@@ -53,6 +53,15 @@ impl News {
     }
 }
 
+/// Why an engine does not describe a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoDescription {
+    /// Whether it answered at all: one that does not is about to end, or to begin.
+    pub answered: bool,
+    /// Its words, or why there is no answer.
+    pub why: String,
+}
+
 /// An engine that may be on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerEngine {
@@ -91,7 +100,7 @@ impl ContainerEngine {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn inspect(&self, id: &str) -> Result<Option<Container>, String> {
+    pub fn inspect(&self, id: &str) -> Result<Option<Container>, NoDescription> {
         describe::inspect(&self.engine, id)
     }
 
@@ -101,7 +110,7 @@ impl ContainerEngine {
     /// # Errors
     /// As [`super::hold`].
     pub fn find(&self, container: &Container) -> Result<Option<Found>, GuestError> {
-        let engine = |why: String| GuestError::Engine { engine: self.describe(), why };
+        let engine = |none: NoDescription| GuestError::Engine { engine: self.describe(), why: none.why };
         let pid = match cgroup::process_of(&container.id) {
             Some(pid) => pid,
             None => self.inspect(&container.id).map_err(engine)?.map_or(0, |container| container.pid),

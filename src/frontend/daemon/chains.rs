@@ -121,7 +121,6 @@ impl Guest {
             described: self.described,
             known: self.known.iter().copied().chain(self.netns).collect(),
             over: self.over,
-            failures: self.failures,
             wants: self.wants.clone(),
             made: self.made.clone(),
             unwanted: self.unwanted.clone(),

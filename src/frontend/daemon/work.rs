@@ -15,7 +15,7 @@ use super::notify::Notifier;
 use super::rules::{Origin, Rules, Want};
 use super::wants::{Reader, Refused, Wants};
 use crate::frontend::Grammar;
-use crate::guest::containers::{ContainerEngine, Found, has_user_namespace};
+use crate::guest::containers::{ContainerEngine, Found, NoDescription, has_user_namespace};
 use crate::guest::{self, Directory, GuestError, Held};
 use crate::kernel::ears::Ears;
 use crate::kernel::signal::{Stop, obey};
@@ -99,8 +99,6 @@ pub struct Job {
     pub known: BTreeSet<u64>,
     /// Whether its engine says that it has ended.
     pub over: bool,
-    /// How often it has failed on end.
-    pub failures: u32,
     /// What it is to have, when that was read before.
     pub wants: Option<Arc<Wants>>,
     /// What it was given a moment ago, which need not be looked at again.
@@ -228,11 +226,10 @@ impl Work<'_> {
 
     fn runs(&mut self, found: &Found) -> Done {
         let netns = found.held.id.netns;
-        // An engine that is about to end, or has just begun, may not answer at once.
-        let is_news = self.job.failures >= PATIENT;
-        let read = self.read(found).map_err(|why| {
-            if is_news {
-                self.tell(None, What::Failed(why), None)
+        // That an engine does not answer is told by others.
+        let read = self.read(found).map_err(|none| {
+            if none.answered {
+                self.tell(None, What::Failed(none.why), None);
             }
         });
         let mut failed = read.is_err();
@@ -263,7 +260,7 @@ impl Work<'_> {
     }
 
     /// What the guest is to have. Refusals are told when it is read, not whenever it is looked at.
-    fn read(&mut self, found: &Found) -> Result<Arc<Wants>, String> {
+    fn read(&mut self, found: &Found) -> Result<Arc<Wants>, NoDescription> {
         if let Some(wants) = &self.job.wants {
             return Ok(wants.clone());
         }
@@ -285,7 +282,7 @@ impl Work<'_> {
     }
 
     /// The container with as much as its words need. Its engine is asked only where its event has not told that.
-    fn describe(&mut self, engine: &ContainerEngine, container: Arc<Container>) -> Result<Container, String> {
+    fn describe(&mut self, engine: &ContainerEngine, container: Arc<Container>) -> Result<Container, NoDescription> {
         let enough = self.job.described == Described::Whole
             || (self.job.described == Described::Labels && is_enough(&container, &self.shop.rules().host));
         if enough {
@@ -296,7 +293,7 @@ impl Work<'_> {
                 self.job.described = Described::Whole;
                 Ok(whole)
             }
-            None => Err(format!("{} does not know it any more", engine.describe())),
+            None => Err(NoDescription { answered: false, why: "it is gone".into() }),
         }
     }
 
@@ -463,9 +460,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     let all = std::iter::successors(Some(error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
-
-/// So often an engine may not describe a container before that is told.
-const PATIENT: u32 = 2;
 
 /// Longer than any work takes that waits for nobody.
 pub const QUICK: Duration = Duration::from_millis(50);

@@ -7,22 +7,24 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary, EventActor};
 use bollard::query_parameters::InspectContainerOptions;
 
 use super::{Engine, block_on, connect, plain, sidecar};
+use crate::guest::containers::NoDescription;
 use crate::model::intent::Container;
 
 /// Labels and variables of one container may take so much memory, in bytes. What is more is not looked at.
 const MOST: usize = 512 * 1024;
 
 /// The container as it is now, with host name and environment; `None` when the engine has none of that ID.
-pub(in crate::guest) fn inspect(engine: &Engine, id: &str) -> Result<Option<Container>, String> {
+pub(in crate::guest) fn inspect(engine: &Engine, id: &str) -> Result<Option<Container>, NoDescription> {
+    let fail = |answered, why: String| NoDescription { answered, why: format!("{}: {why}", engine.describe()) };
     block_on(async {
-        let client = connect(engine.endpoint())?;
+        let client = connect(engine.endpoint()).map_err(|why| fail(false, why))?;
         match client.inspect_container(id, None::<InspectContainerOptions>).await {
             Ok(answer) => Ok(Some(inspected(engine, answer))),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(format!("{}: {}", engine.describe(), plain(&error))),
+            Err(error) => Err(fail(matches!(error, Error::DockerResponseServerError { .. }), plain(&error))),
         }
     })
-    .map_err(|error| error.to_string())?
+    .map_err(|error| fail(false, error.to_string()))?
 }
 
 fn inspected(engine: &Engine, answer: ContainerInspectResponse) -> Container {
