@@ -11,6 +11,8 @@ use super::board::Event;
 
 /// A line of the answer is at most so long: longer ones are no events.
 const LONGEST: u64 = 1 << 20;
+/// A daemon's answer has fewer headers.
+const MOST_HEADERS: usize = 64;
 /// The daemon gives a sign of life in a quarter of this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -66,7 +68,13 @@ pub fn events(socket: &Path, wish: Wish<'_>, tell: &mut dyn FnMut(&Event) -> boo
         Some(code) if status.starts_with("HTTP/1.") && code.len() == 3 => false,
         _ => return Err(garbled()),
     };
-    while !line(&mut answer).map_err(fail)?.ok_or_else(garbled)?.is_empty() {}
+    let mut headers = 0;
+    while !line(&mut answer).map_err(fail)?.ok_or_else(garbled)?.is_empty() {
+        headers += 1;
+        if headers > MOST_HEADERS {
+            return Err(garbled());
+        }
+    }
     if !is_ok {
         let mut why = String::new();
         answer.take(LONGEST).read_to_string(&mut why).map_err(fail)?;
@@ -96,4 +104,54 @@ fn line(from: &mut impl BufRead) -> std::io::Result<Option<String>> {
         return Ok(None);
     }
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// What comes of an answer that is none of ours.
+    fn asked(answer: &'static [u8]) -> Result<usize, AskError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut question = [0; 1024];
+            let length = stream.read(&mut question).unwrap();
+            let _ = stream.write_all(answer);
+            String::from_utf8(question[..length].to_vec()).unwrap()
+        });
+        let mut events = 0;
+        let ended = events_of(&path, &mut events);
+        let question = server.join().unwrap();
+        assert_eq!(question, "GET /v1/events?follow=0&since=2026%2D01%2D31T12%3A00%3A00%2B01%3A00 HTTP/1.0\r\n\r\n");
+        ended.map(|()| events)
+    }
+
+    fn events_of(path: &Path, count: &mut usize) -> Result<(), AskError> {
+        events(path, Wish { follow: false, since: Some("2026-01-31T12:00:00+01:00") }, &mut |_| {
+            *count += 1;
+            true
+        })
+    }
+
+    #[test]
+    fn an_answer_that_is_no_daemons_is_an_error_and_is_not_read_for_ever() {
+        let event: &[u8] = b"HTTP/1.0 200 OK\r\na: b\r\n\r\n{\"at\":\"x\",\"kind\":\"attached\"}\n\n{\"at\":\"y\",\"kind\":\"lost\"}\n";
+        assert_eq!(asked(event).unwrap(), 2);
+        for garbled in [
+            b"".as_slice(),
+            b"SSH-2.0-x\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n<html>\n",
+            b"HTTP/1.1 200 OK\r\n\r\n{\"at\":\"x\",\"kind\":\"unknown\"}\n",
+        ] {
+            assert!(matches!(asked(garbled), Err(AskError::Garbled(_))), "{}", String::from_utf8_lossy(garbled));
+        }
+        let many = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"a: b\r\n".repeat(10_000)].concat();
+        assert!(matches!(asked(many.leak()), Err(AskError::Garbled(_) | AskError::Socket { .. })));
+        assert!(matches!(asked(b"HTTP/1.1 503 No\r\n\r\nfull\n"), Err(AskError::Refused(why)) if why == "full"));
+    }
 }

@@ -51,6 +51,22 @@ fn decode(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_query_is_understood_or_refused(text in "\\PC{0,200}|(since|follow)=[%0-9a-fA-F&=+:TZ-]{0,60}") {
+            if let Err(why) = EventQuery::parse(Some(&text)) {
+                prop_assert!(!why.is_empty());
+            }
+        }
+
+        #[test]
+        fn what_was_encoded_is_decoded(text in "\\PC{0,100}") {
+            let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            prop_assert_eq!(decode(&encoded), Ok(text));
+        }
+    }
 
     #[test]
     fn a_query_is_read_strictly() {
