@@ -75,7 +75,7 @@ fn a_daemon_that_was_killed_finds_what_happened_meanwhile() {
     engine.docker("restart -t 0 c1");
     engine.docker("kill c2");
     labelled(&engine, 4, "");
-    assert_eq!(addresses(&engine, "c3", "eth1").contains("10.66.0.3/24"), true, "the daemon's end takes nothing away");
+    assert!(addresses(&engine, "c3", "eth1").contains("10.66.0.3/24"), "the daemon's end takes nothing away");
     let mut daemon = Daemon::start(with_engine(&engine), &engine.lab, &[]);
     [1, 3, 4].iter().for_each(|n| eventually_has(&engine, &format!("c{n}"), &format!("10.66.0.{n}/24")));
     eventually("nothing is left of c2", || veths(&engine.lab.host) == 3);

@@ -91,6 +91,11 @@ impl ContainerEngine {
         self.engine.may_answer()
     }
 
+    /// Whether there is a socket of its, where it is to have one.
+    pub fn is_there(&self) -> bool {
+        self.engine.has_socket()
+    }
+
     /// Tells its events since a time, in nanoseconds since the epoch, for as long as the connection lasts. Returns why it ended.
     pub fn follow(&self, since: i64, tell: &mut dyn FnMut(News)) -> String {
         events::follow(&self.engine, since, tell)

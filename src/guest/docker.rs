@@ -56,8 +56,12 @@ impl Engine {
 
     /// Whether it is worth a try: a socket that nobody chose and that is not there says no more than that.
     pub(super) fn may_answer(&self) -> bool {
-        let endpoint = self.endpoint();
-        endpoint.chosen || endpoint.socket().is_none_or(std::path::Path::exists)
+        self.endpoint().chosen || self.has_socket()
+    }
+
+    /// Whether there is a socket, where there is to be one.
+    pub(super) fn has_socket(&self) -> bool {
+        self.endpoint().socket().is_none_or(std::path::Path::exists)
     }
 }
 

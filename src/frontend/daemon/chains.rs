@@ -46,8 +46,8 @@ pub struct Guest {
     pub started: i64,
     /// The same, until what it wants was made.
     pub awaited: Option<i64>,
-    /// What was told of it since it was started, so that it is told once.
-    pub told: BTreeSet<String>,
+    /// What was told of it since it was started, so that it is told once: of which interface, and the digest of the rest.
+    pub told: BTreeSet<(Option<IfName>, u64)>,
     /// Interfaces that it was given since.
     pub attached: BTreeSet<IfName>,
     /// Interfaces that nobody wants any more.
@@ -305,14 +305,17 @@ impl Chains {
         }
         guest.wants.clone_from(&done.wants);
         guest.awaited = None;
+        // Its words have been read; they may be long, and their container's engine has them.
+        guest.who.forget_words();
+        guest.described = Described::No;
         if done.netns.is_none() {
-            (guest.made, guest.described) = (None, Described::No);
+            guest.made = None;
             guest.attached.clear();
         }
         let is_half = done.described == Some(Described::Labels);
         guest.made = done.wants.filter(|_| is_half && !done.failed);
         if is_half {
-            (guest.wants, guest.described) = (None, Described::No);
+            guest.wants = None;
             self.later(token, now + REST);
         } else if done.failed {
             let pause = (PAUSES.0 * 2u32.pow(guest.failures.min(MOST_DOUBLED))).min(PAUSES.1);

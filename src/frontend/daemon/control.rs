@@ -1,6 +1,7 @@
 //! The thread that decides: it hears of everything, and has the work done.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -12,7 +13,7 @@ use super::engines;
 use super::message::Message;
 use super::notify::State;
 use super::rules::{Origin, Rules, Want};
-use super::work::{self, Described, Done, Shop, Told, What, Who};
+use super::work::{self, Described, Done, Shop, Told, What, Who, known_by};
 use crate::guest::containers::{ContainerEngine, News};
 use crate::kernel::ears::Heard;
 use crate::lifecycle::tend;
@@ -23,8 +24,8 @@ use crate::model::request::GuestRef;
 
 /// What was told of one guest is remembered so often.
 const MOST_TOLD: usize = 64;
-/// In so many checks each guest is looked at whole, though nothing was heard of it.
-const SLICES: u64 = 16;
+/// So many guests are looked at whole by each check, though nothing was heard of them: one after the other all.
+const LOOKS: usize = 12;
 /// So much later wanted records are read that came or went.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Work of this daemon's own changes the host as well: what is heard so soon after it is no reason to look.
@@ -55,15 +56,11 @@ pub struct Control {
     records_due: Option<Instant>,
     watched: BTreeSet<PathBuf>,
     last_work: Instant,
-    slice: u64,
+    /// The last guest that was looked at because it was its turn.
+    looked_at: u64,
     ready: bool,
     /// Whether something that is wanted is not there.
     pub failed: bool,
-}
-
-/// As much of a container as it is known by.
-fn known_by(container: &Container) -> Container {
-    Container { engine: container.engine.clone(), id: container.id.clone(), name: container.name.clone(), ..Container::default() }
 }
 
 impl Control {
@@ -86,7 +83,7 @@ impl Control {
             records_due: None,
             watched: BTreeSet::new(),
             last_work: now,
-            slice: 0,
+            looked_at: 0,
             ready: false,
             failed: false,
         }
@@ -403,9 +400,10 @@ impl Control {
         self.read_records();
         self.names();
         self.words();
-        self.slice = (self.slice + 1) % SLICES;
-        let is_due = |token: u64| token % SLICES == self.slice;
-        let due: Vec<u64> = self.chains.all().filter(|(token, guest)| is_due(*token) && guest.netns.is_some()).map(|(t, _)| t).collect();
+        let mut due: Vec<u64> = self.chains.all().filter(|(_, guest)| guest.netns.is_some()).map(|(token, _)| token).collect();
+        due.sort_by_key(|token| (*token <= self.looked_at, *token));
+        due.truncate(LOOKS);
+        self.looked_at = due.last().copied().unwrap_or(0);
         due.into_iter().for_each(|token| self.chains.now(token));
         self.shop.board.checked(self.interval);
         self.notify(State::Status(&format!("{} guests are looked after", self.chains.all().count())));
@@ -485,8 +483,7 @@ impl Control {
             What::Made(_) => {
                 let is_new = told.interface.clone().is_none_or(|interface| guest.attached.insert(interface));
                 // Should it fail again, that is news again.
-                let about = format!("{interface:?} ");
-                guest.told.retain(|before| !before.starts_with(&about));
+                guest.told.retain(|(about, _)| *about != told.interface);
                 (if is_new { Kind::Attached } else { Kind::Repaired }, None)
             }
             What::Gone => (Kind::Detached, None),
@@ -496,7 +493,9 @@ impl Control {
         };
         self.failed |= kind == Kind::Refused;
         if let Some(why) = &why {
-            let is_news = guest.told.len() < MOST_TOLD && guest.told.insert(format!("{interface:?} {kind:?} {:?} {why}", told.source));
+            let mut digest = DefaultHasher::new();
+            (kind.word(), &told.source, why).hash(&mut digest);
+            let is_news = guest.told.len() < MOST_TOLD && guest.told.insert((told.interface.clone(), digest.finish()));
             if !is_news {
                 return;
             }

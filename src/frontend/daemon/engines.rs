@@ -9,8 +9,6 @@ use crate::guest::containers::{ContainerEngine, News};
 /// How long after a connection was lost the next is tried: doubled each time. Not for long: a container is started as soon as
 /// its engine is, and a try costs a tenth of a millisecond.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
-/// How often it is looked whether an engine is there that nobody asked for.
-const LOOK: Duration = Duration::from_secs(1);
 /// So much is asked for twice, in nanoseconds: an event may be told late.
 const OVERLAP: i64 = 2_000_000_000;
 
@@ -20,12 +18,15 @@ pub fn follow(number: usize, engine: &ContainerEngine, tell: &SyncSender<Message
     let mut pause = PAUSES.0;
     let mut absent = false;
     loop {
-        if !engine.may_answer() {
-            if !absent && tell.send(Message::Absent(number)).is_err() {
+        // A look at a socket costs nothing, a try does.
+        if !engine.is_there() {
+            let why = "there is no such socket".to_owned();
+            let message = if engine.may_answer() { Message::Lost(number, why) } else { Message::Absent(number) };
+            if !absent && tell.send(message).is_err() {
                 return;
             }
             absent = true;
-            std::thread::sleep(LOOK);
+            std::thread::sleep(PAUSES.1);
             continue;
         }
         absent = false;

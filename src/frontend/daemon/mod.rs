@@ -51,11 +51,15 @@ use crate::model::intent::Host;
 use crate::state::ExclusiveLock;
 
 /// So many messages may wait. Who tells more waits itself.
-const MOST_MESSAGES: usize = 4096;
+const MOST_MESSAGES: usize = 512;
 /// After something was heard, more is waited for so long: a flood of changes costs no more than a few.
 const BATCH: Duration = Duration::from_millis(5);
 /// A socket and a process for each guest, and what the work needs.
 const FILES: u64 = 65_536;
+
+/// Its place in the line for the processors (nice(2)): a container that has begun waits for its address, and many that begin at
+/// once leave nothing to whoever is not before them.
+const FIRST: i32 = -10;
 
 /// How to go about it.
 pub struct DaemonOptions {
@@ -126,6 +130,8 @@ pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
     // Without `daemon` among the image's run modes it goes through all once.
     let once = once || environment.run_modes.is_some_and(|modes| !modes.daemon);
     std::thread::sleep(Duration::from_millis(environment.sleep));
+    // Before there are threads, which have it from here. Where it may not be, it is as it is.
+    let _ = rustix::process::setpriority_process(None, FIRST);
     let signals = Signals::hold()?;
     let notifier = Notifier::from_environment()?;
     let lock = options.run_dir.join("daemon.lock");

@@ -77,6 +77,13 @@ impl Who {
         }
     }
 
+    /// Keeps no more of a container than what it is known by.
+    pub fn forget_words(&mut self) {
+        if let Self::Container(_, container) = self {
+            *container = Arc::new(known_by(container));
+        }
+    }
+
     /// The engine's identifier.
     pub fn container(&self) -> Option<&str> {
         match self {
@@ -84,6 +91,11 @@ impl Who {
             Self::Word(_) => None,
         }
     }
+}
+
+/// As much of a container as it is known by.
+pub fn known_by(container: &Container) -> Container {
+    Container { engine: container.engine.clone(), id: container.id.clone(), name: container.name.clone(), ..Container::default() }
 }
 
 /// What is known of a guest before the work begins.
@@ -266,7 +278,7 @@ impl Work<'_> {
         }
         let rules = self.shop.rules();
         let reader = Reader { rules: &rules, grammar: self.shop.grammar, options: &self.shop.options };
-        let wants = match self.job.who.clone() {
+        let mut wants = match self.job.who.clone() {
             Who::Word(word) => reader.of_word(&word),
             Who::Container(engine, container) => {
                 let container = self.describe(&engine, container)?;
@@ -275,8 +287,8 @@ impl Work<'_> {
                 reader.of_container(&container, &engine.word(&container))
             }
         };
-        for Refused { source, why } in &wants.refused {
-            self.tell(None, What::Refused(why.clone()), Some(source.clone()));
+        for Refused { source, why } in std::mem::take(&mut wants.refused) {
+            self.tell(None, What::Refused(why), Some(source));
         }
         Ok(Arc::new(wants))
     }

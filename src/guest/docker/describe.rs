@@ -10,8 +10,10 @@ use super::{Engine, block_on, connect, plain, sidecar};
 use crate::guest::containers::NoDescription;
 use crate::model::intent::Container;
 
-/// Labels and variables of one container may take so much memory, in bytes. What is more is not looked at.
-const MOST: usize = 512 * 1024;
+/// Labels, and variables, of one container may take so much memory, in bytes. What is more is not looked at.
+const MOST: usize = 160 * 1024;
+/// So much of one is kept. That is more than is read of one: it stays one that is too long.
+const LONGEST: usize = 5000;
 
 /// The container as it is now, with host name and environment; `None` when the engine has none of that ID.
 pub(in crate::guest) fn inspect(engine: &Engine, id: &str) -> Result<Option<Container>, NoDescription> {
@@ -80,7 +82,14 @@ pub(super) fn told(engine: &Engine, actor: EventActor) -> Option<Container> {
 /// In their order, as many as fit.
 fn bounded<M: FromIterator<(String, String)>>(all: impl IntoIterator<Item = (String, String)>) -> M {
     let mut room = MOST;
+    let cut = |(name, mut value): (String, String)| {
+        if value.len() > LONGEST {
+            value.truncate((0..=LONGEST).rev().find(|end| value.is_char_boundary(*end)).unwrap_or(0));
+        }
+        (name, value)
+    };
     all.into_iter()
+        .map(cut)
         .filter(|(name, value)| {
             let size = name.len().saturating_add(value.len());
             let fits = size <= room;
@@ -109,9 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_beyond_a_bound_are_not_kept() {
-        let big = "x".repeat(MOST - 10);
-        let labels: BTreeMap<String, String> = bounded([("a".into(), big), ("b".into(), "x".repeat(10)), ("c".into(), "y".into())]);
-        assert_eq!(labels.keys().collect::<Vec<_>>(), ["a", "c"]);
+    fn labels_beyond_a_bound_are_not_kept_and_one_that_is_too_long_stays_so() {
+        let name = "n".repeat(MOST - 10);
+        let labels: BTreeMap<String, String> =
+            bounded([(name.clone(), "x".into()), ("b".into(), "x".repeat(10)), ("c".into(), "y".into())]);
+        assert_eq!(labels.keys().collect::<Vec<_>>(), ["c", &name]);
+        let labels: BTreeMap<String, String> = bounded([("a".into(), "\u{e4}".repeat(LONGEST))]);
+        assert_eq!(labels["a"].len(), LONGEST);
     }
 }
