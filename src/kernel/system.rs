@@ -114,6 +114,12 @@ impl<'a> System<'a> {
         (&mut self.questions, ends, Interruptions { signals: self.signals.as_deref_mut(), process: self.process })
     }
 
+    /// Needs no more memory than it must until the next step.
+    pub fn rest(&mut self) {
+        self.host.rest();
+        self.guest.rest();
+    }
+
     /// Removes a bridge only when `unused` says so.
     #[must_use]
     pub fn with_bridge_check(mut self, unused: impl FnMut(&IfName) -> bool + 'a) -> Self {

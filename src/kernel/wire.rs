@@ -51,6 +51,7 @@ const HEADER: usize = 16;
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    /// Empty until there is an answer to read.
     buffer: Vec<u8>,
 }
 
@@ -106,7 +107,7 @@ impl Netlink {
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new((TIMEOUT_MS / 1000).cast_signed(), 0))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
+        Ok(Self { socket, sequence: 0, buffer: Vec::new() })
     }
 
     /// Asks for a change, or for one object, and waits until the kernel has acknowledged it. Returns what came before
@@ -241,7 +242,15 @@ impl Netlink {
         }
     }
 
+    /// Needs no memory until the next question: for sockets that wait for hours.
+    pub fn rest(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     fn receive(&mut self) -> Result<usize, KernelError> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER];
+        }
         loop {
             match recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), &mut self.buffer) {
                 // Only the kernel is listened to (netlink(7): a message from port 0).
@@ -272,9 +281,10 @@ impl Netlink {
     /// # Errors
     /// When the socket fails.
     pub fn drain(&mut self) -> Result<(), KernelError> {
-        let flags = MsgFlags::MSG_DONTWAIT;
+        // What does not fit into it is thrown away, too.
+        let mut beginning = [0; 64];
         loop {
-            match nix::sys::socket::recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
+            match nix::sys::socket::recv(self.socket.as_raw_fd(), &mut beginning, MsgFlags::MSG_DONTWAIT) {
                 Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) => {}
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(errno) => return Err(KernelError::Refused { errno, text: None }),

@@ -258,6 +258,9 @@ impl Keeper<'_, '_> {
     }
 
     fn sleep_until(&mut self, until: Option<Instant>) -> Result<(), LeaseError> {
+        // There may be thousands that sleep.
+        self.guest.rest();
+        self.system.rest();
         while self.patience.wait(&[], until)? != Wake::Time {}
         Ok(())
     }
