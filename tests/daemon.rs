@@ -279,6 +279,25 @@ fn replicas_of_two_compose_projects_have_the_addresses_of_their_instances() {
     (1..4).for_each(|n| eventually_has(&engine, &format!("shop_web_{n}"), &format!("10.72.0.{n}/24")));
 }
 
+#[test]
+fn hooks_run_beside_the_daemons_threads() {
+    use std::os::unix::fs::PermissionsExt;
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.host.sh("ip link add br0 up type bridge");
+    let guest = Space::new();
+    write_attachment(&lab, "a.toml", &format!("pid:{}", guest.pid()), "addresses = [\"10.74.0.1/24\"]");
+    let (hook, ran) = (lab.dir.path().join("hooks.d/post-attach/note"), lab.dir.path().join("ran"));
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, format!("#!/bin/sh\necho \"$PIPEWORK_GUEST $PIPEWORK_INTERFACE\" >> {}\n", ran.display())).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let _daemon = Daemon::start(without_engine(&lab), &lab, &[]);
+    let told = format!("pid:{} eth1\n", guest.pid());
+    eventually("the hook has run", || std::fs::read_to_string(&ran).is_ok_and(|text| text == told));
+}
+
 /// So many in each run; PIPEWORK_HOSTILE has another number.
 const HOSTILE: usize = 1000;
 
