@@ -51,10 +51,40 @@ impl Heralds {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).push(herald);
     }
 
-    /// Tells all of it from a child process, so that nobody waits for it. Where that cannot be, nobody is told: neighbours find
+    /// Tells who was on plain bridges before, and the host. That is to be over before the new ports are let into the flood: what
+    /// n guests say by multicast then is n² frames, among which others are lost (net.core.netdev_max_backlog).
+    pub fn tell_bridges(&self) {
+        let all = std::mem::take(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner));
+        if all.is_empty() {
+            return;
+        }
+        let Ok(mut host) = Netlink::open() else { return };
+        let mut bridges: BTreeMap<u32, Vec<Known>> = BTreeMap::new();
+        let mut others = Vec::new();
+        let mut plain = BTreeMap::new();
+        for herald in all {
+            match herald.known(&mut host, &mut plain) {
+                Some((bridge, known)) => {
+                    if !known.ips.is_empty() {
+                        bridges.entry(bridge).or_default().push(known);
+                    }
+                    // Those of IPv6 are told from the guest, when duplicate address detection is over.
+                    others.extend(herald.without_ipv4());
+                }
+                None => others.push(herald),
+            }
+        }
+        for (bridge, guests) in bridges {
+            let _ = tell_bridge(&mut host, bridge, &guests);
+        }
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    /// Tells what is left from a child process, so that nobody waits for it. Where that cannot be, nobody is told: neighbours find
     /// out by themselves in their own time.
     pub fn in_background(self) {
         let all = self.all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let tell = |all: Vec<Herald>| all.into_iter().filter_map(Herald::announcement).for_each(|one| drop(one.announce()));
         if !all.is_empty() {
             fork::detached(&[], || tell(all));
         }
@@ -66,33 +96,6 @@ struct Known {
     mac: MacAddr,
     ips: Vec<Ipv4Addr>,
     port: u32,
-}
-
-fn tell(all: Vec<Herald>) {
-    let mut bridges: BTreeMap<u32, Vec<Known>> = BTreeMap::new();
-    let mut others = Vec::new();
-    let Ok(mut host) = Netlink::open() else { return };
-    let mut plain = BTreeMap::new();
-    for herald in all {
-        match herald.known(&mut host, &mut plain) {
-            Some((bridge, known)) => {
-                if !known.ips.is_empty() {
-                    bridges.entry(bridge).or_default().push(known);
-                }
-                // Those of IPv6 are told from the guest, when duplicate address detection is over.
-                others.extend(herald.without_ipv4());
-            }
-            None => others.push(herald),
-        }
-    }
-    for (bridge, guests) in bridges {
-        let _ = tell_bridge(&mut host, bridge, &guests);
-    }
-    for herald in others {
-        if let Some(announcement) = herald.announcement() {
-            let _ = announcement.announce();
-        }
-    }
 }
 
 impl Herald {

@@ -94,6 +94,7 @@ pub fn run(lines: &[Line], options: &BatchOptions, tell: &mut dyn FnMut(&Line, &
     if options.atomic && (report.failed > 0 || report.interrupted.is_some()) {
         report.undone(done.undo(run.together, options));
     }
+    heralds.tell_bridges();
     if let Err(error) = flood.let_in() {
         report.warnings.push(format!("new ports are not in their bridge's flood of multicast: {error}"));
     } else if let Some(note) = note {
