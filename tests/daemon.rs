@@ -5,6 +5,8 @@ mod lab;
 
 #[path = "daemon/hostile.rs"]
 mod hostile;
+#[path = "daemon/soak.rs"]
+mod soak;
 #[path = "daemon/world.rs"]
 mod world;
 
