@@ -9,6 +9,7 @@ mod undo;
 mod work;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ use crate::guest::Directory;
 use crate::kernel::flood::Flood;
 use crate::kernel::herald::Heralds;
 use crate::kernel::random_id;
-use crate::kernel::signal::Signals;
+use crate::kernel::signal::{Signals, Stop, obey};
+use crate::model::error::KernelError;
 use crate::model::report::{BatchReport, Outcome};
 use crate::state::FloodNote;
 
@@ -78,6 +80,7 @@ pub fn run(lines: &[Line], options: &BatchOptions, tell: &mut dyn FnMut(&Line, &
         together: Together { begun: true, flood: note.as_ref().map(|_| &flood), guests: Some(&guests), recorded: recorded.as_ref() },
         heralds: &heralds,
         stop: AtomicBool::new(false),
+        asked: Stop::new().map_err(no_pipe)?,
     };
     let mut done = undo::Done::default();
     for phase in order::phases(lines, |guest| Some(run.together.hold(guest).ok()?.id.netns)) {
@@ -89,7 +92,7 @@ pub fn run(lines: &[Line], options: &BatchOptions, tell: &mut dyn FnMut(&Line, &
                 done.note(line, &ended, before);
             }
         });
-        report.interrupted = report.interrupted.or(signals.pending());
+        report.interrupted = signals.pending().or(report.interrupted);
     }
     if options.atomic && (report.failed > 0 || report.interrupted.is_some()) {
         report.undone(done.undo(run.together, options));
@@ -105,6 +108,11 @@ pub fn run(lines: &[Line], options: &BatchOptions, tell: &mut dyn FnMut(&Line, &
     Ok(report)
 }
 
+fn no_pipe(error: std::io::Error) -> AttachError {
+    let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default());
+    AttachError::Observe(KernelError::Refused { errno, text: Some("making a pipe".into()) })
+}
+
 /// The index of the newest link of the host: those of the run are newer.
 fn newest_link() -> Result<u32, AttachError> {
     let links = crate::kernel::observe::links_of_host().map_err(AttachError::Observe)?;
@@ -115,7 +123,10 @@ struct Run<'a> {
     options: &'a BatchOptions,
     together: Together<'a>,
     heralds: &'a Heralds,
+    /// No other line is to be begun.
     stop: AtomicBool,
+    /// The lines in hand are to be undone.
+    asked: Arc<Stop>,
 }
 
 /// What a thread tells of a line: its place, what became of it, and what was recorded before.
@@ -130,7 +141,11 @@ impl Run<'_> {
             let mut threads = 0;
             for _ in 0..self.jobs(lines, phase) {
                 let (send, next) = (send.clone(), &next);
-                let work = move || self.take(lines, phase, next, &send);
+                let work = move || {
+                    // The thread that listens has the signals: one that a line took at its end would be lost to all others.
+                    obey(&self.asked);
+                    self.take(lines, phase, next, &send);
+                };
                 threads += usize::from(std::thread::Builder::new().spawn_scoped(scope, work).is_ok());
             }
             if threads == 0 {
@@ -157,6 +172,7 @@ impl Run<'_> {
             }
             if signals.pending().is_some() {
                 self.stop.store(true, Ordering::SeqCst);
+                self.asked.ask();
             }
         }
     }
