@@ -130,7 +130,7 @@ enum Command {
     OciHook(oci::HookArgs),
     /// Stand in for runc (also by the name pipework-runtime): a container gets its interfaces before its first process runs
     Runtime(oci::RuntimeArgs),
-    /// Make Podman or Docker call the hook, or the runtime
+    /// Put in place: the daemon as a service, the hook for Podman, the runtime for Docker
     Install(install::InstallArgs),
     /// Print a completion script for a shell
     Completions {
