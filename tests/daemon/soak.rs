@@ -54,7 +54,8 @@ fn none_of_fifty_is_missing_or_left_over_after_minutes_of_restarts() {
                 1
             }
             2..=5 => {
-                assert_eq!(daemon.end(), Some(0));
+                // One that has only just begun holds no signal yet.
+                assert!(matches!(daemon.end(), Some(0) | None));
                 daemon = Daemon::start(with_engine(&engine), &engine.lab, &[]);
                 2
             }
