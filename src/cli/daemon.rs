@@ -14,6 +14,7 @@ use crate::external::hooks::HookSettings;
 use crate::frontend::daemon::board::{Board, Log};
 use crate::frontend::daemon::serve::{SOCKET, ServeOptions};
 use crate::frontend::daemon::{self, DaemonOptions};
+use crate::frontend::node;
 use crate::lifecycle::Options;
 use crate::model::intent::{DaemonEnvironment, Host, IntentError};
 use crate::state;
@@ -96,7 +97,6 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let node = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let ended = daemon::run(DaemonOptions {
         config: args.config.clone(),
         once: args.once,
@@ -105,7 +105,7 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         grammar: words_without_guest,
         options,
         serve,
-        host: Host { node, environment },
+        host: Host { node: node(), environment },
     });
     match ended {
         Ok(false) if args.once => ExitCode::FAILURE,

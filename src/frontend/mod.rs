@@ -11,3 +11,8 @@ use crate::model::request::{AttachRequest, GuestRef};
 
 /// Reads the words of `attach` without the guest, by the command line's own grammar. The text of the error is for a log.
 pub type Grammar = fn(guest: GuestRef, words: &[String]) -> Result<(AttachRequest, Options), String>;
+
+/// This host's name, for its containers' words; empty when it is no text.
+pub fn node() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}

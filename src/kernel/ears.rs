@@ -12,7 +12,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::events::GROUPS;
 use super::netns::{Namespace, file_error};
-use super::wire::{Listener, attributes};
+use super::wire::{Listener, RTM_NEWLINK, attributes};
 use crate::model::error::KernelError;
 
 /// So many files are looked at after one wait.
@@ -23,7 +23,6 @@ const BUFFER: usize = 32 * 1024;
 const KINDS: u32 = 2;
 
 // linux/rtnetlink.h and linux/if_link.h
-const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const IFLA_IFNAME: u16 = 3;
 /// `struct ifinfomsg`

@@ -59,23 +59,19 @@ impl Heralds {
             return;
         }
         let Ok(mut host) = Netlink::open() else { return };
-        let mut bridges: BTreeMap<u32, Vec<Known>> = BTreeMap::new();
+        let mut bridges: BTreeMap<u32, Vec<(Herald, u32)>> = BTreeMap::new();
         let mut others = Vec::new();
         let mut plain = BTreeMap::new();
         for herald in all {
-            match herald.known(&mut host, &mut plain) {
-                Some((bridge, known)) => {
-                    if !known.ips.is_empty() {
-                        bridges.entry(bridge).or_default().push(known);
-                    }
-                    // Those of IPv6 are told from the guest, when duplicate address detection is over.
-                    others.extend(herald.without_ipv4());
-                }
+            match herald.place(&mut host, &mut plain) {
+                Some((bridge, port)) => bridges.entry(bridge).or_default().push((herald, port)),
                 None => others.push(herald),
             }
         }
         for (bridge, guests) in bridges {
             let _ = tell_bridge(&mut host, bridge, &guests);
+            // Those of IPv6 are told from the guest, when duplicate address detection is over.
+            others.extend(guests.into_iter().filter_map(|(herald, _)| herald.without_ipv4()));
         }
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = others;
     }
@@ -95,7 +91,6 @@ impl Heralds {
 struct Known {
     mac: MacAddr,
     ips: Vec<Ipv4Addr>,
-    port: u32,
 }
 
 impl Herald {
@@ -113,18 +108,23 @@ impl Herald {
         if self.addrs.is_empty() { None } else { Some(self) }
     }
 
-    /// What a plain bridge needs to be told; `None` where the guest is on none, or on one whose ports are not alike.
+    /// Its plain bridge and its port there; `None` where the guest is on none, or on one whose ports are not alike.
     /// `plain`: what is known of bridges by their indexes, so that each is looked at once.
-    fn known(&self, host: &mut Netlink, plain: &mut BTreeMap<u32, bool>) -> Option<(u32, Known)> {
+    fn place(&self, host: &mut Netlink, plain: &mut BTreeMap<u32, bool>) -> Option<(u32, u32)> {
         let port = find_link(host, self.what.port.as_ref()?.as_str()).ok()??;
         let bridge = port.master?;
         let is_plain = *plain.entry(bridge).or_insert_with(|| is_plain(host, bridge).unwrap_or(false));
-        if !is_plain || port.forwarding != Some(true) {
-            return None;
-        }
+        (is_plain && port.forwarding == Some(true)).then_some((bridge, port.index))
+    }
+
+    fn ips(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.addrs.iter().filter_map(|addr| if let IpAddr::V4(ip) = addr.ip() { Some(ip) } else { None })
+    }
+
+    /// What its neighbours are to know. That takes a look into the guest.
+    fn known(&self) -> Option<Known> {
         let link = find_link(&mut self.namespace()?.netlink().ok()?, self.what.guest_if.as_str()).ok()??;
-        let ips = self.addrs.iter().filter_map(|addr| if let IpAddr::V4(ip) = addr.ip() { Some(ip) } else { None });
-        Some((bridge, Known { mac: link.mac?, ips: ips.collect(), port: port.index }))
+        Some(Known { mac: link.mac?, ips: self.ips().collect() })
     }
 }
 
@@ -135,14 +135,20 @@ fn is_plain(host: &mut Netlink, bridge: u32) -> Option<bool> {
 }
 
 /// Tells who was on the bridge before, and the host.
-fn tell_bridge(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(), KernelError> {
-    let new: BTreeSet<u32> = guests.iter().map(|guest| guest.port).collect();
+fn tell_bridge(host: &mut Netlink, bridge: u32, guests: &[(Herald, u32)]) -> Result<(), KernelError> {
+    let new: BTreeSet<u32> = guests.iter().map(|(_, port)| *port).collect();
     let old: BTreeSet<usize> = ports(host, bridge)?
         .into_iter()
         .filter(|port| !new.contains(&port.index) && port.forwarding == Some(true))
         .filter_map(|port| usize::try_from(port.index).ok())
         .collect();
-    correct_host(host, bridge, guests)?;
+    let ips: BTreeSet<Ipv4Addr> = guests.iter().flat_map(|(herald, _)| herald.ips()).collect();
+    let remembered = remembered(host, bridge, &ips)?;
+    if old.is_empty() && remembered.is_empty() {
+        return Ok(());
+    }
+    let guests: Vec<Known> = guests.iter().filter_map(|(herald, _)| herald.known()).collect();
+    correct_host(host, remembered, &guests);
     if old.is_empty() {
         return Ok(());
     }
@@ -151,7 +157,7 @@ fn tell_bridge(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(), 
     let links = all.filter(|addr| addr.family() == Some(AddressFamily::Packet)).filter_map(|addr| addr.as_link_addr().copied());
     let to: Vec<LinkAddr> = links.filter(|link| old.contains(&link.ifindex())).collect();
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(refused)?;
-    for guest in guests {
+    for guest in &guests {
         for ip in &guest.ips {
             for operation in [arp::REQUEST, arp::REPLY] {
                 let frame = arp::Packet::announcement(operation, guest.mac, *ip).broadcast();
@@ -165,26 +171,32 @@ fn tell_bridge(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(), 
     Ok(())
 }
 
-/// What the host remembers of the addresses on the bridge and is wrong now: as it would learn from the guests' own broadcast
-/// (arp_process, net/ipv4/arp.c). What somebody told it for good stays.
-fn correct_host(host: &mut Netlink, bridge: u32, guests: &[Known]) -> Result<(), KernelError> {
-    let now: BTreeMap<Ipv4Addr, MacAddr> = guests.iter().flat_map(|guest| guest.ips.iter().map(|ip| (*ip, guest.mac))).collect();
+/// What the host remembers of these addresses on the bridge. What somebody told it for good is not among it.
+fn remembered(host: &mut Netlink, bridge: u32, ips: &BTreeSet<Ipv4Addr>) -> Result<Vec<(Ipv4Addr, NeighbourMessage)>, KernelError> {
     let mut message = NeighbourMessage::default();
     message.header.family = netlink_packet_route::AddressFamily::Inet;
     let answers = host.dump(&RouteNetlinkMessage::GetNeighbour(message))?;
-    for answer in answers.iter().filter(|answer| answer.kind == RTM_NEWNEIGH) {
-        let Ok(mut known) = NeighbourMessage::parse(&answer.raw) else { continue };
+    let known = answers.iter().filter(|answer| answer.kind == RTM_NEWNEIGH).filter_map(|answer| {
+        let known = NeighbourMessage::parse(&answer.raw).ok()?;
         let fixed = matches!(known.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
         let ip = known.attributes.iter().find_map(|attribute| match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(*ip),
             _ => None,
-        });
-        let mac = ip.and_then(|ip| now.get(&ip)).filter(|_| known.header.ifindex == bridge && !fixed);
-        let (Some(ip), Some(mac)) = (ip, mac) else { continue };
+        })?;
+        (known.header.ifindex == bridge && !fixed && ips.contains(&ip)).then_some((ip, known))
+    });
+    Ok(known.collect())
+}
+
+/// Puts right what the host remembers and is wrong now: as it would learn from the guests' own broadcast (arp_process,
+/// net/ipv4/arp.c).
+fn correct_host(host: &mut Netlink, remembered: Vec<(Ipv4Addr, NeighbourMessage)>, guests: &[Known]) {
+    let now: BTreeMap<Ipv4Addr, MacAddr> = guests.iter().flat_map(|guest| guest.ips.iter().map(|ip| (*ip, guest.mac))).collect();
+    for (ip, mut known) in remembered {
+        let Some(mac) = now.get(&ip) else { continue };
         known.header.state = NeighbourState::Stale;
         known.attributes =
             vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)), NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec())];
         let _ = host.request(&RouteNetlinkMessage::NewNeighbour(known), NLM_F_REPLACE);
     }
-    Ok(())
 }

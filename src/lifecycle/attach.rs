@@ -77,6 +77,20 @@ impl Options {
         self.dhcp_timeout.unwrap_or(Duration::from_secs(30)).min(Duration::from_secs(u32::MAX.into()))
     }
 
+    /// As the words of an attach say it, and as it is where they say nothing.
+    #[must_use]
+    pub fn with(self, how: &How) -> Self {
+        Self {
+            persist: how.persist,
+            dhcp_timeout: how.dhcp_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            dhcp_dns: how.dhcp_dns,
+            dhcp_image: how.dhcp_image.clone(),
+            ovsdb: how.ovsdb.clone().or(self.ovsdb),
+            keep_netns: how.keep_netns,
+            ..self
+        }
+    }
+
     /// What of it the words of an attach can say, for a policy to look at.
     pub fn how(&self) -> How {
         How {

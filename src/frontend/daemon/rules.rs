@@ -7,7 +7,7 @@ use crate::frontend::Grammar;
 use crate::lifecycle::{Options, tend};
 use crate::model::intent::{Container, Host, Intent, ManualCommand, Policy, read_wanted};
 use crate::model::request::{AttachRequest, GuestRef};
-use crate::model::topology::{How, Located};
+use crate::model::topology::Located;
 
 /// The policy's file among the others.
 const POLICY: &str = "policy.toml";
@@ -95,7 +95,7 @@ impl Rules {
         let file = read_wanted(text)?;
         self.warnings.extend(file.left.iter().map(|left| format!("{}:{left}", path.display())));
         for (line, attachment) in file.attachments {
-            let (options, source) = (with(options, &attachment.how), format!("{}:{line}", path.display()));
+            let (options, source) = (options.clone().with(&attachment.how), format!("{}:{line}", path.display()));
             self.wants.push(Arc::new(Want { request: attachment.request, options, source, origin: Origin::File }));
         }
         Ok(())
@@ -175,21 +175,8 @@ fn own(command: &ManualCommand, grammar: Grammar, options: &Options) -> Result<W
     let (request, typed) = grammar(guest, &command.words)?;
     let intent = Intent { source: command.source.clone(), words: Vec::new(), host_access: command.host_access };
     let request = intent.complete(request).map_err(|error| error.why)?;
-    let options = with(options, &typed.how());
+    let options = options.clone().with(&typed.how());
     Ok(Want { request, options, source: command.source.to_string(), origin: Origin::File })
-}
-
-fn with(options: &Options, how: &How) -> Options {
-    let How { persist, dhcp_timeout, dhcp_dns, dhcp_image, ovsdb, keep_netns } = how.clone();
-    Options {
-        persist,
-        dhcp_timeout: dhcp_timeout.map(|seconds| std::time::Duration::from_secs(seconds.into())),
-        dhcp_dns,
-        dhcp_image,
-        ovsdb: ovsdb.or_else(|| options.ovsdb.clone()),
-        keep_netns,
-        ..options.clone()
-    }
 }
 
 #[cfg(test)]

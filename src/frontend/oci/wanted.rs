@@ -1,11 +1,10 @@
 //! What is wanted of a container that is just starting: by the administrator's file, and by its own words.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::{OciError, Settings};
 use crate::external::hooks::HookSettings;
-use crate::frontend::Grammar;
+use crate::frontend::{Grammar, node};
 use crate::guest::Starting;
 use crate::lifecycle::Options;
 use crate::model::dynamic::Dynamic;
@@ -92,8 +91,7 @@ fn by_its_own_words(container: &Container, word: &GuestRef, policy: &Path, gramm
 
 /// This host, as far as it has a say in its containers' words. What the daemon's own environment says is the daemon's.
 fn host() -> Host {
-    let node = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    Host { node, ..Host::default() }
+    Host { node: node(), ..Host::default() }
 }
 
 /// The administrator's policy; the usual one where there is no file.
@@ -128,19 +126,14 @@ fn by_file(file: &Path, word: &GuestRef, container: &Container) -> Result<Vec<Wi
 }
 
 fn options(how: &How) -> Options {
-    Options {
-        keep_netns: how.keep_netns,
-        dhcp_timeout: how.dhcp_timeout.map(|seconds| Duration::from_secs(seconds.into())),
-        dhcp_dns: how.dhcp_dns,
-        dhcp_image: how.dhcp_image.clone(),
-        ovsdb: how.ovsdb.clone(),
-        persist: how.persist,
+    let usual = Options {
         run_dir: state::run_dir(),
         state_dir: state::state_dir(),
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
         ..Options::default()
-    }
+    };
+    usual.with(how)
 }
 
 /// What cannot be done while the container waits.

@@ -8,7 +8,7 @@ mod prune;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 
@@ -48,22 +48,16 @@ pub struct ApplyOptions {
 impl ApplyOptions {
     /// For one attachment.
     pub fn attach(&self, how: &How) -> Options {
-        Options {
+        let options = Options {
             dry_run: self.dry_run,
             steps: self.steps,
-            keep_netns: how.keep_netns,
-            dhcp_timeout: how.dhcp_timeout.map(|seconds| Duration::from_secs(seconds.into())),
-            dhcp_dns: how.dhcp_dns,
-            dhcp_image: how.dhcp_image.clone(),
-            ovsdb: how.ovsdb.clone(),
             run_dir: self.run_dir.clone(),
             state_dir: self.state_dir.clone(),
             pid_dir: self.pid_dir.clone(),
-            persist: how.persist,
-            resident: false,
             hooks: self.hooks.clone(),
             ..Options::default()
-        }
+        };
+        options.with(how)
     }
 
     /// For one link.
