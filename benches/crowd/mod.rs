@@ -31,6 +31,9 @@ pub struct Crowd {
 /// What the floor does about flooding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flood {
+    /// With as many queues as the kernel makes by itself.
+    Naive,
+    /// With one queue, as ours have.
     AsItComes,
     KeptOut,
 }
@@ -88,13 +91,16 @@ impl Crowd {
         let namespace = File::open(path).unwrap();
         let (_, ip, gateway) = self.place(n);
         let mut peer = LinkUnspec::new_with_name("eth1").mtu(1500).setns_by_fd(namespace.as_raw_fd()).build();
+        let queues = floor::ONE_QUEUE.into_iter().filter(|_| flood != Flood::Naive);
+        peer.attributes.extend(queues.clone());
         peer.header.index = floor::INDEX;
         let index = FIRST + u32::try_from(n).unwrap();
         let name = format!("fl{n}");
         let pair = LinkVeth::new(&name, "eth1").index(index).mtu(1500).controller(parents[n % self.bridges]);
         let pair = pair.append_extra_attribute(LinkAttribute::Group(GROUP));
-        let pair = if flood == Flood::AsItComes { pair.up() } else { pair };
-        let make = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
+        let pair = if flood == Flood::KeptOut { pair } else { pair.up() };
+        let mut make = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
+        make.attributes.extend(queues);
         let mut messages = vec![(RouteNetlinkMessage::NewLink(make), NLM_F_CREATE | NLM_F_EXCL)];
         if flood == Flood::KeptOut {
             messages.push((port(index, false), 0));

@@ -18,7 +18,7 @@ use pipework::plan::execute::{Kernel, execute};
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, MacVlanMode};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, MacVlanMode};
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkMacVlan, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -46,6 +46,9 @@ pub struct World {
 
 /// The index of the guest's link in the guest.
 pub const INDEX: u32 = 900;
+
+/// One queue for each direction: all that is used unless told otherwise.
+pub const ONE_QUEUE: [LinkAttribute; 2] = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
 
 impl World {
     pub fn new(link: Link) -> Self {
@@ -92,9 +95,12 @@ impl World {
             Link::Veth => {
                 let mut peer = LinkUnspec::new_with_name("eth1").mtu(1500).setns_by_fd(fd).build();
                 peer.header.index = INDEX;
+                peer.attributes.extend(ONE_QUEUE);
                 // The kernel heeds the peer's index only when this one is chosen too.
                 let pair = LinkVeth::new("floor0", "eth1").index(INDEX + 1).mtu(1500).controller(self.parent).up();
-                pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build()
+                let mut pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
+                pair.attributes.extend(ONE_QUEUE);
+                pair
             }
             Link::Macvlan => LinkMacVlan::new("eth1", self.parent, MacVlanMode::Bridge).index(INDEX).mtu(1500).setns_by_fd(fd).build(),
         };

@@ -37,7 +37,7 @@ pub(super) struct SettingArgs {
     /// How many packets may wait at the interface
     #[arg(long, value_name = "PACKETS")]
     txqueuelen: Option<u32>,
-    /// How many queues a veth's ends get [default: the kernel's, one for each possible processor]
+    /// How many queues a veth's ends get, for programs that use more than one processor's [default: 1]
     #[arg(long, value_name = "N")]
     queues: Option<NonZeroU16>,
     /// A setting of the guest's interface, like net.ipv4.conf.IF.arp_ignore=1; may be repeated

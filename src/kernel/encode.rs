@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
     LinkInfo, LinkMessage, Prop,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
@@ -85,14 +85,18 @@ pub(super) fn add_veth(
     new_link(message)
 }
 
-/// `ip link add name NEAR mtu M type veth peer name FAR mtu M netns NS`
+/// `ip link add name NEAR mtu M numtxqueues 1 numrxqueues 1 type veth peer name FAR mtu M netns NS numtxqueues 1 numrxqueues 1`
 pub(super) fn add_pair(near: &IfName, far: &Newborn<'_>) -> RouteNetlinkMessage {
-    let peer = far.attributes(LinkUnspec::new_with_name(far.name.as_str())).build();
+    let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+    let mut peer = far.attributes(LinkUnspec::new_with_name(far.name.as_str())).build();
+    peer.attributes.extend(queues.iter().cloned());
     let mut builder = LinkVeth::new(near.as_str(), far.name.as_str()).append_extra_attribute(MARK);
     if let Some(mtu) = far.mtu {
         builder = builder.mtu(mtu);
     }
-    new_link(builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build())
+    let mut message = builder.set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
+    message.attributes.extend(queues);
+    new_link(message)
 }
 
 /// `ip link add link PARENT name NAME type ipoib [pkey KEY]`
@@ -162,11 +166,10 @@ pub(super) fn set_up(index: u32, up: bool) -> RouteNetlinkMessage {
     new_link(if up { builder.up() } else { builder.down() }.build())
 }
 
-/// `ip link set dev NAME addrgenmode none type bridge_slave mcast_flood off`
-pub(super) fn keep_out(index: u32) -> RouteNetlinkMessage {
-    let generate = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    let no_address = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![generate])]);
-    new_link(LinkUnspec::new_with_index(index).append_extra_attribute(flood(false)).append_extra_attribute(no_address).build())
+/// `ip link set dev NAME up type bridge_slave mcast_flood off`: the kernel changes the port first (rtnl_changelink,
+/// net/core/rtnetlink.c).
+pub(super) fn set_up_out_of_flood(index: u32) -> RouteNetlinkMessage {
+    new_link(LinkUnspec::new_with_index(index).up().append_extra_attribute(flood(false)).build())
 }
 
 /// `ip link set dev NAME type bridge_slave mcast_flood on`

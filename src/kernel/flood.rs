@@ -6,8 +6,9 @@
 //! (IFLA_BRPORT_MCAST_FLOOD, linux/if_link.h) until the last is there. What they send themselves reaches every other port and the
 //! host all the same, and unicast and broadcast reach them.
 //!
-//! The host's end gets no IPv6 address either, nor asks for it: as a port it hands all that it receives to the bridge, so nothing
-//! could reach such an address, and of n ports each would be slower to come up than the one before. And it comes up after the
+//! The host's end has its IPv6 switched off: as a port it hands all that it receives to the bridge, so nothing could reach an
+//! address of it, and each end with IPv6 adds routes, through all of which the next one goes (rt6_sync_up, net/ipv6/route.c): 4,000
+//! took more than twice as long. And it comes up after the
 //! guest's end: one that is up before is a port that is switched on and off once more, each time with a look at all other ports
 //! (br_port_state_selection, net/bridge/br_stp.c).
 
@@ -18,9 +19,10 @@ use netlink_packet_route::link::LinkMessage;
 use nix::errno::Errno;
 
 use super::wire::{Answer, Netlink};
-use super::{decode, encode};
+use super::{decode, encode, sysctl};
 use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
+use crate::model::types::IfName;
 
 /// How many ports are changed by one datagram: their answers have to fit into the socket's receive buffer
 /// (net.core.rmem_default, 208 KiB).
@@ -34,11 +36,19 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Keeps a port out. Where the kernel cannot, it is in the flood, which does no harm.
-    pub(super) fn keep_out(&self, host: &mut Netlink, port: u32) {
+    /// A port that is not up yet is to be kept out, and needs no IPv6.
+    pub(super) fn expect(&self, name: &IfName, port: u32) {
         // Noted first: whoever is cut off in between lets in what was never out.
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).push(port);
-        let _ = host.request(&encode::keep_out(port), 0);
+        sysctl::no_ipv6(name);
+    }
+
+    /// Sets such a port up. Where the kernel cannot keep it out, it is in the flood, which does no harm.
+    ///
+    /// # Errors
+    /// When the kernel refuses to set it up.
+    pub(super) fn set_up(host: &mut Netlink, port: u32) -> Result<(), KernelError> {
+        host.request(&encode::set_up_out_of_flood(port), 0).or_else(|_| host.request(&encode::set_up(port, true), 0)).map(|_| ())
     }
 
     /// Lets all in that were kept out and are still there.

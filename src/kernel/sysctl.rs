@@ -36,6 +36,11 @@ pub(super) fn no_autoconf(link: &IfName) -> Result<(), KernelError> {
     Ok(())
 }
 
+/// Switches IPv6 off for one link of the calling thread's namespace, before it comes up. Where that cannot be, it stays as it is.
+pub(super) fn no_ipv6(link: &IfName) {
+    let _ = std::fs::write(disable_ipv6(link.as_str()), "1");
+}
+
 /// Switches IPv6 on for one link of the calling thread's namespace, if it is off.
 pub(super) fn ensure_ipv6(link: &IfName) -> Result<(), KernelError> {
     let path = disable_ipv6(link.as_str());

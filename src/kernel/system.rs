@@ -431,7 +431,7 @@ impl<'a> System<'a> {
             self.indexes.insert(near, made.index);
             self.indexes.extend(made.link.map(|peer| (guest.at.clone(), peer)));
             if let Some(flood) = flood {
-                flood.keep_out(self.host, made.index);
+                flood.expect(host.name, made.index);
                 self.waiting = Some((guest.at.clone(), made.index));
             }
         }
@@ -446,7 +446,7 @@ impl<'a> System<'a> {
 
     fn set_up_other(&mut self, link: &LinkRef) -> Result<(), KernelError> {
         match self.waiting.take_if(|(guest, _)| guest == link) {
-            Some((_, host)) => self.send(Side::Host, &encode::set_up(host, true), 0),
+            Some((_, host)) => Flood::set_up(self.host, host),
             None => Ok(()),
         }
     }

@@ -43,7 +43,9 @@ impl<'a> Commands<'a> {
         let mtu = pair.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
         let far = NewLink { at: LinkRef::guest(&pair.second.interface), mtu: pair.mtu, mac: None };
         let near = quoted(pair.first.interface.as_str());
-        format!("{} link add name {near}{mtu}{} type veth peer {}", self.ip(Side::Guest), group(), self.at(End::Second).new_link(&far))
+        let (ip, group, peer) = (self.ip(Side::Guest), group(), self.at(End::Second).new_link(&far));
+        let queues = " numtxqueues 1 numrxqueues 1";
+        format!("{ip} link add name {near}{mtu}{group}{queues} type veth peer {peer}{queues}")
     }
 
     /// Commands for a database of Open vSwitch at an address of its own.

@@ -19,7 +19,7 @@ const ENGINES: [&str; 5] = ["docker", "podman", "lxc", "pid", "netns"];
 const USUAL: &str = "eth1";
 
 /// An interface of a guest: `GUEST[:IF]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GuestIf {
     /// Whose.
     pub guest: GuestRef,

@@ -211,7 +211,7 @@ impl FromStr for MacAndTag {
 }
 
 /// Who is meant by the guest word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GuestRef {
     /// A name or ID, looked for in Docker, Podman and the cgroups.
     Any(String),

@@ -40,7 +40,7 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
         host_mtu: settings::host_mtu(job),
         host_mac: job.request.settings.link_mac,
         bridge: Some(bridge),
-        queues: job.request.settings.queues,
+        queues: Some(settings::queues(job)),
         guest,
     });
     ops.extend(vlans.into_iter().flatten());

@@ -35,7 +35,7 @@ pub(super) fn ops(job: &Job<'_>) -> Result<Vec<Op>, PlanError> {
         host_mtu: settings::host_mtu(job),
         host_mac: job.request.settings.link_mac,
         bridge: None,
-        queues: job.request.settings.queues,
+        queues: Some(settings::queues(job)),
         guest,
     });
     ops.extend(moves);

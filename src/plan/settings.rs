@@ -1,5 +1,7 @@
 //! What an interface is given beyond its addresses: MTU, sysctls, offloads, shaping, routes, rules, a table of its own.
 
+use std::num::NonZeroU16;
+
 use thiserror::Error;
 
 use super::{Job, Kind};
@@ -121,6 +123,13 @@ fn has_host_end(kind: Kind) -> bool {
 pub(super) fn host_mtu(job: &Job<'_>) -> Option<u32> {
     let bridge = job.facts.host.link.as_ref()?.mtu;
     job.request.settings.mtu.filter(|mtu| mtu.get() < bridge).map(|_| bridge)
+}
+
+/// How many queues a veth's ends get. Those that nobody asks for cost: the kernel makes one for each possible processor and
+/// then uses one of them, for which it waits, for each end, until no processor looks at the others any more (veth_init_queues,
+/// drivers/net/veth.c; synchronize_net).
+pub(super) fn queues(job: &Job<'_>) -> NonZeroU16 {
+    job.request.settings.queues.unwrap_or(NonZeroU16::MIN)
 }
 
 /// The MTU of a new link: what was asked, else what its kind has.

@@ -1,6 +1,6 @@
 //! Attachments and links.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{ApplyError, Run, Watch};
 use crate::lifecycle::batch::{Ended, Work};
@@ -68,8 +68,9 @@ impl Run<'_> {
         let interfaces = self.wanted.attachments.iter().map(interface_of);
         let links = self.wanted.links.iter().map(ends_of);
         let (attachments, links): (Vec<GuestIf>, Vec<[GuestIf; 2]>) = (interfaces.collect(), links.collect());
-        self.applied.attachments.retain(|known| !attachments.contains(known));
-        self.applied.links.retain(|known| !links.contains(known));
+        let (here, linked): (HashSet<&GuestIf>, HashSet<&[GuestIf; 2]>) = (attachments.iter().collect(), links.iter().collect());
+        self.applied.attachments.retain(|known| !here.contains(known));
+        self.applied.links.retain(|known| !linked.contains(known));
         self.applied.attachments.extend(attachments);
         self.applied.links.extend(links);
         self.keep()
@@ -115,9 +116,9 @@ impl Run<'_> {
     /// What came to nothing is not the topology's: somebody else may come to have it.
     fn note_made(&mut self) -> Result<(), ApplyError> {
         let recorded = self.records.all().map_err(AttachError::Unrecorded)?.all;
-        let called = |guest: &GuestRef, name: &str| {
-            recorded.iter().any(|r| r.guest.word == *guest && r.interface.as_str() == name && r.mate.is_none())
-        };
+        let alone = recorded.iter().filter(|record| record.mate.is_none());
+        let known: HashSet<(&GuestRef, &str)> = alone.map(|record| (&record.guest.word, record.interface.as_str())).collect();
+        let called = |guest: &GuestRef, name: &str| known.contains(&(guest, name));
         for attachment in &self.wanted.attachments {
             let at = interface_of(attachment);
             if called(&at.guest, at.interface.as_str()) {

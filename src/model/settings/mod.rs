@@ -52,8 +52,7 @@ pub struct Settings {
     /// `--txqueuelen`: packets that may wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub txqueuelen: Option<u32>,
-    /// `--queues`: of a veth's ends, when it is made. The kernel makes one for each possible processor, each with its files in
-    /// sysfs.
+    /// `--queues`: of a veth's ends, when it is made; one when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<NonZeroU16>,
     /// `--sysctl`: of the guest's interface.

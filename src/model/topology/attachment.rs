@@ -103,7 +103,7 @@ pub struct Attachment {
     /// How many packets may wait at the interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub txqueuelen: Option<u32>,
-    /// How many queues a veth's ends get when it is made; one for each possible processor when absent.
+    /// How many queues a veth's ends get when it is made; one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queues: Option<NonZeroU16>,
     /// Settings of the guest's interface, each like net.ipv4.conf.IF.arp_ignore=1.

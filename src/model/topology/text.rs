@@ -58,7 +58,8 @@ pub fn read(text: &str, format: Format) -> Result<(Topology, Lines), Located> {
         Format::Toml => {
             let topology = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
             let outline = toml::from_str::<Outline<toml::Spanned<BTreeMap<String, toml::Spanned<IgnoredAny>>>>>(text);
-            let line = |span: std::ops::Range<usize>| line_at(text, span.start);
+            let ends: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+            let line = |span: std::ops::Range<usize>| ends.partition_point(|end| *end < span.start) + 1;
             let lines = outline.map(|outline| {
                 outline.lines(|item| {
                     (line(item.span()), item.get_ref().iter().map(|(key, value)| (key.clone(), line(value.span()))).collect())
