@@ -25,17 +25,19 @@
 //! Who may use whom, each only what stands to its right (`tests/layering.rs` holds it):
 //!
 //! ```text
-//! main -> cli -> frontend -> lifecycle -> guest, state, external -> kernel -> plan, iproute -> model
+//! main -> cli -> cluster -> frontend -> lifecycle -> guest, state, external -> kernel -> plan, iproute -> model
 //!
 //! cli        the original's grammar and the subcommands     kernel   netlink, namespaces, sysctls
+//! cluster    several hosts: Consul, Swarm, the claims of addresses
 //! frontend   requests that nobody types: daemon, OCI hook
 //! lifecycle  the use cases: attach, keep a lease, ...       plan     what to do, and in what order
 //! guest      engines, names, a guest's own files            iproute  iproute2's words, and its way of printing
 //! state      what is kept on disk between two runs          model    the language that all of them speak
-//! external   OVSDB, DHCP, clients and tools installed
+//! external   OVSDB, DHCP, Consul, clients and tools installed
 //! ```
 
 pub mod cli;
+pub mod cluster;
 pub mod external;
 pub mod frontend;
 pub mod guest;

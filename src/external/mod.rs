@@ -1,6 +1,7 @@
-//! Other programs' protocols and other programs themselves: OVSDB, DHCP, clients and tools that are installed.
+//! Other programs' protocols and other programs themselves: OVSDB, DHCP, Consul, clients and tools that are installed.
 
 pub mod client;
+pub mod consul;
 pub mod dhcp;
 pub mod hooks;
 pub mod ovsdb;

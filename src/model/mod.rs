@@ -22,6 +22,7 @@ pub mod op;
 pub mod ovs;
 pub mod pair;
 pub mod phy;
+pub mod pool;
 pub mod record;
 pub mod report;
 pub mod request;

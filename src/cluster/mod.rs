@@ -1,0 +1,1 @@
+//! Several hosts as one: Consul and Swarm brought up, a bridge over each host's NIC, and addresses that are nobody else's.
