@@ -110,7 +110,7 @@ fn a_new_bridge_is_made_first_and_the_default_route_comes_last() {
         commands(&request("br0 10.1.1.2/24@10.9.9.1 02:00:00:00:00:05"), &facts, Birth::Guest),
         [
             "ip link add name br0 up address 02:00:00:00:00:01 type bridge",
-            "ip link add name veth1pl4711 mtu 1500 master br0 up type veth peer name eth1 mtu 1500 address 02:00:00:00:00:05 netns 4711",
+            "ip link add name veth1pl4711 mtu 1500 master br0 up numtxqueues 1 numrxqueues 1 type veth peer name eth1 mtu 1500 address 02:00:00:00:00:05 netns 4711 numtxqueues 1 numrxqueues 1",
             "ip -n 4711 addr add 10.1.1.2/24 brd 10.1.1.255 dev eth1",
             "ip -n 4711 link set dev eth1 up",
             "ip -n 4711 route add 10.9.9.1 dev eth1",
@@ -186,7 +186,7 @@ fn a_port_of_open_vswitch_bears_the_originals_identifiers() {
     assert_eq!(
         commands(&request("ovs0 10.1.1.2/24 @10,20-30"), &facts, Birth::Guest)[..2],
         [
-            "ip link add name veth1pl4711 mtu 1500 up type veth peer name eth1 mtu 1500 netns 4711",
+            "ip link add name veth1pl4711 mtu 1500 up numtxqueues 1 numrxqueues 1 type veth peer name eth1 mtu 1500 netns 4711 numtxqueues 1 numrxqueues 1",
             "ovs-vsctl add-port ovs0 veth1pl4711 tag=10 vlan_mode=native-untagged trunks=20-30 -- set Interface veth1pl4711 \
              external-ids:pipework.bridge=ovs0 external-ids:pipework.containerid=5d2f external-ids:pipework.containername=/web \
              external-ids:pipework.interface=veth1pl4711 external-ids:pipework.nspid=4711 'external-ids:pipework.vlan=\"10,20-30\"'",

@@ -25,7 +25,7 @@ fn the_link_has_all_before_it_is_up_and_the_ways_come_last() {
     );
     assert_eq!(
         commands(&ask, &bridge(), Birth::Guest).join("\n").replace(&format!(" group {}", crate::model::mark::GROUP), ""),
-        "ip link add name veth1pl4711 mtu 1500 address 02:00:00:00:00:99 master br0 up type veth peer name eth1 mtu 1400 netns 4711\n\
+        "ip link add name veth1pl4711 mtu 1500 address 02:00:00:00:00:99 master br0 up numtxqueues 1 numrxqueues 1 type veth peer name eth1 mtu 1400 netns 4711 numtxqueues 1 numrxqueues 1\n\
          ip -n 4711 link set dev eth1 txqueuelen 50\n\
          nsenter --net=/proc/4711/ns/net ethtool -K eth1 tx off\n\
          nsenter --net=/proc/4711/ns/net sysctl -qw net/ipv4/conf/eth1/forwarding=1\n\
