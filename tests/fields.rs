@@ -498,5 +498,9 @@ fn both_ends_of_a_veth_have_as_many_queues_as_asked() {
     for link in [lab.host.link("mine"), guest.link("eth1")] {
         assert_eq!((&link["num_tx_queues"], &link["num_rx_queues"]), (&3.into(), &3.into()), "{link}");
     }
+    lab.ok(&format!("br0 -i eth3 -l other pid:{} 10.1.1.4/24", guest.pid()));
+    for link in [lab.host.link("other"), guest.link("eth3")] {
+        assert_eq!((&link["num_tx_queues"], &link["num_rx_queues"]), (&1.into(), &1.into()), "{link}");
+    }
     lab.fails(&format!("br0 -i eth2 pid:{} 10.1.1.3/24 --queues 0", guest.pid()), "--queues");
 }
