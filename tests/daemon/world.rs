@@ -140,3 +140,61 @@ pub fn inside(path: &Path, line: &str) -> String {
 pub fn veths(host: &Space) -> usize {
     host.sh("ip -o link show type veth").lines().count()
 }
+
+/// Whether there is no Podman to test with: skipped, and said so.
+pub fn no_podman() -> bool {
+    let has = |program: &&str| Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success();
+    let absent: Vec<&str> = ["podman", "crun", "busybox"].into_iter().filter(|program| !has(program)).collect();
+    crate::lab::no_root() || (!absent.is_empty() && crate::lab::skip(&format!("needs {}: scripts/setup", absent.join(", "))))
+}
+
+/// A Podman of the test's own: its service, and an image that is called box.
+pub struct Podman {
+    service: Child,
+    socket: PathBuf,
+}
+
+impl Podman {
+    /// In a mount namespace of its own: crun wants no second hierarchy of control groups.
+    pub fn start(lab: &Lab) -> Self {
+        let dir = lab.dir.path().join("podman");
+        let socket = dir.join("sock");
+        let line = "umount /sys/fs/cgroup/unified 2> /dev/null || true
+            mkdir -p $D/image/bin && cp /bin/busybox $D/image/bin/ && ln -s busybox $D/image/bin/sleep
+            own=\"--root $D/root --runroot $D/run --tmpdir $D/tmp --storage-driver vfs --events-backend file --cgroup-manager cgroupfs\"
+            tar -C $D/image -c . | podman $own --runtime crun import -q - box > /dev/null
+            exec podman $own --runtime crun system service -t 0 unix://$D/sock > /dev/null 2>&1";
+        let mut command = lab.host.command("unshare");
+        let service = command.args(["--mount", "sh", "-ec", line]).env("D", &dir).stdin(Stdio::null()).spawn().unwrap();
+        let podman = Self { service, socket };
+        crate::lab::eventually("Podman's service answers", || podman.tries("version").is_some());
+        podman
+    }
+
+    /// Where it is asked.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// What a command of its client says, if that goes well.
+    pub fn tries(&self, line: &str) -> Option<String> {
+        let line = format!("podman --url {} {line}", self.host());
+        let output = Command::new("sh").args(["-ec", &line]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// The addresses in a container that runs.
+    pub fn addresses(&self, container: &str) -> String {
+        let pid = self.tries(&format!("inspect -f '{{{{.State.Pid}}}}' {container}")).unwrap_or_default();
+        let file = PathBuf::from(format!("/proc/{}/ns/net", pid.trim()));
+        if pid.trim() == "0" { String::new() } else { inside(&file, "ip -o -4 addr") }
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        self.tries("rm -f -a -t 0");
+        let _ = self.service.kill();
+        let _ = self.service.wait();
+    }
+}

@@ -477,8 +477,11 @@ impl Control {
         let interface = told.interface.as_ref().map(ToString::to_string);
         let (kind, why) = match &told.what {
             What::Made(Outcome::Unchanged) => {
-                guest.attached.extend(told.interface);
-                return;
+                guest.attached.extend(told.interface.clone());
+                if !self.shop.rules().host.environment.debug {
+                    return;
+                }
+                (Kind::Checked, None)
             }
             What::Made(_) => {
                 let is_new = told.interface.clone().is_none_or(|interface| guest.attached.insert(interface));

@@ -51,11 +51,13 @@ pub enum Kind {
     Warning,
     /// A reader was too slow for some events.
     Missed,
+    /// It was looked at, and is as it is wanted: told with `pipework_debug`.
+    Checked,
 }
 
 impl Kind {
     /// All of them, in the order of the figures.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Attached,
         Self::Detached,
         Self::Refused,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Reloaded,
         Self::Warning,
         Self::Missed,
+        Self::Checked,
     ];
 
     /// As it is in JSON.
@@ -95,6 +98,7 @@ impl Kind {
             Self::Reloaded => "reloaded",
             Self::Warning => "warning",
             Self::Missed => "missed",
+            Self::Checked => "checked",
         }
     }
 }
