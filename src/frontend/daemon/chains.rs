@@ -1,7 +1,7 @@
 //! Whose turn it is: one piece of work at a time for each guest, few at once that are quick, and any number that wait. Pure
 //! bookkeeping: it starts nothing itself.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ const AT_ONCE: usize = 4;
 const MOST: usize = 512;
 /// Of these, so many may be known to wait: there is always room for those that do not.
 const MOST_WAITING: usize = 448;
+/// Of so many the engines are asked at once: one that has too much to do answers all of them late.
+const MOST_ASKING: usize = 32;
 /// How long after a failure it is tried again: doubled each time.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// After labels were looked at, the rest of a container may wait: its engine has enough to do at the moment.
@@ -110,6 +112,11 @@ impl Guest {
         (self.wants, self.made, self.described) = (None, None, Described::No);
     }
 
+    /// Whether its engine may have to be asked.
+    fn asks(&self) -> bool {
+        self.wants.is_none() && matches!(self.who, Who::Container(..))
+    }
+
     fn waits(&self) -> bool {
         self.wants.as_ref().is_some_and(|wants| wants.wait())
     }
@@ -151,6 +158,8 @@ pub struct Chains {
     ready: VecDeque<u64>,
     due: BTreeSet<(Instant, u64)>,
     running: HashMap<u64, Instant>,
+    /// Those of them whose engines are asked what they are to have.
+    asking: HashSet<u64>,
     last: u64,
 }
 
@@ -270,11 +279,18 @@ impl Chains {
         if young >= AT_ONCE || self.running.len() >= MOST || self.next_slot().is_some_and(|at| at > now) {
             return None;
         }
-        let has_room = |token: &u64| self.running.len() < MOST_WAITING || !self.guests.get(token).is_some_and(Guest::waits);
+        let may_wait = self.running.len() < MOST_WAITING;
+        let may_ask = self.asking.len() < MOST_ASKING;
+        let has_room = |token: &u64| {
+            self.guests.get(token).is_none_or(|guest| (may_wait || !guest.waits()) && (may_ask || !guest.asks()))
+        };
         let place = self.ready.iter().position(has_room)?;
         let token = self.ready.remove(place)?;
         let guest = self.guests.get_mut(&token)?;
         guest.state = State::Running;
+        if guest.asks() {
+            self.asking.insert(token);
+        }
         self.running.insert(token, now);
         self.last_begun = Some(now);
         Some(guest.job(token))
@@ -285,9 +301,15 @@ impl Chains {
         self.last_begun.filter(|_| !self.pace.gap.is_zero()).map(|last| last + self.pace.gap)
     }
 
+    /// The work knows what the guest is to have.
+    pub fn read(&mut self, token: u64) {
+        self.asking.remove(&token);
+    }
+
     /// The work has ended.
     pub fn done(&mut self, token: u64, done: Done, now: Instant) {
         self.running.remove(&token);
+        self.asking.remove(&token);
         let Some(guest) = self.guests.get_mut(&token) else { return };
         let again = guest.state == State::RunningAgain;
         guest.state = State::Idle;
@@ -351,6 +373,11 @@ impl Chains {
     pub fn is_idle(&self, now: Instant, waiting: bool) -> bool {
         let counts = |started: &Instant| waiting || now.duration_since(*started) < QUICK;
         self.ready.is_empty() && !self.running.values().any(counts)
+    }
+
+    /// How many wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.ready.len()
     }
 
     /// Whether any work is under way.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::guest::containers::ContainerEngine;
+use crate::model::intent::Container;
 
 fn chains(count: u32) -> (Chains, Vec<u64>) {
     let mut chains = Chains::default();
@@ -36,6 +38,27 @@ fn work_that_waits_makes_room_for_others() {
     let later = now + QUICK;
     assert_eq!(std::iter::from_fn(|| chains.next(later)).count(), AT_ONCE);
     assert!(!chains.is_idle(later, false));
+}
+
+#[test]
+fn of_few_containers_at_once_the_engine_is_asked_and_whose_words_are_known_makes_room() {
+    let mut chains = Chains::default();
+    for n in 0..100 {
+        let container = Container { id: n.to_string(), ..Container::default() };
+        let engine = ContainerEngine::all().0.into_iter().next().unwrap();
+        let token = chains.know(Who::Container(engine, Arc::new(container)));
+        chains.now(token);
+    }
+    let (mut now, mut started) = (Instant::now(), Vec::new());
+    for _ in 0..50 {
+        started.extend(std::iter::from_fn(|| chains.next(now)).map(|job| job.token));
+        now += QUICK;
+    }
+    assert_eq!(started.len(), MOST_ASKING);
+    chains.read(started[0]);
+    assert_eq!(std::iter::from_fn(|| chains.next(now)).count(), 1);
+    chains.done(started[1], running(7), now);
+    assert_eq!(std::iter::from_fn(|| chains.next(now)).count(), 1);
 }
 
 #[test]

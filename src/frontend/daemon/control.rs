@@ -26,6 +26,8 @@ use crate::model::request::GuestRef;
 const MOST_TOLD: usize = 64;
 /// So many guests are looked at whole by each check, though nothing was heard of them: one after the other all.
 const LOOKS: usize = 12;
+/// Of so many guests that wait for their turn the words are kept, until they are read.
+const MOST_WORDS: usize = 128;
 /// So much later wanted records are read that came or went.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Work of this daemon's own changes the host as well: what is heard so soon after it is no reason to look.
@@ -223,6 +225,7 @@ impl Control {
                 self.engines.get(number).into_iter().for_each(|engine| self.shop.board.forget_engine(&engine.describe()));
             }
             Message::Heard(heard) => self.heard(heard),
+            Message::Read(token) => self.chains.read(token),
             Message::Told(token, told) => self.told(token, told),
             Message::Done(token, done) => {
                 self.last_work = Instant::now();
@@ -284,15 +287,18 @@ impl Control {
 
     fn started(&mut self, number: usize, container: Container, at: i64) {
         let Some(engine) = self.engines.get(number).cloned() else { return };
+        let is_crowded = self.chains.waiting() >= MOST_WORDS;
         let token = self.chains.know(Who::Container(engine.clone(), Arc::new(known_by(&container))));
         let Some(guest) = self.chains.get_mut(token) else { return };
         // Events are told twice after a connection was lost.
         if guest.started >= at {
             return;
         }
-        guest.who = Who::Container(engine, Arc::new(container));
         guest.begin(at);
-        guest.described = Described::Labels;
+        // Words of thousands that wait would be much to keep: their engine has them.
+        let container = if is_crowded { known_by(&container) } else { container };
+        guest.who = Who::Container(engine, Arc::new(container));
+        guest.described = if is_crowded { Described::No } else { Described::Labels };
         self.chains.now(token);
     }
 
@@ -303,13 +309,14 @@ impl Control {
         self.awaited.remove(&number);
         let ids: BTreeSet<String> = containers.iter().map(|container| container.id.clone()).collect();
         for container in containers {
+            let is_crowded = self.chains.waiting() >= MOST_WORDS;
             // Those that it looks after already are no news; others ran before it was there to be told.
             if !self.takes_running && self.chains.of_container(&container.id).is_none() {
                 continue;
             }
             let token = self.chains.know(Who::Container(engine.clone(), Arc::new(known_by(&container))));
             let Some(guest) = self.chains.get_mut(token) else { continue };
-            if guest.wants.is_none() {
+            if guest.wants.is_none() && !is_crowded {
                 guest.who = Who::Container(engine.clone(), Arc::new(container));
                 guest.described = Described::Labels;
             }

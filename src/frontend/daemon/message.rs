@@ -15,6 +15,8 @@ pub enum Message {
     Absent(usize),
     /// Something was heard in a guest, or on the host.
     Heard(Heard),
+    /// The work knows what the guest is to have: its engine is asked no more.
+    Read(u64),
     /// Something came of a want; the work goes on.
     Told(u64, Told),
     /// The work at a guest has ended.

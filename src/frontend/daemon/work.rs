@@ -246,6 +246,7 @@ impl Work<'_> {
         });
         let mut failed = read.is_err();
         let wants = read.clone().unwrap_or_default();
+        let _ = self.shop.tell.send(Message::Read(self.job.token));
         for interface in std::mem::take(&mut self.job.unwanted) {
             failed |= !self.release(netns, &interface);
         }
