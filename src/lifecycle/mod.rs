@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod attach;
 pub mod batch;
+pub mod claims;
 mod client;
 mod conflict;
 mod container;
