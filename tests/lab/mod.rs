@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cluster;
+pub mod consul;
 pub mod contrary;
 pub mod crowd;
 pub mod detached;
