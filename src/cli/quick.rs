@@ -22,6 +22,7 @@ const VERBS: &[&str] = &[
     "gc",
     "graph",
     "help",
+    "host",
     "host-access",
     "install",
     "link",
