@@ -103,7 +103,7 @@ pub fn look(bridge: &IfName, uplink: Option<&IfName>, vxlan: Option<&IfName>, lo
     let vxlan = vxlan.map(|name| vxlan_now(&mut host, name)).transpose()?.flatten();
     let underlay_mtu = local.map(|local| mtu_at(&mut host, local)).transpose()?.flatten();
     let rp_filter_all = read_conf("all", Family::Inet, "rp_filter").and_then(|value| value.parse().ok()).unwrap_or(0);
-    Ok(HostNow { bridge, uplink, master, ports, vxlan, underlay_mtu, rp_filter_all, fresh_mac: fresh_mac() })
+    Ok(HostNow { bridge, uplink, master, ports, vxlan, underlay_mtu, rp_filter_all, defaults: conf("default"), fresh_mac: fresh_mac() })
 }
 
 /// The VXLAN link of a name; `None` when there is none, or it is another kind of link.

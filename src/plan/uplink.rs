@@ -129,7 +129,7 @@ pub fn over_nic(bridge: &IfName, nic: &IfName, now: &HostNow) -> Result<UplinkPl
     let (addrs, routes) = (leaving(uplink), uplink.routes.clone());
     let is_quiet = is_port && addrs.is_empty() && routes.is_empty();
     if !is_quiet {
-        ops.extend(settings(bridge, uplink, there));
+        ops.extend(settings(bridge, uplink, there, now));
         ops.extend(loosened(bridge, uplink, now));
     }
     if !uplink.link.up {
@@ -234,44 +234,51 @@ fn over(from: &IfName, to: &IfName, index: u32, routes: &[RouteFacts]) -> Vec<Op
     routes.iter().map(put).chain(routes.iter().rev().map(drop)).collect()
 }
 
-/// What the bridge takes over of the NIC's settings.
-fn settings(bridge: &IfName, uplink: &LinkNow, there: Option<&LinkNow>) -> Vec<Op> {
+/// What the bridge takes over of the NIC's settings: where it has, or as a new link will have, another value.
+fn settings(bridge: &IfName, uplink: &LinkNow, there: Option<&LinkNow>, now: &HostNow) -> Vec<Op> {
     let set = |conf: &Conf| {
-        let before = there.and_then(|there| value(there, conf.family, &conf.name));
-        // A new bridge has the defaults, which nobody has to go back to.
-        let before = before.unwrap_or(&conf.value).to_owned();
-        (there.is_none() || before != conf.value).then(|| HostStep::SetConf { link: bridge.clone(), conf: conf.clone(), before }.op())
+        let before = value(there.map_or(&now.defaults, |there| &there.conf), conf.family, &conf.name).unwrap_or_default().to_owned();
+        (before != conf.value).then(|| HostStep::SetConf { link: bridge.clone(), conf: conf.clone(), before }.op())
     };
-    uplink.conf.iter().filter(|conf| conf.name != "rp_filter").filter_map(set).collect()
+    uplink.conf.iter().filter(|conf| conf.name != RP_FILTER).filter_map(set).collect()
 }
 
-fn value<'a>(link: &'a LinkNow, family: Family, name: &str) -> Option<&'a str> {
-    link.conf.iter().find(|conf| conf.family == family && conf.name == name).map(|conf| conf.value.as_str())
+const RP_FILTER: &str = "rp_filter";
+/// By any way (rp_filter, ip-sysctl.rst).
+const LOOSE: &str = "2";
+
+fn value<'a>(conf: &'a [Conf], family: Family, name: &str) -> Option<&'a str> {
+    conf.iter().find(|conf| conf.family == family && conf.name == name).map(|conf| conf.value.as_str())
 }
 
 fn rp_filter(link: &IfName, value: &str, before: &str) -> Op {
-    let conf = Conf { family: Family::Inet, name: "rp_filter".into(), value: value.to_owned() };
+    let conf = Conf { family: Family::Inet, name: RP_FILTER.into(), value: value.to_owned() };
     HostStep::SetConf { link: link.clone(), conf, before: before.to_owned() }.op()
 }
 
 /// Whether a link would drop what comes in while the way back still leads through another: the larger of both settings counts
 /// (rp_filter, ip-sysctl.rst), and 1 is strict.
 fn is_strict(link: &LinkNow, now: &HostNow) -> bool {
-    let own: u8 = value(link, Family::Inet, "rp_filter").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let own: u8 = own_filter(link).parse().unwrap_or(0);
     own.max(now.rp_filter_all) == 1
 }
 
-const LOOSE: &str = "2";
+fn own_filter(link: &LinkNow) -> &str {
+    value(&link.conf, Family::Inet, RP_FILTER).unwrap_or("0")
+}
 
 fn loosened(bridge: &IfName, like: &LinkNow, now: &HostNow) -> Option<Op> {
-    let own = value(like, Family::Inet, "rp_filter").unwrap_or("0");
-    is_strict(like, now).then(|| rp_filter(bridge, LOOSE, own))
+    is_strict(like, now).then(|| rp_filter(bridge, LOOSE, own_filter(like)))
 }
 
 fn tightened(bridge: &IfName, like: &LinkNow, now: &HostNow) -> Option<Op> {
-    let own = value(like, Family::Inet, "rp_filter")?;
-    let was = if is_strict(like, now) { LOOSE } else { own };
-    Some(rp_filter(bridge, own, was))
+    let own = own_filter(like);
+    let has = match &now.bridge {
+        _ if is_strict(like, now) => LOOSE,
+        Some(there) => own_filter(there),
+        None => value(&now.defaults, Family::Inet, RP_FILTER).unwrap_or("0"),
+    };
+    (has != own).then(|| rp_filter(bridge, own, has))
 }
 
 fn warnings(uplink: &LinkNow) -> Vec<String> {

@@ -183,6 +183,8 @@ pub struct HostNow {
     pub underlay_mtu: Option<u32>,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter_all: u8,
+    /// The settings that a new link starts with.
+    pub defaults: Vec<Conf>,
     /// A random address for a bridge that has no NIC to take one from.
     pub fresh_mac: MacAddr,
 }
