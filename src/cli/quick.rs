@@ -23,6 +23,7 @@ const VERBS: &[&str] = &[
     "gc",
     "graph",
     "help",
+    "host",
     "host-access",
     "install",
     "link",

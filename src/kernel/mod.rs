@@ -16,6 +16,7 @@ pub mod flood;
 pub(crate) mod fork;
 mod genetlink;
 pub mod herald;
+pub mod host_bridge;
 mod ndisc;
 pub mod netns;
 pub mod nl80211;

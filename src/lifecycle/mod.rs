@@ -17,6 +17,7 @@ mod foreign;
 mod gc;
 mod graph;
 mod hooks;
+pub mod host_bridge;
 mod identity;
 mod inside;
 mod ipv6;

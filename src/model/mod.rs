@@ -16,6 +16,7 @@ pub mod graph;
 pub mod guest_name;
 pub mod hook;
 pub mod host;
+pub mod host_bridge;
 pub mod intent;
 pub mod lease;
 pub mod mark;
