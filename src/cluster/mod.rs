@@ -1,4 +1,6 @@
 //! Several hosts as one: Consul and Swarm brought up, a bridge over each host's NIC, and addresses that are nobody else's.
 
 pub mod access;
+pub mod status;
 pub mod up;
+pub mod verify;

@@ -1,6 +1,8 @@
 //! `pipework cluster`: several hosts as one.
 
 mod file;
+mod leave;
+mod status;
 mod up;
 
 use std::path::PathBuf;
@@ -25,6 +27,14 @@ enum ClusterCommand {
     Up(up::UpArgs),
     /// Take away from this host what `up` made
     Down(up::DownArgs),
+    /// Take this host out of Consul and Swarm; its bridge and its containers' addresses stay
+    Leave(leave::LeaveArgs),
+    /// Give a host's Swarm tasks to others, and (--end) take it back
+    Drain(leave::DrainArgs),
+    /// Tell how hosts, Consul, Swarm, the bridge, pools and attachments stand (exit status 2 when something is amiss)
+    Status(status::StatusArgs),
+    /// Check this host, and whom its containers reach: all others of the cluster, and the gateway (exit status 2 when not)
+    Verify(status::VerifyArgs),
 }
 
 /// Which cluster, and which of its hosts this is.
@@ -45,5 +55,9 @@ pub(super) fn run(args: &ClusterArgs) -> ExitCode {
         ClusterCommand::Check(words) => file::check(words),
         ClusterCommand::Up(words) => up::up(words),
         ClusterCommand::Down(words) => up::down(words),
+        ClusterCommand::Leave(words) => leave::leave(words),
+        ClusterCommand::Drain(words) => leave::drain(words),
+        ClusterCommand::Status(words) => status::run(words),
+        ClusterCommand::Verify(words) => status::verify(words),
     }
 }

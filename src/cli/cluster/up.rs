@@ -17,7 +17,7 @@ use crate::state;
 pub struct UpArgs {
     #[command(flatten)]
     which: Which,
-    /// How long one step may take, in seconds: others hosts may be still to come
+    /// How long one step may take, in seconds: other hosts may still be to come
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u32,
     /// Wait also until all servers vote: 10 s after they have joined
@@ -55,7 +55,7 @@ pub(super) fn up(args: &UpArgs) -> ExitCode {
 pub(super) fn down(args: &DownArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("down", &args.which) else { return ExitCode::FAILURE };
     let place = place(&cluster, &host, false);
-    let ended = cluster::up::down(&place, Duration::from_secs(args.wait.into()), &mut teller(args.json));
+    let ended = cluster::up::down(&place, args.yes, Duration::from_secs(args.wait.into()), &mut teller(args.json));
     end("down", &host, args.json, ended)
 }
 

@@ -94,7 +94,7 @@ fn configuration(place: &Place<'_>) -> Result<String, UpError> {
     all.insert("disable_update_check".into(), true.into());
     all.insert("skip_leave_on_interrupt".into(), true.into());
     all.insert("leave_on_terminate".into(), false.into());
-    all.insert("performance".into(), json!({"raft_multiplier": part.raft_multiplier}));
+    all.insert("performance".into(), json!({"raft_multiplier": part.raft_multiplier, "leave_drain_time": "500ms"}));
     // A server that is cut off for a while comes back; one that is gone is taken out by `cluster leave`. Where autopilot
     // takes it out, its sessions and locks end long before their time (consul#6793).
     all.insert("autopilot".into(), json!({"cleanup_dead_servers": false}));
@@ -299,6 +299,17 @@ fn voters(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(
         Ok(if voters >= wanted { Seen::So(format!("{voters} vote")) } else { Seen::Not(format!("{voters} of {wanted} vote")) })
     };
     steps.step("consul: voters", look, || Ok(()))
+}
+
+/// The local agent says whether its host is under maintenance: its services are found no more.
+pub(super) fn maintenance(place: &Place<'_>, on: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let consul = access::consul(place.cluster)?;
+    let look = || {
+        let is = consul.is_in_maintenance()?;
+        let text = if is { "under maintenance" } else { "not under maintenance" };
+        Ok(if is == on { Seen::So(text.into()) } else { Seen::Not(text.into()) })
+    };
+    steps.step("consul: maintenance", look, || Ok(consul.maintenance(on, "pipework cluster drain")?))
 }
 
 /// Takes away what [`up`] made: the agent leaves, ends, and its data goes.

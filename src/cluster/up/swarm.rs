@@ -296,8 +296,28 @@ fn late(why: String) -> UpError {
     UpError::Engine(crate::guest::GuestError::Engine { engine: "swarm".into(), why })
 }
 
+/// Whether a host is given tasks: a manager's to say.
+pub(super) fn drain(place: &Place<'_>, target: &str, drained: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let (consul, engine) = (access::consul(place.cluster)?, SwarmEngine::usual()?);
+    if !engine.standing()?.is_manager {
+        let managers = place.cluster.swarm.managers.join(" or ");
+        return Err(UpError::wrong("this host does not manage the swarm", format!("on {managers}: pipework cluster drain {target}")));
+    }
+    let wanted = if drained { "drain" } else { "active" };
+    let node = || -> Result<SwarmNode, UpError> {
+        let known = nodes_of_hosts(place.cluster, &consul)?;
+        let found = engine.nodes()?.into_iter().find(|node| known.get(target) == Some(&node.id));
+        found.ok_or_else(|| UpError::wrong(format!("{target} is no node of the swarm"), format!("run `pipework cluster up` on {target}")))
+    };
+    let look = || {
+        let is = node()?.availability;
+        Ok(if is == wanted { Seen::So(is) } else { Seen::Not(is) })
+    };
+    steps.step("swarm: availability", look, || Ok(engine.drain(&node()?.id, drained)?))
+}
+
 /// Takes this engine out of the swarm. The last one takes the note of it along.
-pub(crate) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
+pub(super) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let engine = SwarmEngine::usual()?;
     let look = || {
         let now = engine.standing()?;
