@@ -174,6 +174,7 @@ fn agent(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
         place.note.change(|made| made.consul = true)?;
         write(&path, text.as_bytes(), 0o600)?;
         private_directory(&place.cluster.consul.data_dir)?;
+        forget_key(place)?;
         let program = super::consul::resident(place, &text)?;
         if program.standing() != Standing::Runs {
             program.start()?;
@@ -186,6 +187,18 @@ fn agent(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
 fn private_directory(path: &Path) -> Result<(), UpError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(UpError::file(path))
+}
+
+/// Consul keeps the key that it was first started with, and prefers it to its configuration's: one that was wrong has to go.
+fn forget_key(place: &Place<'_>) -> Result<(), UpError> {
+    let Some(path) = &place.cluster.consul.gossip_key_file else { return Ok(()) };
+    let key = Secret::from_file(path)?;
+    for ring in ["serf/local.keyring", "serf/remote.keyring"].map(|name| place.cluster.consul.data_dir.join(name)) {
+        if std::fs::read_to_string(&ring).is_ok_and(|text| !text.contains(key.reveal())) {
+            remove(std::fs::remove_file(&ring), &ring)?;
+        }
+    }
+    Ok(())
 }
 
 /// Ours does not run as it is to. Somebody else's in its place is left alone.
