@@ -180,7 +180,7 @@ fn with_default_deny_tls_and_a_gossip_key_it_needs_its_secrets_and_tells_none() 
     // A wrong key of the gossip is told, and can be put right.
     let dir = lab.dir.path().display();
     lab.host(3).sh(&format!("cp {dir}/wrong.key /etc/pipework/gossip.key"));
-    lab.host(3).fails("cluster up --wait 20", "has another gossip key");
+    lab.host(3).fails("cluster up --timeout 20", "has another gossip key");
     lab.host(3).sh(&format!("cp {dir}/right.key /etc/pipework/gossip.key"));
     lab.ok_all("cluster up");
     assert!(first.wait().unwrap().success());
@@ -192,7 +192,7 @@ fn with_default_deny_tls_and_a_gossip_key_it_needs_its_secrets_and_tells_none() 
     // Without a token: a clear word, and no "nobody is there".
     let without = |token: &str| {
         let mut command = lab.host(2).program();
-        command.env("CONSUL_HTTP_TOKEN", token).args(["cluster", "up", "--wait", "3"]);
+        command.env("CONSUL_HTTP_TOKEN", token).args(["cluster", "up", "--timeout", "3"]);
         Ran::from(command.output().unwrap())
     };
     let ran = without("00000000-0000-0000-0000-000000000001");

@@ -218,21 +218,20 @@ fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
 /// Joined, a leader, all members alive.
 fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
     let own = if place.cluster.consul.address.is_some() { consul.agent_self()?.node } else { place.host.name.clone() };
+    let denied = std::cell::Cell::new(false);
     let look = || {
-        let members = consul.members()?;
-        // Without a token that may see them there are none, and no error.
-        if !members.is_empty() || consul.access().token().is_some() {
-            let missing = missing(place.cluster, &members);
-            if !missing.is_empty() {
-                return Ok(Seen::Not(format!("missing: {}", names(&missing))));
-            }
+        // Before the first leader has made it, no token is known (403). One that may see nothing is shown an empty list.
+        let members = match consul.members() {
+            Err(error) if error.is_denied() => Vec::new(),
+            answered => answered?,
+        };
+        denied.set(!members.iter().any(|member| member.name == own));
+        if denied.get() {
+            return Ok(Seen::Not(format!("Consul does not even show {own} itself: the token may not see it, or there is none")));
         }
-        if !members.iter().any(|member| member.name == own) {
-            let what = format!("Consul does not even show {own} itself: the token may not see it, or there is none");
-            return Err(UpError::wrong(
-                what,
-                "give a token that may: CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN or token_file in cluster.toml",
-            ));
+        let missing = missing(place.cluster, &members);
+        if !missing.is_empty() {
+            return Ok(Seen::Not(format!("missing: {}", names(&missing))));
         }
         match consul.leader()? {
             Some(leader) => Ok(Seen::So(format!("{} alive, leader {leader}", members.len()))),
@@ -240,7 +239,7 @@ fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<
         }
     };
     let join = || {
-        let members = consul.members()?;
+        let members = consul.members().unwrap_or_default();
         for host in missing(place.cluster, &members) {
             // One that is not up yet joins us when it is; one whose key is another's is told.
             match consul.join(&host.address.to_string()) {
@@ -255,9 +254,10 @@ fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<
         }
         Ok(())
     };
-    steps
-        .step("consul: members", look, join)
-        .map_err(|error| with_hint(error, "run `pipework cluster up` on the missing hosts; --wait 300 waits longer"))
+    steps.step("consul: members", look, join).map_err(|error| match denied.get() {
+        true => with_hint(error, "give a token that may: CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN or token_file in cluster.toml"),
+        false => with_hint(error, "run `pipework cluster up` on the missing hosts; --timeout 300 waits longer"),
+    })
 }
 
 fn with_hint(error: UpError, hint: &str) -> UpError {

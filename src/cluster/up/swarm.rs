@@ -53,6 +53,8 @@ impl Keys {
 /// All of it.
 pub(super) fn up(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let (consul, engine) = (access::consul(place.cluster)?, SwarmEngine::usual()?);
+    // An engine that does not answer is not waited for.
+    engine.standing()?;
     let job = Job { place, consul: &consul, engine: &engine, keys: Keys::of(place.cluster) };
     job.belong(steps)?;
     job.publish(steps)?;
@@ -116,10 +118,13 @@ impl Job<'_> {
         self.place.note.change(|made| made.swarm = true)?;
         let own = self.place.host.name.as_str();
         let mut begun = self.begun()?;
-        if begun.is_none() && self.is_first() {
+        // All have left it, and the last one was killed before it could say so.
+        let is_over = begun.as_ref().is_some_and(|begun| begun.swarm.is_some()) && self.known()?.keys().all(|host| host == own);
+        if self.is_first() && (begun.is_none() || is_over) {
             // Of two that begin, one does.
+            let since = self.consul.key(&self.keys.begun, Freshness::Consistent)?.map_or(0, |pair| pair.modify_index);
             let text = serde_json::to_vec(&Begun { by: own.to_owned(), swarm: None }).unwrap_or_default();
-            self.consul.write(&self.keys.begun, &text, 0, Condition::Unchanged(0))?;
+            self.consul.write(&self.keys.begun, &text, 0, Condition::Unchanged(since))?;
             begun = self.begun()?;
         }
         match begun {
@@ -154,7 +159,7 @@ impl Job<'_> {
         let now = self.engine.standing()?;
         let node = now.node.clone().unwrap_or_default();
         let known = |consul: &Consul| consul.key(&key, Freshness::Usual).map(|pair| pair.is_some_and(|pair| pair.value == node.as_bytes()));
-        let begins = || Ok::<_, UpError>(now.is_manager && self.begun()?.is_some_and(|begun| begun.swarm.is_none()));
+        let begins = || Ok::<_, UpError>(now.is_manager && self.begun()?.is_none_or(|begun| begun.swarm.is_none()));
         let look = || {
             let is_known = known(self.consul)? && !begins()?;
             Ok(if is_known { Seen::So("noted in Consul".into()) } else { Seen::Not("not noted in Consul".into()) })
@@ -262,6 +267,8 @@ impl Job<'_> {
         steps.step("swarm: join tokens", look, || {
             let Some(pair) = due()? else { return Ok(()) };
             self.engine.rotate_tokens()?;
+            // One that was killed left it to its session's end; whoever is still to join is offered the new ones.
+            self.consul.erase(&self.keys.handed, None)?;
             self.consul.erase(&self.keys.due, Some(pair.modify_index))?;
             Ok(())
         })
@@ -335,7 +342,8 @@ pub(super) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpEr
         Ok(engine.leave(true)?)
     })?;
     if let Ok(consul) = access::consul(place.cluster) {
-        forget(place, &consul)?;
+        // Where the others have gone already, Consul has no leader any more.
+        let _ = forget(place, &consul);
     }
     place.note.change(|made| made.swarm = false)
 }
