@@ -118,8 +118,12 @@ fn configuration(place: &Place<'_>) -> Result<String, UpError> {
     }
     if part.acl != AclPart::Off {
         let mut tokens = Map::new();
-        if let (Role::Server, Some(path)) = (place.host.role, &part.token_file) {
-            tokens.insert("master".into(), Secret::from_file(path)?.reveal().into());
+        if let Some(path) = &part.token_file {
+            let token = Secret::from_file(path)?;
+            tokens.insert("agent_master".into(), agent_master(&token).into());
+            if place.host.role == Role::Server {
+                tokens.insert("master".into(), token.reveal().into());
+            }
         }
         all.insert(
             "acl".into(),
@@ -218,46 +222,56 @@ fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
 /// Joined, a leader, all members alive.
 fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
     let own = if place.cluster.consul.address.is_some() { consul.agent_self()?.node } else { place.host.name.clone() };
-    let denied = std::cell::Cell::new(false);
+    let (local, denied) = (local(place, consul)?, std::cell::Cell::new(false));
     let look = || {
         // Before the first leader has made it, no token is known (403). One that may see nothing is shown an empty list.
-        let members = match consul.members() {
-            Err(error) if error.is_denied() => Vec::new(),
-            answered => answered?,
+        let seen = |consul: &Consul| match consul.members() {
+            Err(error) if error.is_denied() => Ok(Vec::new()),
+            answered => answered,
         };
-        denied.set(!members.iter().any(|member| member.name == own));
-        if denied.get() {
-            return Ok(Seen::Not(format!("Consul does not even show {own} itself: the token may not see it, or there is none")));
-        }
+        let (members, by_token) = (seen(&local)?, seen(consul)?);
         let missing = missing(place.cluster, &members);
-        if !missing.is_empty() {
-            return Ok(Seen::Not(format!("missing: {}", names(&missing))));
-        }
+        denied.set(!by_token.iter().any(|member| member.name == own));
         match consul.leader()? {
-            Some(leader) => Ok(Seen::So(format!("{} alive, leader {leader}", members.len()))),
+            _ if !missing.is_empty() && !members.is_empty() => Ok(Seen::Not(format!("missing: {}", names(&missing)))),
             None => Ok(Seen::Not("there is no leader".into())),
+            Some(_) if denied.get() => {
+                Ok(Seen::Not(format!("Consul does not even show {own} itself: the token may not see it, or there is none")))
+            }
+            Some(leader) => Ok(Seen::So(format!("{} alive, leader {leader}", members.len()))),
         }
     };
     let join = || {
-        let members = consul.members().unwrap_or_default();
-        for host in missing(place.cluster, &members) {
+        let members = local.members().unwrap_or_default();
+        for host in missing(place.cluster, &members).into_iter().filter(|host| host.name != own) {
             // One that is not up yet joins us when it is; one whose key is another's is told.
-            match consul.join(&host.address.to_string()) {
-                Err(error) if error.to_string().contains("decrypt") => {
-                    return Err(UpError::wrong(
-                        format!("{} has another gossip key", host.name),
-                        "the file of gossip_key_file is the same on all hosts",
-                    ));
-                }
-                _ => {}
+            let joined = local.join(&host.address.to_string());
+            if joined.is_err_and(|error| error.to_string().contains("decrypt")) {
+                let what = format!("{} has another gossip key", host.name);
+                return Err(UpError::wrong(what, "the file of gossip_key_file is the same on all hosts"));
             }
         }
         Ok(())
     };
-    steps.step("consul: members", look, join).map_err(|error| match denied.get() {
+    steps.step("consul: members", look, join).map_err(|error| match denied.get() && error.to_string().contains("token") {
         true => with_hint(error, "give a token that may: CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN or token_file in cluster.toml"),
         false => with_hint(error, "run `pipework cluster up` on the missing hosts; --timeout 300 waits longer"),
     })
+}
+
+/// The local agent, by the token that it knows without any server (`agent_master`): so it can be told whom to join.
+fn local(place: &Place<'_>, consul: &Consul) -> Result<Consul, UpError> {
+    let token = consul.access().token().filter(|_| place.cluster.consul.acl != AclPart::Off && place.cluster.consul.address.is_none());
+    let Some(token) = token else { return Ok(consul.clone()) };
+    let own = Secret::new(&agent_master(token))?;
+    Ok(Consul::new(&consul.access().clone().with_token(Some(own)))?)
+}
+
+/// A second token, which follows from the first, and from which the first does not.
+fn agent_master(token: &Secret) -> String {
+    let hash = hex::encode(Md5::digest(format!("agent_master of {}", token.reveal())));
+    let part = |range: std::ops::Range<usize>| hash.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }
 
 fn with_hint(error: UpError, hint: &str) -> UpError {

@@ -330,22 +330,55 @@ pub(super) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpEr
         let now = engine.standing()?;
         Ok(if now.state == "inactive" { Seen::So("this engine is in none".into()) } else { Seen::Not(format!("it is {}", now.state)) })
     };
+    let consul = access::consul(place.cluster).ok();
     steps.step("swarm: left", look, || {
+        let turn = consul.as_ref().and_then(|consul| turn(place, consul));
         let now = engine.standing()?;
         if let (true, Some(own)) = (now.is_manager, &now.node) {
             // A manager that leaves by force takes its vote along: it is a worker first, where others can do without it.
             let others = engine.nodes().unwrap_or_default().iter().filter(|node| node.is_manager && node.id != *own).count();
             if others > 0 && engine.demote(own).is_ok() {
-                std::thread::sleep(Duration::from_millis(300));
+                await_demotion(&engine);
             }
         }
-        Ok(engine.leave(true)?)
+        let left = engine.leave(true);
+        if let (Some(consul), Some(session)) = (&consul, turn) {
+            let _ = consul.end_session(&session);
+        }
+        Ok(left?)
     })?;
     if let Ok(consul) = access::consul(place.cluster) {
         // Where the others have gone already, Consul has no leader any more.
         let _ = forget(place, &consul);
     }
     place.note.change(|made| made.swarm = false)
+}
+
+/// Managers leave one after another: two of three at once would leave no majority that could let the second go. Returns the session
+/// whose turn it is; nobody waits for ever.
+fn turn(place: &Place<'_>, consul: &Consul) -> Option<String> {
+    let key = format!("{}/swarm/leaving", place.cluster.prefix());
+    let session =
+        NewSession { behavior: Behavior::Delete, lock_delay: Some(Duration::from_millis(1)), ttl: Some(TTL), ..Default::default() };
+    let id = consul.begin_session(&session).ok()?;
+    let deadline = Instant::now() + TTL;
+    while Instant::now() < deadline {
+        match consul.write(&key, place.host.name.as_bytes(), 0, Condition::Acquire(&id)) {
+            Ok(true) => return Some(id),
+            Ok(false) => std::thread::sleep(Duration::from_millis(100)),
+            Err(_) => break,
+        }
+    }
+    let _ = consul.end_session(&id);
+    None
+}
+
+/// The other managers have to have agreed before it leaves.
+fn await_demotion(engine: &SwarmEngine) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while engine.standing().is_ok_and(|now| now.is_manager) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn forget(place: &Place<'_>, consul: &Consul) -> Result<(), UpError> {
