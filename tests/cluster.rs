@@ -80,9 +80,25 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     assert!(ran.code == Some(2) && ran.out.contains("does not reach 192.168.116.119 (ubuntu119 on consul03)"), "{}{}", ran.out, ran.err);
     lab.mend(3);
 
+    let availability = || lab.host(1).docker("node inspect -f '{{.Spec.Availability}}' consul03");
+    lab.host(1).ok("cluster drain consul03");
+    assert_eq!(availability(), "drain");
+    lab.host(1).ok("cluster drain consul03 --end");
+    assert_eq!(availability(), "active");
+    lab.host(3).ok("cluster drain");
+    assert!(lab.host(1).consul("/v1/health/node/consul03").to_string().contains("_node_maintenance"));
+    lab.host(3).ok("cluster drain --end");
+
     lab.host(2).fails("cluster down", "attached here are still ubuntu114");
     lab.host(2).ok("detach ubuntu114 --all");
     lab.host(3).ok("detach ubuntu119 --all");
+    // Out of Consul and Swarm; what is attached here goes on.
+    lab.host(3).ok("cluster leave");
+    assert_ne!(lab.host(3).space.link("br0"), serde_json::Value::Null);
+    eventually("the others see that it has left", || {
+        let members = lab.host(1).consul("/v1/agent/members");
+        members.as_array().is_some_and(|all| all.iter().any(|member| member["Name"] == "consul03" && member["Status"] == 3))
+    });
     lab.ok_all("cluster down");
     for (host, nic) in lab.hosts.iter().zip(nics) {
         assert_eq!(left(host), "");
@@ -213,7 +229,7 @@ fn with_default_deny_tls_and_a_gossip_key_it_needs_its_secrets_and_tells_none() 
         assert!(!host.try_sh("curl -sk -m 3 https://127.0.0.1:8501/v1/status/leader"));
         assert!(!host.try_sh("curl -s -m 3 http://127.0.0.1:8500/v1/status/leader"));
         let tls = "--cacert /etc/pipework/tls/ca.pem --cert /etc/pipework/tls/host.pem --key /etc/pipework/tls/host.key";
-        let keys = "-m 5 -o /dev/null -w '%{http_code}' 'https://127.0.0.1:8501/v1/kv/pipework?recurse'";
+        let keys = "-m 5 -o /dev/null -w '%{http_code}' 'https://127.0.0.1:8501/v1/kv/pipework/lab/swarm/join'";
         assert_eq!(host.sh(&format!("curl -s {tls} {keys}")), "403", "without a token");
     }
     lab.ok_all("cluster down");
