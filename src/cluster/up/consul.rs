@@ -312,7 +312,18 @@ fn catalogue(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Resul
         let nodes = consul.catalog_nodes()?;
         let is_there = |host: &&Host| nodes.iter().any(|node| node.node == host.name && node.address == host.address.to_string());
         let missing: Vec<&Host> = place.cluster.hosts.iter().filter(|host| !is_there(host)).collect();
-        Ok(if missing.is_empty() { Seen::So(format!("{} nodes", nodes.len())) } else { Seen::Not(format!("missing: {}", names(&missing))) })
+        if !missing.is_empty() {
+            return Ok(Seen::Not(format!("missing: {}", names(&missing))));
+        }
+        // A token that may not see them is enough for all else.
+        let servers = consul.raft_servers().unwrap_or_default();
+        let voters = servers.iter().filter(|server| server.voter).count();
+        let later = if voters < servers.len() {
+            format!(", {voters} of {} servers vote by now (--voters waits)", servers.len())
+        } else {
+            String::new()
+        };
+        Ok(Seen::So(format!("{} nodes{later}", nodes.len())))
     };
     steps.step("consul: catalogue", look, || Ok(()))
 }
