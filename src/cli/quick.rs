@@ -17,6 +17,7 @@ const VERBS: &[&str] = &[
     "daemon",
     "detach",
     "diff",
+    "doctor",
     "events",
     "export",
     "gc",

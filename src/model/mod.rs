@@ -8,6 +8,7 @@ pub mod command;
 pub mod conflict;
 pub mod dhcp;
 pub mod difference;
+pub mod doctor;
 pub mod dynamic;
 pub mod error;
 pub mod facts;

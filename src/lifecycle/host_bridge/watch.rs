@@ -43,7 +43,7 @@ pub(super) fn over(
     record.phase = Phase::Watched { until: now() + seconds, gateways: gateways.clone() };
     job.records.put(&record).map_err(HostError::Record)?;
     let deadline = Instant::now() + patience;
-    let child = fork::child(&[], || {
+    let child = fork::child(&[job.home.raw_fd()], || {
         let _ = setsid();
         let _ = watch(job, &gateways, deadline);
     });
