@@ -130,7 +130,7 @@ fn stp(facts: &BridgeFacts) -> Vec<Finding> {
             why: format!(
                 "each new port, and so each new guest, is cut off for {seconds} s; and a switch with BPDU guard shuts this host's port"
             ),
-            mend: format!("ip link set dev {bridge} type bridge stp_state 0 forward_delay 0"),
+            mend: format!("ip link set dev {bridge} type bridge stp_state 0 && ip link set dev {bridge} type bridge forward_delay 0"),
             fix: step(HostStep::SetStp { bridge: bridge.clone(), to: Stp::default(), before }.op()),
         });
     }
@@ -139,7 +139,7 @@ fn stp(facts: &BridgeFacts) -> Vec<Finding> {
         fault: Fault::NotForwarding,
         what: format!("port {} of {bridge} does not forward", port.link.name),
         why: "it waits for its forward delay, or was blocked: nothing passes through it".into(),
-        mend: format!("ip link set dev {bridge} type bridge stp_state 0 forward_delay 0"),
+        mend: format!("ip link set dev {bridge} type bridge stp_state 0 && ip link set dev {bridge} type bridge forward_delay 0"),
         fix: None,
     }));
     all

@@ -111,7 +111,9 @@ fn look(bridge: &IfName, options: &DoctorOptions) -> Result<(BridgeFacts, Vec<St
     let gateways = if options.gateways.is_empty() { found } else { options.gateways.clone() };
     // One family says as much of the switch as two.
     let of_one = gateways.iter().filter(|gateway| gateway.is_ipv4() == gateways.iter().any(IpAddr::is_ipv4)).copied().collect::<Vec<_>>();
-    let can_ask = diagnose(&facts).iter().all(|finding| !matches!(finding.fault, Fault::NoBridge | Fault::BridgeDown | Fault::NoUplink));
+    // Where nothing passes, or not for half a minute, silence says nothing.
+    let is_shut = |fault| matches!(fault, Fault::NoBridge | Fault::BridgeDown | Fault::NoUplink | Fault::Stp | Fault::NotForwarding);
+    let can_ask = diagnose(&facts).iter().all(|finding| !is_shut(finding.fault));
     if can_ask && of_one.is_empty() {
         notes.push(format!(
             "no default route goes through {bridge}: whether its switch lets guests through was not asked: --gateway IP asks there"
