@@ -270,7 +270,7 @@ fn what_cannot_be_a_port_is_refused_with_a_reason() {
     let before = world.state();
     world.lab.fails("host up br0 --uplink nic9", "uplink nic9 is not there");
     world.lab.fails("host up br0 --uplink lo", "loopback");
-    world.lab.fails("host up ens32 --uplink ens32", "is no bridge");
+    world.lab.fails("host up ens32 --uplink ens32", "cannot be a bridge's port");
     world.lab.host.sh("ip link add link ens32 mv0 type macvlan mode bridge");
     world.lab.fails("host up br0 --uplink ens32", "is shared by mv0");
     world.lab.host.sh("ip link del mv0 && ip link add other type bridge && ip link set ens32 master other");

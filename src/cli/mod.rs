@@ -7,6 +7,7 @@ mod batch;
 mod cluster;
 mod daemon;
 mod detach;
+mod doctor;
 mod documents;
 mod events;
 mod export;
@@ -130,6 +131,8 @@ enum Command {
     Tc(inside::InsideArgs),
     /// Make a bridge over this host's NIC, or over a VXLAN among hosts, and give it back
     Host(host::HostArgs),
+    /// Tell what keeps guests on a bridge from being reached, and mend it (exit status 1 when something is wrong)
+    Doctor(doctor::DoctorArgs),
     /// List which macvlan guests this host has access to (--host-access), and take it away
     HostAccess(access::AccessArgs),
     /// For OCI runtimes: attach a container before its first process runs (its state is read from standard input)
@@ -196,6 +199,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
         Some(Command::Host(words)) => host::run(&words),
+        Some(Command::Doctor(words)) => doctor::run(&words),
         Some(Command::HostAccess(words)) => access::run(&words),
         Some(Command::OciHook(words)) => oci::hook(&words),
         Some(Command::Runtime(words)) => oci::runtime(&words),

@@ -18,6 +18,7 @@ const VERBS: &[&str] = &[
     "daemon",
     "detach",
     "diff",
+    "doctor",
     "events",
     "export",
     "gc",

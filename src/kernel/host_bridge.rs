@@ -220,7 +220,6 @@ fn mtu_at(host: &mut Netlink, local: IpAddr) -> Result<Option<u32>, KernelError>
 pub(super) fn message(step: &HostStep, index: &mut dyn FnMut(&IfName) -> Option<u32>) -> Option<Raw> {
     Some(match step {
         HostStep::AddBridge { name, mac, mtu } => encode::add_bridge(name, *mac, *mtu),
-        HostStep::SetStp { bridge, to, .. } => encode::set_stp(index(bridge)?, *to),
         HostStep::PutAddr { link, addr } => encode::carried_addr(&addr.raw, index(link)?, link, true),
         HostStep::DropAddr { link, addr } => encode::carried_addr(&addr.raw, index(link)?, link, false),
         HostStep::PutRoute { link, route, from } => encode::carried_route(&route.raw, *from, index(link)?, true),
@@ -228,8 +227,13 @@ pub(super) fn message(step: &HostStep, index: &mut dyn FnMut(&IfName) -> Option<
         HostStep::AddVxlan { link } => encode::add_vxlan(link, index(&link.bridge)?),
         HostStep::AddPeer { link, peer } => encode::peer(index(link)?, *peer, true),
         HostStep::DelPeer { link, peer } => encode::peer(index(link)?, *peer, false),
-        HostStep::Ready { .. } | HostStep::SetConf { .. } => return None,
+        HostStep::Ready { .. } | HostStep::SetConf { .. } | HostStep::SetStp { .. } => return None,
     })
+}
+
+/// Has a bridge speak the spanning tree protocol or not.
+pub(super) fn set_stp(host: &mut Netlink, index: u32, to: Stp) -> Result<(), KernelError> {
+    encode::set_stp(index, to).into_iter().try_for_each(|Raw { kind, flags, payload }| host.request_raw(kind, flags, &payload).map(drop))
 }
 
 /// Sets a setting of a link of the calling thread's namespace.

@@ -8,6 +8,7 @@ mod arp;
 mod bridge_vlans;
 pub mod conflict;
 mod decode;
+pub mod doctor;
 pub mod ears;
 mod encode;
 pub mod ethtool;

@@ -519,6 +519,10 @@ impl<'a> System<'a> {
                 return host_bridge::ready(self.host, index, link);
             }
             HostStep::SetConf { link, conf, .. } => return host_bridge::set_conf(link, conf),
+            HostStep::SetStp { bridge, to, .. } => {
+                let index = self.host_index(bridge)?;
+                return host_bridge::set_stp(self.host, index, *to);
+            }
             HostStep::AddBridge { name, .. } => drop(self.indexes.remove(&LinkRef::host(name))),
             HostStep::AddVxlan { link } => drop(self.indexes.remove(&LinkRef::host(&link.name))),
             _ => {}

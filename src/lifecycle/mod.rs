@@ -10,6 +10,7 @@ mod conflict;
 mod container;
 mod converge;
 mod detach;
+pub mod doctor;
 mod dynamic;
 mod error;
 mod export;

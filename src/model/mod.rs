@@ -9,6 +9,7 @@ pub mod command;
 pub mod conflict;
 pub mod dhcp;
 pub mod difference;
+pub mod doctor;
 pub mod dynamic;
 pub mod error;
 pub mod facts;

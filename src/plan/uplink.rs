@@ -329,7 +329,8 @@ pub fn back(record: &HostBridge, nic: &IfName, now: &HostNow, force: bool) -> Re
     Ok(UplinkPlan { plan: plan_of(bridge, nic, ops, warnings), is_new: false, addrs, routes })
 }
 
-/// The steps that bring a NIC's own home. Addresses of IPv6 go from the bridge last: it answers for them until the NIC does.
+/// The steps that bring a NIC's own home. All of it is there before the NIC is no port any more: the kernel waits then until nobody is in
+/// the bridge's receive path (synchronize_net in netdev_rx_handler_unregister), and what comes in meanwhile is answered by the NIC.
 fn home(bridge: &IfName, nic: &IfName, there: &LinkNow, uplink: &LinkNow, now: &HostNow, moved: (&[AddrNow], &[RouteFacts])) -> Vec<Op> {
     let (addrs, routes) = moved;
     let is_port = now.master.as_deref() == Some(bridge.as_str());
@@ -337,13 +338,10 @@ fn home(bridge: &IfName, nic: &IfName, there: &LinkNow, uplink: &LinkNow, now: &
     let missing = addrs.iter().filter(|addr| !has(uplink, addr));
     ops.extend(missing.map(|addr| HostStep::PutAddr { link: nic.clone(), addr: addr.facts.clone() }.op()));
     ops.extend(over(bridge, nic, there.link.index, routes));
-    let gone = |family: Family| addrs.iter().rev().filter(move |addr| addr.facts.addr.family() == family);
-    let drop = |addr: &AddrNow| HostStep::DropAddr { link: bridge.clone(), addr: addr.facts.clone() }.op();
-    ops.extend(gone(Family::Inet).map(drop));
+    ops.extend(addrs.iter().rev().map(|addr| HostStep::DropAddr { link: bridge.clone(), addr: addr.facts.clone() }.op()));
     if is_port {
         ops.push(Op::SetBridge { port: nic.clone(), bridge: None, before: None });
     }
-    ops.extend(gone(Family::Inet6).map(drop));
     ops
 }
 

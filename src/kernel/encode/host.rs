@@ -97,11 +97,17 @@ pub(in crate::kernel) fn add_bridge(bridge: &IfName, mac: MacAddr, mtu: u32) -> 
     Raw { kind: RTM_NEWLINK, flags: NLM_F_CREATE | NLM_F_EXCL, payload }
 }
 
-/// `ip link set dev BRIDGE type bridge stp_state N forward_delay N`
-pub(in crate::kernel) fn set_stp(index: u32, stp: Stp) -> Raw {
-    let mut payload = ifinfomsg(index, 0);
-    link_info(&mut payload, "bridge", &bridge_data(stp));
-    Raw { kind: RTM_NEWLINK, flags: 0, payload }
+/// `ip link set dev BRIDGE type bridge stp_state N`, and `... forward_delay N`, in an order that the kernel takes: with the protocol on, a
+/// short delay is out of its range (br_set_forward_delay, net/bridge/br_stp.c), and of one message it reads the delay first.
+pub(in crate::kernel) fn set_stp(index: u32, stp: Stp) -> [Raw; 2] {
+    let message = |kind: u16, value: u32| {
+        let (mut payload, mut data) = (ifinfomsg(index, 0), Vec::new());
+        put_attribute(&mut data, kind, &value.to_ne_bytes());
+        link_info(&mut payload, "bridge", &data);
+        Raw { kind: RTM_NEWLINK, flags: 0, payload }
+    };
+    let [state, delay] = [message(IFLA_BR_STP_STATE, stp.on.into()), message(IFLA_BR_FORWARD_DELAY, stp.forward_delay)];
+    if stp.on { [delay, state] } else { [state, delay] }
 }
 
 /// `ip link set dev PORT master BRIDGE`

@@ -176,7 +176,7 @@ impl<'a> Job<'a> {
             routes: planned.routes.iter().map(RouteFacts::without_link).collect(),
             files: Vec::new(),
             keeper: request.persist,
-            lasting: now.uplink.as_ref().map(|nic| lasting(nic, planned)),
+            lasting: now.uplink.as_ref().map(|nic| lasting(nic, &planned.addrs, &planned.routes)),
             phase: Phase::Making,
             boot: state::boot(),
             home: self.home.inode(),
@@ -193,13 +193,19 @@ impl<'a> Job<'a> {
             if planned.addrs.is_empty() {
                 record.lasting = old.lasting;
             }
+        } else if let (true, Some(there), Some(nic)) = (planned.plan.ops().is_empty(), &now.bridge, &now.uplink) {
+            // Somebody else made it: what the NIC had is the bridge's.
+            let addrs: Vec<AddrNow> = there.addrs.iter().filter(|addr| !addr.temporary && !addr.facts.automatic).cloned().collect();
+            record.addresses = addrs.iter().map(|addr| addr.facts.addr).collect();
+            record.routes = there.routes.iter().map(RouteFacts::without_link).collect();
+            record.lasting = Some(lasting(nic, &addrs, &there.routes));
         }
         record
     }
 }
 
-/// What a configuration has to say that lasts.
-fn lasting(nic: &LinkNow, planned: &UplinkPlan) -> Lasting {
+/// What a configuration has to say that lasts, of a NIC and what is to be the bridge's.
+fn lasting(nic: &LinkNow, addrs: &[AddrNow], routes: &[RouteFacts]) -> Lasting {
     let is_ipv4 = |addr: &AddrNow| addr.facts.addr.family() == Family::Inet;
     let other = |route: &RouteFacts| {
         let (to, _) = route.text.split_once(" via ").filter(|_| !route.is_default)?;
@@ -208,10 +214,10 @@ fn lasting(nic: &LinkNow, planned: &UplinkPlan) -> Lasting {
     Lasting {
         mac: nic.link.mac,
         mtu: nic.link.mtu,
-        addresses: planned.addrs.iter().filter(|addr| !addr.lent).map(|addr| addr.facts.addr).collect(),
-        gateways: planned.routes.iter().filter(|route| route.is_default).filter_map(|route| route.gateway).collect(),
-        routes: planned.routes.iter().filter_map(other).collect(),
-        leased: planned.addrs.iter().any(|addr| addr.lent && is_ipv4(addr)),
+        addresses: addrs.iter().filter(|addr| !addr.lent).map(|addr| addr.facts.addr).collect(),
+        gateways: routes.iter().filter(|route| route.is_default).filter_map(|route| route.gateway).collect(),
+        routes: routes.iter().filter_map(other).collect(),
+        leased: addrs.iter().any(|addr| addr.lent && is_ipv4(addr)),
         routers: nic.conf.iter().any(|conf| conf.name == "accept_ra" && conf.value != "0"),
     }
 }
@@ -252,7 +258,10 @@ pub fn up(request: &HostUp, options: &HostOptions, watch: &mut dyn FnMut(Event<'
         }
         return Ok(report);
     }
-    // Of a change that was cut off, or of one that somebody else made, the watch is over.
+    // Somebody else made it, and may take it away again: it is none of ours unless a file is to be.
+    if is_quiet && old.is_none() && request.persist.is_none() {
+        return Ok(job.planned(&planned, Outcome::Unchanged, &port));
+    }
     let gateways = if is_quiet { Vec::new() } else { gateways(&planned.routes) };
     let before = match request.confirm {
         Some(Duration::ZERO) => Vec::new(),

@@ -38,12 +38,12 @@ pub(super) fn over(
     report: &mut HostReport,
 ) -> Result<(), HostError> {
     // Held back here, they are held back in the watcher: a terminal that closes says SIGHUP.
-    let _signals = Signals::hold().map_err(HostError::Observe)?;
+    let mut signals = Signals::hold().map_err(HostError::Observe)?;
     let seconds = patience.as_secs().max(1);
     record.phase = Phase::Watched { until: now() + seconds, gateways: gateways.clone() };
     job.records.put(&record).map_err(HostError::Record)?;
     let deadline = Instant::now() + patience;
-    let child = fork::child(&[], || {
+    let child = fork::child(&[job.home.raw_fd()], || {
         let _ = setsid();
         let _ = watch(job, &gateways, deadline);
     });
@@ -52,7 +52,7 @@ pub(super) fn over(
             report.watched = Watched::Waiting { seconds };
             Ok(())
         }
-        Some(child) => wait(job, child, &gateways, seconds, report),
+        Some(child) => wait(job, child, (&gateways, seconds), &mut signals, report),
         // A process with several threads cannot have a watcher beside it.
         None => match watch(job, &gateways, deadline)? {
             End::Stays => stays(job, gateways, report),
@@ -72,10 +72,20 @@ fn stays(job: &Job<'_>, gateways: Vec<IpAddr>, report: &mut HostReport) -> Resul
     Ok(())
 }
 
-/// Waits until the watcher has ended.
-fn wait(job: &Job<'_>, child: Pid, gateways: &[IpAddr], seconds: u64, report: &mut HostReport) -> Result<(), HostError> {
+/// Waits until the watcher has ended. Who does not want to wait that long ends this process, and the watch goes on.
+fn wait(
+    job: &Job<'_>,
+    child: Pid,
+    (gateways, seconds): (&[IpAddr], u64),
+    signals: &mut Signals,
+    report: &mut HostReport,
+) -> Result<(), HostError> {
     let mut pause = Duration::from_millis(1);
     while let Ok(WaitStatus::StillAlive) = waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+        if signals.pending().is_some() {
+            report.watched = Watched::Waiting { seconds };
+            return Ok(());
+        }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }

@@ -213,7 +213,9 @@ impl HostStep {
                 crate::model::mark::GROUP
             ),
             Self::SetStp { bridge, to, .. } => {
-                format!("ip link set dev {} type bridge stp_state {} forward_delay {}", q(bridge), u8::from(to.on), to.forward_delay)
+                let set = |what: &str, value: u32| format!("ip link set dev {} type bridge {what} {value}", q(bridge));
+                let [state, delay] = [set("stp_state", to.on.into()), set("forward_delay", to.forward_delay)];
+                if to.on { format!("{delay} && {state}") } else { format!("{state} && {delay}") }
             }
             Self::Ready { link } => format!("# wait until it is UP: ip link show dev {}", q(link)),
             Self::PutAddr { link, addr } => format!("ip addr add {} dev {}{}", addr.addr, q(link), nodad(addr)),
