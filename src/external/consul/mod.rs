@@ -6,6 +6,7 @@
 mod access;
 mod error;
 mod kv;
+mod members;
 mod session;
 mod txn;
 
@@ -19,6 +20,7 @@ use ureq::{Agent, Body};
 pub use access::{Access, Secret, TlsFiles};
 pub use error::ConsulError;
 pub use kv::{Condition, Freshness, Pair};
+pub use members::{AgentSelf, CatalogNode, Member, RaftServer};
 pub use session::{Behavior, NewSession, ServiceCheck, Session};
 pub use txn::{Ended, Fault, MOST_STEPS, Step};
 
