@@ -8,11 +8,13 @@ mod prune;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use thiserror::Error;
 
 use super::attach::check_privileges;
+use super::claims::Claims;
 use super::error::chain;
 use super::{AttachError, DetachOptions, LinkOptions, Options, Which, recording, settings};
 use crate::external::hooks::HookSettings;

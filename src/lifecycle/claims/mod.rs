@@ -9,6 +9,7 @@
 //! (`pipework cluster agent`) has one, and holds the uses of all containers of its host.
 
 mod asked;
+mod collect;
 mod error;
 mod files;
 mod seen;
@@ -18,8 +19,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use asked::{Asked, let_go};
 pub use asked::owner_of;
+pub(super) use asked::{Asked, let_go};
+pub use collect::{Collected, InUse, collect};
 pub use error::ClaimError;
 pub use files::FileClaims;
 pub use seen::{age, is_fresh};
