@@ -3,4 +3,5 @@
 pub mod access;
 pub mod claims;
 pub mod configured;
+pub mod swarm;
 pub mod up;

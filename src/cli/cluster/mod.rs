@@ -1,6 +1,7 @@
 //! `pipework cluster`: several hosts as one.
 
 mod file;
+mod swarm;
 mod up;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ enum ClusterCommand {
     Up(up::UpArgs),
     /// Take away from this host what `up` made
     Down(up::DownArgs),
+    /// Classic Swarm's discovery: its `list` and `join`
+    Swarm(swarm::SwarmArgs),
 }
 
 /// Which cluster, and which of its hosts this is.
@@ -45,5 +48,6 @@ pub(super) fn run(args: &ClusterArgs) -> ExitCode {
         ClusterCommand::Check(words) => file::check(words),
         ClusterCommand::Up(words) => up::up(words),
         ClusterCommand::Down(words) => up::down(words),
+        ClusterCommand::Swarm(words) => swarm::run(words),
     }
 }
