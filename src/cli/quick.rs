@@ -30,6 +30,8 @@ const VERBS: &[&str] = &[
     "link",
     "man",
     "oci-hook",
+    "pool",
+    "release",
     "repair",
     "route",
     "rule",

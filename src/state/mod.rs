@@ -7,6 +7,7 @@ mod flood_note;
 mod host_bridges;
 mod lock;
 mod netns_link;
+mod pools;
 mod records;
 mod wanted;
 
@@ -17,6 +18,7 @@ pub use flood_note::FloodNote;
 pub use host_bridges::{HostBridges, boot};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
+pub use pools::PoolFiles;
 pub use records::{Change, Found, Records, Unreadable};
 pub use wanted::Wanted;
 

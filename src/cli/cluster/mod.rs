@@ -3,6 +3,7 @@
 mod file;
 mod leave;
 mod status;
+mod swarm;
 mod up;
 
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ enum ClusterCommand {
     Status(status::StatusArgs),
     /// Check this host, and whom its containers reach: all others of the cluster, and the gateway (exit status 2 when not)
     Verify(status::VerifyArgs),
+    /// Classic Swarm's discovery: its `list` and `join`
+    Swarm(swarm::SwarmArgs),
 }
 
 /// Which cluster, and which of its hosts this is.
@@ -59,5 +62,6 @@ pub(super) fn run(args: &ClusterArgs) -> ExitCode {
         ClusterCommand::Drain(words) => leave::drain(words),
         ClusterCommand::Status(words) => status::run(words),
         ClusterCommand::Verify(words) => status::verify(words),
+        ClusterCommand::Swarm(words) => swarm::run(words),
     }
 }
