@@ -102,6 +102,7 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
         state_dir: state::state_dir(),
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
+        claims: Some(super::pool::claims()),
     };
     let mut tell = |report: &ObjectReport| print(args, report);
     match lifecycle::apply(&wanted, &options, &mut tell, &mut watch(args.verbose)) {

@@ -82,6 +82,7 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
         resident: true,
+        claims: Some(super::pool::claims()),
         ..Options::default()
     };
     let serve = ServeOptions {

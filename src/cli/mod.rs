@@ -4,19 +4,23 @@ mod access;
 mod apply;
 mod attach;
 mod batch;
+mod cluster;
 mod daemon;
 mod detach;
+mod doctor;
 mod documents;
 mod events;
 mod export;
 mod gc;
 mod graph;
+mod host;
 mod inside;
 mod install;
 mod intent;
 mod link;
 mod oci;
 mod output;
+mod pool;
 mod quick;
 mod repair;
 mod settings;
@@ -55,6 +59,7 @@ const EXAMPLES: &str = "Examples:
   pipework br1 web 192.168.1.10/24 @10,20-30      a bridge's VLANs: 10 untagged, 20 to 30 tagged
   pipework eth0 web 192.168.1.10/24 U:web1        a MAC address made of a string
   pipework --host-access eth0 web 192.168.1.10/24 a macvlan guest that this host reaches, too
+  pipework br1 web pool:lan                       the address that belongs to it, or a free one
   pipework br1 web dhcp                           address and routes from a DHCP server
   pipework br1 web dhcp:-f                        stay and renew the lease
   pipework ovs1 web 192.168.1.10/24 @10           Open vSwitch, VLAN 10
@@ -112,6 +117,8 @@ enum Command {
     Repair(repair::RepairArgs),
     /// Look after all that is wanted: files, wanted records, labels and environment of containers
     Daemon(daemon::DaemonArgs),
+    /// Several hosts as one: Consul, Swarm, a bridge on each, addresses that are nobody else's
+    Cluster(cluster::ClusterArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -124,6 +131,14 @@ enum Command {
     Rule(inside::InsideArgs),
     /// `tc WORDS` in a guest
     Tc(inside::InsideArgs),
+    /// Make a bridge over this host's NIC, or over a VXLAN among hosts, and give it back
+    Host(host::HostArgs),
+    /// Tell what keeps guests on a bridge from being reached, and mend it (exit status 1 when something is wrong)
+    Doctor(doctor::DoctorArgs),
+    /// List pools of addresses and who has them; free those of owners that are gone for good
+    Pool(pool::PoolArgs),
+    /// Give an address of a pool back that belongs to an owner: release pool:lan web
+    Release(pool::ReleaseArgs),
     /// List which macvlan guests this host has access to (--host-access), and take it away
     HostAccess(access::AccessArgs),
     /// For OCI runtimes: attach a container before its first process runs (its state is read from standard input)
@@ -182,12 +197,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Events(words)) => events::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Daemon(words)) => daemon::run(&words),
+        Some(Command::Cluster(words)) => cluster::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Batch(words)) => batch::run(&words),
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
+        Some(Command::Host(words)) => host::run(&words),
+        Some(Command::Doctor(words)) => doctor::run(&words),
+        Some(Command::Pool(words)) => pool::run(&words),
+        Some(Command::Release(words)) => pool::release(&words),
         Some(Command::HostAccess(words)) => access::run(&words),
         Some(Command::OciHook(words)) => oci::hook(&words),
         Some(Command::Runtime(words)) => oci::runtime(&words),

@@ -1,1 +1,9 @@
 //! Several hosts as one: Consul and Swarm brought up, a bridge over each host's NIC, and addresses that are nobody else's.
+
+pub mod access;
+pub mod claims;
+pub mod configured;
+pub mod status;
+pub mod swarm;
+pub mod up;
+pub mod verify;

@@ -8,11 +8,13 @@ mod prune;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use thiserror::Error;
 
 use super::attach::check_privileges;
+use super::claims::Claims;
 use super::error::chain;
 use super::{AttachError, DetachOptions, LinkOptions, Options, Which, recording, settings};
 use crate::external::hooks::HookSettings;
@@ -43,6 +45,8 @@ pub struct ApplyOptions {
     pub pid_dir: PathBuf,
     /// The administrator's own programs; none when empty.
     pub hooks: HookSettings,
+    /// Where addresses of pools are claimed; there are no pools when absent.
+    pub claims: Option<Arc<dyn Claims>>,
 }
 
 impl ApplyOptions {
@@ -55,6 +59,7 @@ impl ApplyOptions {
             state_dir: self.state_dir.clone(),
             pid_dir: self.pid_dir.clone(),
             hooks: self.hooks.clone(),
+            claims: self.claims.clone(),
             ..Options::default()
         };
         options.with(how)
