@@ -3,14 +3,11 @@
 
 mod lab;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use lab::cluster::{Cluster, Host, no_consul};
+use lab::cluster::{Cluster, no_consul};
 use lab::engine::no_engine;
 use lab::{Ran, eventually};
-use nix::sys::signal::Signal;
 
 #[test]
 fn the_lab_s_hosts_are_apart_and_reach_each_other_and_nothing_is_left_of_them() {
@@ -38,11 +35,6 @@ fn the_lab_s_hosts_are_apart_and_reach_each_other_and_nothing_is_left_of_them() 
     let name = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
     let left = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", &format!("*{name}*")]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "");
-}
-
-/// What is left on a host of what the program made.
-fn left(host: &Host) -> String {
-    host.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep '[c]onsul agent' || true")
 }
 
 #[test]
@@ -101,51 +93,9 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     });
     lab.ok_all("cluster down");
     for (host, nic) in lab.hosts.iter().zip(nics) {
-        assert_eq!(left(host), "");
+        assert_eq!(host.left(), "");
         assert_eq!((host.space.addrs("ens32"), &host.space.link("br0")), (nic, &serde_json::Value::Null));
         assert_eq!(host.docker("info -f {{.Swarm.LocalNodeState}}"), "inactive");
-    }
-}
-
-#[test]
-fn killed_at_each_step_it_goes_on_from_there() {
-    if no_consul() || no_engine() {
-        return;
-    }
-    let mut lab = Cluster::new();
-    lab.start_engines();
-    lab.write_file(&[]);
-    // The first host's run is killed after each of its steps, and a moment into each.
-    for step in 0..8 {
-        let start = |host: &Host| {
-            let mut command = host.program();
-            command.args(["cluster", "up", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
-        };
-        let mut runs: Vec<Child> = lab.hosts.iter().map(start).collect();
-        let mut lines = BufReader::new(runs[0].stdout.take().unwrap()).lines();
-        for _ in 0..step {
-            lines.next().unwrap().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(step % 2 * 60));
-        for run in &mut runs {
-            Host::signal(run, Signal::SIGKILL);
-            run.wait().unwrap();
-        }
-    }
-    lab.ok_all("cluster up");
-    for ran in lab.ok_all("cluster up") {
-        assert!(ran.out.contains("nothing to do"), "{}", ran.out);
-    }
-    assert_eq!(lab.host(2).docker("node ls").matches("Ready").count(), 3);
-    assert_eq!(lab.host(1).consul("/v1/kv/pipework/lab/swarm/rotation-due"), serde_json::Value::Null);
-
-    let mut down = lab.host(1).program().args(["cluster", "down"]).stdout(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    Host::signal(&down, Signal::SIGKILL);
-    down.wait().unwrap();
-    lab.ok_all("cluster down");
-    for host in &lab.hosts {
-        assert_eq!(left(host), "");
     }
 }
 
@@ -234,6 +184,6 @@ fn with_default_deny_tls_and_a_gossip_key_it_needs_its_secrets_and_tells_none() 
     }
     lab.ok_all("cluster down");
     for host in &lab.hosts {
-        assert_eq!(left(host), "");
+        assert_eq!(host.left(), "");
     }
 }

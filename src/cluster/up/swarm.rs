@@ -142,10 +142,13 @@ impl Job<'_> {
         Ok(self.engine.init(&self.listen(), &self.place.host.address.to_string(), part.data_path_port)?)
     }
 
+    fn handed(&self) -> Result<Option<Handed>, UpError> {
+        let pair = self.consul.key(&self.keys.handed, Freshness::Consistent)?;
+        Ok(pair.and_then(|pair| serde_json::from_slice(&pair.value).ok()))
+    }
+
     fn join(&self) -> Result<(), UpError> {
-        let handed: Option<Handed> =
-            self.consul.key(&self.keys.handed, Freshness::Consistent)?.and_then(|pair| serde_json::from_slice(&pair.value).ok());
-        let Some(handed) = handed else {
+        let Some(handed) = self.handed()? else {
             let managers = self.place.cluster.swarm.managers.join(" or ");
             return Err(late(format!("no manager hands over what it takes to join: run `pipework cluster up` on {managers}, too")));
         };
@@ -215,7 +218,14 @@ impl Job<'_> {
         let handed = Handed { manager: tokens.manager, worker: tokens.worker, at: vec![self.listen()] };
         // First that they are to be changed, so that it is not forgotten by whoever dies here.
         self.consul.write(&self.keys.due, self.place.host.name.as_bytes(), 0, Condition::Always)?;
-        self.consul.write(&self.keys.handed, &serde_json::to_vec(&handed).unwrap_or_default(), 0, Condition::Acquire(session))?;
+        let text = serde_json::to_vec(&handed).unwrap_or_default();
+        if !self.consul.write(&self.keys.handed, &text, 0, Condition::Acquire(session))? {
+            // Another manager hands over. One that was killed may have left what lets nobody join any more.
+            let old = self.handed()?;
+            if old.is_some_and(|old| old.manager != handed.manager || old.worker != handed.worker) {
+                self.consul.erase(&self.keys.handed, None)?;
+            }
+        }
         Ok(())
     }
 
