@@ -315,6 +315,9 @@ pub fn back(record: &HostBridge, nic: &IfName, now: &HostNow, force: bool) -> Re
     let mut ops = Vec::new();
     if let Some(uplink) = &now.uplink {
         ops.extend(home(bridge, nic, there, uplink, now, (&addrs, &routes)));
+        if !record.uplink_was_up {
+            ops.push(Op::SetDown { link: LinkRef::host(nic) });
+        }
     }
     if record.made {
         ops.push(Op::DelUnusedBridge { name: bridge.clone() });
