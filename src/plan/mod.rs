@@ -26,6 +26,7 @@ mod sharing;
 mod tests;
 mod uplink;
 mod vlan;
+mod vxlan;
 mod wifi;
 
 pub use access::{AccessRefusal, removal};
@@ -42,8 +43,9 @@ pub use log::{Past, leftovers, then};
 pub use pair::{Differs, PairError, pair, steps_of};
 pub use settings::SettingError;
 pub use sharing::SharingError;
-pub use uplink::{UplinkError, UplinkPlan, over_nic, over_vxlan, taken_down, with_peers};
+pub use uplink::{UplinkError, UplinkPlan, over_nic, taken_down};
 pub use vlan::VlanError;
+pub use vxlan::{over_vxlan, with_peers};
 
 use std::net::IpAddr;
 

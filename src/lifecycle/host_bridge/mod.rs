@@ -9,6 +9,7 @@
 
 mod clients;
 mod error;
+mod peers;
 mod persist;
 mod watch;
 
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use error::HostError;
+pub use peers::set_peers;
 pub use persist::keeper_of;
 
 use crate::kernel::netns::Namespace;
@@ -25,14 +27,13 @@ use crate::kernel::{System, host_bridge, observe, privilege};
 use crate::model::command::Commands;
 use crate::model::facts::{GuestId, RouteFacts};
 use crate::model::host_bridge::{
-    AddrNow, Below, HostBridge, HostBridgeNow, HostNow, HostReport, Keeper, Lasting, LinkNow, Phase, VERSION, Vxlan, Watched, check_peers,
-    vxlan_name,
+    AddrNow, Below, HostBridge, HostBridgeNow, HostNow, HostReport, Keeper, Lasting, LinkNow, Phase, VERSION, Vxlan, Watched, vxlan_name,
 };
 use crate::model::op::Op;
 use crate::model::report::{Outcome, SCHEMA, Step};
 use crate::model::types::{Family, IfName};
 use crate::plan::execute::{Done, Event, execute};
-use crate::plan::{Plan, UplinkPlan, over_nic, over_vxlan, taken_down, with_peers};
+use crate::plan::{Plan, UplinkPlan, over_nic, over_vxlan, taken_down};
 use crate::state::{self, HostBridges, SharedLock};
 
 /// How long the gateways are waited for when nothing is said.
@@ -359,47 +360,6 @@ pub fn confirm(bridge: &IfName, options: &HostOptions) -> Result<HostReport, Hos
     let mut report = job.report(result, None);
     report.watched = Watched::Confirmed;
     report.files = job.keep(&mut record)?;
-    Ok(report)
-}
-
-/// Makes a VXLAN's broadcasts go to those peers, and no more to those that an earlier call named and this one does not. Entries that
-/// somebody else made stay.
-///
-/// # Errors
-/// When the bridge is none over a VXLAN, or the kernel refuses.
-pub fn set_peers(
-    bridge: &IfName,
-    peers: &[IpAddr],
-    options: &HostOptions,
-    watch: &mut dyn FnMut(Event<'_>),
-) -> Result<HostReport, HostError> {
-    let job = Job::of(bridge, options)?;
-    let _lock = job.records.lock(bridge).map_err(HostError::Record)?;
-    let mut record = job.recorded()?.ok_or_else(|| HostError::NotOurs { bridge: bridge.clone() })?;
-    let Below::Vxlan(vxlan) = &record.below else { return Err(HostError::NoVxlan { bridge: bridge.clone() }) };
-    check_peers(vxlan.local, peers)?;
-    let name = vxlan_name(bridge);
-    let now = job.look(&record.below)?;
-    let there = now.vxlan.as_ref().filter(|link| link.link.is_ours()).ok_or_else(|| HostError::VxlanGone { link: name.clone() })?;
-    let wanted = Vxlan { peers: peers.to_vec(), ..vxlan.clone() };
-    let ops = with_peers(&name, &there.peers, &vxlan.peers, &wanted);
-    let plan = Plan::of_host(bridge, &name, ops);
-    if options.dry_run {
-        let planned = UplinkPlan { plan, is_new: false, addrs: Vec::new(), routes: Vec::new() };
-        return Ok(job.planned(&planned, Outcome::Planned, &name));
-    }
-    // Known before they are added, and after they are gone: whichever is cut off, the next call sees to it.
-    let both = vxlan.peers.iter().chain(peers).copied().collect();
-    record.below = Below::Vxlan(Vxlan { peers: both, ..vxlan.clone() });
-    job.records.put(&record).map_err(HostError::Record)?;
-    job.execute(&plan, &now, watch)?;
-    record.below = Below::Vxlan(wanted);
-    job.records.put(&record).map_err(HostError::Record)?;
-    let mut report = job.report(if plan.ops().is_empty() { Outcome::Unchanged } else { Outcome::Changed }, Some(name));
-    report.peers = peers.to_vec();
-    if options.steps {
-        report.steps = job.steps(plan.ops());
-    }
     Ok(report)
 }
 

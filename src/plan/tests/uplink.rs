@@ -203,6 +203,10 @@ fn what_comes_home_is_what_was_recorded_lent_or_leads_to_a_gateway() {
     now.ports.push(link("veth1pl7", 9, LinkKind::Veth).link);
     assert!(matches!(taken_down(&record, &now, false), Err(UplinkError::HasPorts { .. })));
     assert!(taken_down(&record, &now, true).unwrap().plan.warnings()[0].contains("veth1pl7"));
+    now.ports.pop();
+    let was_down = HostBridge { uplink_was_up: false, ..record.clone() };
+    let steps = words(taken_down(&was_down, &now, false).unwrap().plan.ops());
+    assert_eq!(steps[steps.len() - 2..], ["set ens32 down", "remove bridge br0"]);
     now.bridge = None;
     assert_eq!(taken_down(&record, &now, false).unwrap().plan.ops(), [], "gone by itself, as after a boot");
 }
