@@ -1,1 +1,3 @@
 //! Several hosts as one: Consul and Swarm brought up, a bridge over each host's NIC, and addresses that are nobody else's.
+
+pub mod agent;

@@ -5,6 +5,7 @@
 
 mod access;
 mod error;
+mod service;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use ureq::{Agent, Body};
 
 pub use access::{Access, Secret, TlsFiles};
 pub use error::ConsulError;
+pub use service::{Registered, Service};
 
 /// The longest answer: a value has at most 512 KiB, and a list of all addresses of a /16 fits.
 const LONGEST: u64 = 64 << 20;
