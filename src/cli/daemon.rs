@@ -106,6 +106,7 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         options,
         serve,
         host: Host { node: node(), environment },
+        beside: None,
     });
     match ended {
         Ok(false) if args.once => ExitCode::FAILURE,

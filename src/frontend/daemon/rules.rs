@@ -1,11 +1,12 @@
 //! What the administrator has written down: attachments in files, the policy, and the wanted records of this program's own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::frontend::Grammar;
 use crate::lifecycle::{Options, tend};
-use crate::model::intent::{Container, Host, Intent, ManualCommand, Policy, read_wanted};
+use crate::model::intent::{Container, Host, Intent, ManualCommand, Policy, Source, read_wanted};
 use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::topology::Located;
 
@@ -34,6 +35,8 @@ pub enum Origin {
     Record,
     /// In the container's own words.
     Container,
+    /// Said of its name to the whole cluster.
+    Cluster,
 }
 
 impl Want {
@@ -55,7 +58,12 @@ pub struct Rules {
     pub wants: Vec<Arc<Want>>,
     /// What of the files is not looked after.
     pub warnings: Vec<String>,
+    /// What was said to the whole cluster.
+    pub intents: Arc<Intents>,
 }
+
+/// The words of an attach without the guest, by the name of a container or a service, whichever host it runs on.
+pub type Intents = BTreeMap<String, Vec<String>>;
 
 impl Rules {
     /// Reads all of it.
@@ -137,6 +145,16 @@ impl Rules {
     /// Those of a container.
     pub fn of_container<'a>(&'a self, container: &'a Container) -> impl Iterator<Item = &'a Arc<Want>> {
         self.wants.iter().filter(|want| container.is_called(&want.request.guest))
+    }
+
+    /// What was said to the cluster of a container, or of the service that it is a task of.
+    pub fn said_of(&self, container: &Container) -> impl Iterator<Item = Intent> {
+        let service = container.task().map(|task| task.service);
+        let names = [Some(container.name.clone()), service.filter(|service| *service != container.name)];
+        names.into_iter().flatten().filter_map(|name| {
+            let words = self.intents.get(&name)?.clone();
+            Some(Intent { source: Source::cluster(&name), words, host_access: false })
+        })
     }
 
     /// Those of a guest by its very word.
