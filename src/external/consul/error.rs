@@ -87,6 +87,11 @@ impl ConsulError {
         matches!(self, Self::Refused { status: 401 | 403, .. })
     }
 
+    /// Whether the session that a lock was asked for has ended (500 `invalid session`).
+    pub fn is_dead_session(&self) -> bool {
+        matches!(self, Self::Refused { status: 500, text, .. } if text.contains("invalid session"))
+    }
+
     /// Whether it may go well later: nobody answers, or there is no leader at the moment.
     pub fn may_pass(&self) -> bool {
         match self {

@@ -5,7 +5,10 @@
 
 mod access;
 mod error;
+mod kv;
 mod service;
+mod session;
+mod txn;
 
 use std::time::Duration;
 
@@ -16,7 +19,10 @@ use ureq::{Agent, Body};
 
 pub use access::{Access, Secret, TlsFiles};
 pub use error::ConsulError;
+pub use kv::{Condition, Freshness, Pair};
 pub use service::{Registered, Service};
+pub use session::{Behavior, NewSession, ServiceCheck, Session};
+pub use txn::{Ended, Fault, MOST_STEPS, Step};
 
 /// The longest answer: a value has at most 512 KiB, and a list of all addresses of a /16 fits.
 const LONGEST: u64 = 64 << 20;
