@@ -90,7 +90,7 @@ fn each_library_is_known_in_one_place() {
         ("ureq", &["external/consul"]),
         ("base64", &["external/consul"]),
         // A policy tells all its mistakes at once, which serde cannot: it reads the tree itself.
-        ("toml", &["model/topology", "model/intent/policy/read.rs", "model/cluster"]),
+        ("toml", &["model/topology", "model/intent/policy/read.rs", "model/cluster", "model/pool/file.rs"]),
         ("serde_saphyr", &["model/topology"]),
         ("schemars", &["model/topology"]),
         ("setns(", &["kernel/netns.rs"]),

@@ -6,6 +6,7 @@ mod claims;
 mod flood_note;
 mod lock;
 mod netns_link;
+mod pools;
 mod records;
 mod wanted;
 
@@ -15,6 +16,7 @@ pub use claims::{Claimant, Claims, Note};
 pub use flood_note::FloodNote;
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
+pub use pools::PoolFiles;
 pub use records::{Change, Found, Records, Unreadable};
 pub use wanted::Wanted;
 

@@ -9,6 +9,8 @@
 //! (`pipework cluster agent`) has one, and holds the uses of all containers of its host.
 
 mod error;
+mod files;
+mod seen;
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -16,17 +18,34 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use error::ClaimError;
+pub use files::FileClaims;
+pub use seen::{age, is_fresh};
 
-use crate::model::pool::{Owner, Pool, PoolName};
+use crate::model::pool::{Entry, Owner, Pool, PoolName};
 use crate::model::types::IfAddr;
 
 /// Where claims are written down: files of a single host, or Consul's key-value store.
 pub trait Claims: Send + Sync + Debug {
-    /// The pool of that name, as it is configured.
+    /// All pools, as they are configured.
     ///
     /// # Errors
-    /// [`ClaimError::NoPool`], or when the configuration cannot be read.
-    fn pool(&self, name: &PoolName) -> Result<Pool, ClaimError>;
+    /// When the configuration cannot be read.
+    fn pools(&self) -> Result<Vec<Pool>, ClaimError>;
+
+    /// Where pools are configured, for messages.
+    fn place(&self) -> String;
+
+    /// The pool of that name.
+    ///
+    /// # Errors
+    /// [`ClaimError::NoPool`], or as for [`Self::pools`].
+    fn pool(&self, name: &PoolName) -> Result<Pool, ClaimError> {
+        let pools = self.pools()?;
+        let names: Vec<String> = pools.iter().map(|pool| pool.name.to_string()).collect();
+        let there = if names.is_empty() { "no pool".to_owned() } else { names.join(", ") };
+        let missing = || ClaimError::NoPool { pool: name.clone(), why: format!("{} has {there}", self.place()) };
+        pools.into_iter().find(|pool| pool.name == *name).ok_or_else(missing)
+    }
 
     /// The owner's address of the pool: what it has, else `wish`, else a free one. Address and owner are written together or not
     /// at all, and only where nobody wrote in between; what had no answer is read back before it is tried again.
@@ -111,4 +130,55 @@ pub struct User {
     pub container: Option<String>,
     /// Inode number of its network namespace.
     pub netns: u64,
+}
+
+impl Claimed {
+    /// As an entry says it.
+    pub fn new(addr: IpAddr, entry: Entry, user: Option<User>) -> Self {
+        Self { addr, owner: entry.owner, since: entry.since, seen: entry.seen, user }
+    }
+}
+
+/// Refuses to wish for what a pool does not give.
+///
+/// # Errors
+/// [`ClaimError::Outside`]
+pub fn check_wish(pool: &Pool, wish: Option<IpAddr>) -> Result<(), ClaimError> {
+    match wish.and_then(|addr| Some((addr, pool.refuses(addr)?))) {
+        Some((addr, why)) => Err(ClaimError::Outside { addr, pool: pool.name.clone(), why }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to wish for another address than one has.
+///
+/// # Errors
+/// [`ClaimError::Other`]
+pub fn check_own(pool: &Pool, owner: &Owner, has: IpAddr, wish: Option<IpAddr>) -> Result<(), ClaimError> {
+    match wish.filter(|wish| *wish != has) {
+        Some(wish) => Err(ClaimError::Other { owner: owner.clone(), pool: pool.name.clone(), has, wish }),
+        None => Ok(()),
+    }
+}
+
+/// An owner's claim, in the pool as it is configured now.
+///
+/// # Errors
+/// [`ClaimError::Outside`] when the pool was changed, so that the address is of another family.
+pub fn claim_of(pool: &Pool, owner: &Owner, ip: IpAddr, is_new: bool) -> Result<Claim, ClaimError> {
+    let outside = || ClaimError::Outside { addr: ip, pool: pool.name.clone(), why: format!("it has {} now", pool.subnet) };
+    // A gateway that guests cannot reach would be none.
+    let addr = pool.with_prefix(ip).filter(|_| pool.subnet.contains(ip)).ok_or_else(outside)?;
+    Ok(Claim { pool: pool.name.clone(), owner: owner.clone(), addr, gateway: pool.gateway, is_new })
+}
+
+/// Another owner has the address.
+pub fn taken(pool: &Pool, addr: IpAddr, entry: Entry) -> ClaimError {
+    ClaimError::Taken { addr, pool: pool.name.clone(), owner: entry.owner, since: entry.since }
+}
+
+/// All addresses are taken, told with numbers.
+pub fn full<'a>(pool: &Pool, taken: impl Iterator<Item = &'a IpAddr>) -> ClaimError {
+    let claimed = taken.filter(|ip| pool.spans(**ip)).count() as u128;
+    ClaimError::Full { pool: pool.name.clone(), size: pool.size(), claimed, reserved: pool.kept_back() }
 }

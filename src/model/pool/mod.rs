@@ -7,8 +7,13 @@ use std::str::FromStr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::error::InputError;
-use super::types::serde_as_text;
+use crate::model::error::InputError;
+use crate::model::types::{IfAddr, serde_as_text};
+
+mod choice;
+mod file;
+
+pub use file::read;
 
 /// The name of a pool: 1 to 32 lower-case letters, digits and dashes, a letter first. It stands in keys and in words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +59,12 @@ impl FromStr for PoolWord {
     fn from_str(text: &str) -> Result<Self, InputError> {
         let refuse = |why: &str| InputError::Address { text: text.to_owned(), why: why.to_owned() };
         let rest = text.strip_prefix(Self::PREFIX).ok_or_else(|| refuse("such a word is pool:NAME or pool:NAME#ADDRESS"))?;
+        if rest.contains('@') {
+            return Err(refuse("the pool says which gateway its guests have: leave out @ and what follows it"));
+        }
+        if rest.contains(',') {
+            return Err(refuse("an interface has one address of one pool, which stands alone"));
+        }
         let (name, wish) = match rest.split_once('#') {
             Some((name, wish)) => (name, Some(wish.parse().map_err(|_| refuse("behind # stands an address, without a prefix"))?)),
             None => (rest, None),
@@ -88,6 +99,13 @@ pub struct Pool {
     pub reserved: Vec<IpAddr>,
 }
 
+impl Pool {
+    /// An address of it with its prefix; `None` when it is of the other family.
+    pub fn with_prefix(&self, ip: IpAddr) -> Option<IfAddr> {
+        (self.subnet.is_ipv4() == ip.is_ipv4()).then(|| IfAddr::new(ip, self.subnet.prefix())).flatten()
+    }
+}
+
 /// Who has an address, for good: a container's name, or `SERVICE/SLOT` of a Swarm task. Printable, up to 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(String);
@@ -114,6 +132,37 @@ impl fmt::Display for Owner {
 
 serde_as_text!(Owner);
 
+/// What a task's identifier is as long as (swarmkit's `identity.NewID`).
+const TASK_ID: usize = 25;
+
+impl Owner {
+    /// The owner that a container of that name is. Swarm calls the container of a task `SERVICE.SLOT.TASK`, where the task is
+    /// another one each time, and the slot is not; of a global service it is the node that stands in the slot's place.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub fn of_container(name: &str) -> Result<Self, InputError> {
+        let is_task = |task: &str| task.len() == TASK_ID && task.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let slot = name.rsplit_once('.').filter(|(_, task)| is_task(task)).and_then(|(rest, _)| rest.rsplit_once('.'));
+        match slot.filter(|(service, slot)| !service.is_empty() && !slot.is_empty()) {
+            Some((service, slot)) => format!("{service}/{slot}").parse(),
+            None => name.parse(),
+        }
+    }
+}
+
+/// What is written down of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Whose the address is.
+    pub owner: Owner,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// When it was last asked for, to within an hour (RFC 3339).
+    pub seen: String,
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -137,5 +186,22 @@ mod tests {
         for text in ["", "/", "a/b/c", "../x", "a b", "x/"] {
             assert!(text.parse::<Owner>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_task_s_container_belongs_to_its_slot_and_any_other_to_itself() {
+        for (name, owner) in [
+            ("web.1.0123456789abcdefghijklmno", "web/1"),
+            ("shop_web.12.0123456789abcdefghijklmno", "shop_web/12"),
+            ("a.b.1.0123456789abcdefghijklmno", "a.b/1"),
+            ("log.abcdefghijklmnopqrstuvwxy.0123456789abcdefghijklmno", "log/abcdefghijklmnopqrstuvwxy"),
+            ("web", "web"),
+            ("web.1", "web.1"),
+            ("web.1.short", "web.1.short"),
+            ("web.0123456789abcdefghijklmno", "web.0123456789abcdefghijklmno"),
+        ] {
+            assert_eq!(Owner::of_container(name).unwrap().to_string(), owner);
+        }
+        assert!(Owner::of_container("").is_err());
     }
 }
