@@ -6,3 +6,4 @@ pub mod dhcp;
 pub mod hooks;
 pub mod ovsdb;
 pub mod program;
+pub mod resident;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod addr_spec;
 pub mod bridge;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod conflict;
 pub mod dhcp;

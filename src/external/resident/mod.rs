@@ -1,0 +1,131 @@
+//! A program that stays: as a unit of systemd where that runs, else as a child of a process of ours that starts it again when
+//! it ends. It knows by a word in its environment which version of its configuration it was started with.
+
+mod supervise;
+mod unit;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+/// The word in its environment.
+const VERSION: &str = "PIPEWORK_CONFIGURATION";
+/// So long a program may take to end.
+const ENDING: Duration = Duration::from_secs(20);
+
+/// Why a program does not stay.
+#[derive(Debug, Error)]
+pub enum ResidentError {
+    /// A file of its cannot be written or read.
+    #[error("{path}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// systemd refuses.
+    #[error("systemctl {words}: {why}")]
+    Systemctl {
+        /// What it was asked.
+        words: String,
+        /// What it said.
+        why: String,
+    },
+    /// No process could be made.
+    #[error("no process could be made for {0}")]
+    NoProcess(String),
+    /// It did not end.
+    #[error("{0} does not end")]
+    Stays(String),
+}
+
+/// The program.
+#[derive(Clone, Debug)]
+pub struct Resident {
+    /// A short name: of its files, and of its unit.
+    pub name: String,
+    /// What it is, in a few words.
+    pub description: String,
+    /// Its path.
+    pub program: PathBuf,
+    /// Its words. They are no secrets: everybody can read them.
+    pub args: Vec<String>,
+    /// Which version of its configuration it is to have been started with.
+    pub version: String,
+    /// Where its pid file and its log are, when there is no systemd.
+    pub dir: PathBuf,
+}
+
+/// How it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs, as it is to.
+    Runs,
+    /// It runs with another configuration.
+    Old,
+    /// It does not run.
+    No,
+}
+
+impl Resident {
+    /// Whether systemd runs here (sd_booted(3)).
+    pub fn by_systemd() -> bool {
+        Path::new("/run/systemd/system").is_dir()
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let pid = if Self::by_systemd() { unit::main_pid(self) } else { supervise::program_pid(self) };
+        let Some(pid) = pid else { return Standing::No };
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let wanted = format!("{VERSION}={}", self.version);
+        if environ.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes()) { Standing::Runs } else { Standing::Old }
+    }
+
+    /// Starts it, in place of one with another configuration.
+    ///
+    /// # Errors
+    /// See [`ResidentError`].
+    pub fn start(&self) -> Result<(), ResidentError> {
+        if Self::by_systemd() {
+            return unit::start(self);
+        }
+        self.stop()?;
+        supervise::start(self)
+    }
+
+    /// Ends it, and waits for that; one that does not run is well. Its files but the log are gone then.
+    ///
+    /// # Errors
+    /// See [`ResidentError`].
+    pub fn stop(&self) -> Result<(), ResidentError> {
+        if Self::by_systemd() {
+            return unit::stop(self);
+        }
+        let deadline = Instant::now() + ENDING;
+        while supervise::ask_to_end(self) {
+            if Instant::now() > deadline {
+                return Err(ResidentError::Stays(self.name.clone()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        supervise::tidy(self);
+        Ok(())
+    }
+
+    /// Where what it says is found.
+    pub fn log(&self) -> String {
+        if Self::by_systemd() { format!("journalctl -u {}", unit::name(self)) } else { self.file("log").display().to_string() }
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        self.dir.join(format!("{}.{ending}", self.name))
+    }
+}
+
+fn file_error(path: &Path) -> impl Fn(std::io::Error) -> ResidentError {
+    move |source| ResidentError::File { path: path.display().to_string(), source }
+}

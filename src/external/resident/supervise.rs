@@ -1,0 +1,146 @@
+//! The process beside a program that stays, where there is no systemd. Its lock on the pid file says that it is there, so a
+//! number that became another's is never believed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Resident, ResidentError, VERSION, file_error};
+use crate::kernel::fork;
+use crate::kernel::signal::{Signals, let_all_through};
+
+/// A program that ends at once is not started again at once.
+const PAUSES: [Duration; 4] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
+/// One that has run for so long begins with the first pause again.
+const STEADY: Duration = Duration::from_secs(60);
+/// So long after SIGTERM it gets SIGKILL.
+const TERM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The numbers in a pid file whose lock somebody holds: the supervisor's, and the program's.
+fn numbers(resident: &Resident) -> Option<(Pid, Option<Pid>)> {
+    let file = File::open(resident.file("pid")).ok()?;
+    let file = match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => return None,
+        Err((file, _)) => file,
+    };
+    let mut text = String::new();
+    file.take(64).read_to_string(&mut text).ok()?;
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok().map(Pid::from_raw));
+    Some((numbers.next()?, numbers.next()))
+}
+
+pub(super) fn program_pid(resident: &Resident) -> Option<i32> {
+    numbers(resident)?.1.map(Pid::as_raw)
+}
+
+/// Asks it to end. `false`: there is nobody.
+pub(super) fn ask_to_end(resident: &Resident) -> bool {
+    let Some((supervisor, _)) = numbers(resident) else { return false };
+    kill(supervisor, Signal::SIGTERM).is_ok()
+}
+
+pub(super) fn tidy(resident: &Resident) {
+    let _ = std::fs::remove_file(resident.file("pid"));
+}
+
+pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
+    std::fs::create_dir_all(&resident.dir).map_err(file_error(&resident.dir))?;
+    let path = resident.file("pid");
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path);
+    let file = options.map_err(file_error(&path))?;
+    let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+        // Another run was quicker.
+        return Ok(());
+    };
+    let log = resident.file("log");
+    let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file_error(&log))?;
+    let keep = [std::os::fd::AsRawFd::as_raw_fd(&*lock), std::os::fd::AsRawFd::as_raw_fd(&out)];
+    let whole = resident.clone();
+    let child = fork::child(&keep, || supervise(&whole, lock, &out));
+    child.map(drop).ok_or_else(|| ResidentError::NoProcess(resident.name.clone()))
+}
+
+/// Until it is asked to end.
+fn supervise(resident: &Resident, mut lock: Flock<File>, out: &File) {
+    // Signals of the terminal are not for it.
+    let _ = nix::unistd::setsid();
+    let Ok(mut signals) = Signals::hold_with_children() else { return };
+    let mut failures = 0;
+    while signals.pending().is_none() {
+        let began = Instant::now();
+        if let Some(mut child) = spawn(resident, out) {
+            let _ = note(&mut lock, Some(child.id()));
+            while signals.pending().is_none() && !has_ended(&mut child) {
+                await_signal(&signals, PollTimeout::NONE);
+            }
+            end(&mut child);
+        }
+        let _ = note(&mut lock, None);
+        failures = if began.elapsed() > STEADY { 0 } else { failures + 1 };
+        pause(&mut signals, PAUSES[failures.min(PAUSES.len() - 1)]);
+    }
+}
+
+fn spawn(resident: &Resident, out: &File) -> Option<Child> {
+    let mut command = Command::new(&resident.program);
+    command.args(&resident.args).env(VERSION, &resident.version).stdin(Stdio::null()).current_dir("/");
+    command.stdout(out.try_clone().ok()?).stderr(out.try_clone().ok()?);
+    // A program begins with the signals held back that its parent holds back (signal(7)): a thread of its own lets them through.
+    std::thread::scope(|scope| {
+        let started = scope.spawn(|| {
+            let_all_through();
+            command.spawn().ok()
+        });
+        started.join().ok().flatten()
+    })
+}
+
+fn has_ended(child: &mut Child) -> bool {
+    !matches!(child.try_wait(), Ok(None))
+}
+
+fn await_signal(signals: &Signals, timeout: PollTimeout) {
+    let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+}
+
+fn pause(signals: &mut Signals, time: Duration) {
+    let deadline = Instant::now() + time;
+    while signals.pending().is_none() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        await_signal(signals, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+    }
+}
+
+/// Asks it to end, and sees to it.
+fn end(child: &mut Child) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+    if has_ended(child) {
+        return;
+    }
+    let _ = kill(pid, Signal::SIGTERM);
+    let deadline = Instant::now() + TERM_PATIENCE;
+    while !has_ended(child) {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn note(lock: &mut Flock<File>, program: Option<u32>) -> std::io::Result<()> {
+    let program = program.map(|pid| format!(" {pid}")).unwrap_or_default();
+    lock.seek(SeekFrom::Start(0))?;
+    lock.set_len(0)?;
+    lock.write_all(format!("{}{program}\n", std::process::id()).as_bytes())
+}

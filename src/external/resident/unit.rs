@@ -1,0 +1,108 @@
+//! A program that stays as a unit of systemd.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Resident, ResidentError, VERSION, file_error};
+
+/// Where an administrator's units are (systemd.unit(5)).
+const UNIT_DIR: &str = "/etc/systemd/system";
+
+pub(super) fn name(resident: &Resident) -> String {
+    format!("{}.service", resident.name)
+}
+
+fn path(resident: &Resident) -> PathBuf {
+    Path::new(UNIT_DIR).join(name(resident))
+}
+
+/// The unit's file.
+pub(super) fn text(resident: &Resident) -> String {
+    let words: Vec<String> =
+        std::iter::once(resident.program.display().to_string()).chain(resident.args.iter().cloned()).map(|w| word(&w)).collect();
+    format!(
+        "# made by: pipework cluster up
+[Unit]
+Description={}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Environment={VERSION}={}
+ExecStart={}
+Restart=on-failure
+RestartSec=2
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+",
+        resident.description.replace('%', "%%"),
+        resident.version,
+        words.join(" ")
+    )
+}
+
+/// One word of a command line in a unit (systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS").
+fn word(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    if escaped == text && !text.contains(|c: char| c.is_whitespace() || c == '\'' || c == ';') { escaped } else { format!("\"{escaped}\"") }
+}
+
+fn systemctl(words: &[&str]) -> Result<String, ResidentError> {
+    let refuse = |why: String| ResidentError::Systemctl { words: words.join(" "), why };
+    let output = Command::new("systemctl").args(words).output().map_err(|error| refuse(error.to_string()))?;
+    if !output.status.success() {
+        return Err(refuse(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+pub(super) fn main_pid(resident: &Resident) -> Option<i32> {
+    let text = systemctl(&["show", "--property=MainPID", "--value", &name(resident)]).ok()?;
+    text.parse().ok().filter(|pid| *pid > 0)
+}
+
+pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
+    let path = path(resident);
+    let text = text(resident);
+    if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+        let new = path.with_extension("service.new");
+        std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path)).map_err(file_error(&path))?;
+    }
+    systemctl(&["daemon-reload"])?;
+    systemctl(&["enable", "--quiet", &name(resident)])?;
+    systemctl(&["restart", &name(resident)]).map(drop)
+}
+
+pub(super) fn stop(resident: &Resident) -> Result<(), ResidentError> {
+    let path = path(resident);
+    let is_ours = std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with("# made by: pipework"));
+    if !is_ours {
+        return Ok(());
+    }
+    systemctl(&["disable", "--quiet", "--now", &name(resident)])?;
+    std::fs::remove_file(&path).map_err(file_error(&path))?;
+    systemctl(&["daemon-reload"]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_unit_has_each_word_as_one_whatever_is_in_it() {
+        let resident = Resident {
+            name: "pipework-consul".into(),
+            description: "Consul of 100% lab".into(),
+            program: "/usr/bin/consul".into(),
+            args: vec!["agent".into(), "-node=a b".into(), "-x=$1".into()],
+            version: "abc".into(),
+            dir: "/run/pipework".into(),
+        };
+        let text = text(&resident);
+        assert!(text.contains("\nExecStart=/usr/bin/consul agent \"-node=a b\" \"-x=$$1\"\n"), "{text}");
+        assert!(text.contains("\nDescription=Consul of 100%% lab\n"), "{text}");
+    }
+}
