@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod attach;
 mod batch;
+mod cluster;
 mod daemon;
 mod detach;
 mod documents;
@@ -112,6 +113,8 @@ enum Command {
     Repair(repair::RepairArgs),
     /// Look after all that is wanted: files, wanted records, labels and environment of containers
     Daemon(daemon::DaemonArgs),
+    /// Several hosts as one: addresses that follow their containers
+    Cluster(cluster::ClusterArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
     /// Link two guests by a veth straight between them, without a bridge
@@ -182,6 +185,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Events(words)) => events::run(&words),
         Some(Command::Repair(words)) => repair::run(&words),
         Some(Command::Daemon(words)) => daemon::run(&words),
+        Some(Command::Cluster(words)) => cluster::run(&words),
         Some(Command::Wait(words)) => wait_for(&words),
         Some(Command::Link(words)) => link::run(&words),
         Some(Command::Batch(words)) => batch::run(&words),

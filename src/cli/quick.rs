@@ -13,6 +13,7 @@ const VERBS: &[&str] = &[
     "apply",
     "attach",
     "batch",
+    "cluster",
     "completions",
     "daemon",
     "detach",

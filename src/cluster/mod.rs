@@ -1,3 +1,4 @@
 //! Several hosts as one: Consul and Swarm brought up, a bridge over each host's NIC, and addresses that are nobody else's.
 
 pub mod agent;
+pub mod claims;

@@ -29,7 +29,7 @@ pub struct Ledger {
     uses: BTreeMap<Place, Use>,
     waiting: BTreeMap<Place, BTreeSet<u64>>,
     /// Locks that are to be given back as soon as somebody hears it, and by which session they are had.
-    owed: BTreeMap<Place, String>,
+    owed: BTreeMap<Place, (Use, String)>,
 }
 
 /// Where a claim's address is written.
@@ -90,11 +90,6 @@ impl Ledger {
         }
     }
 
-    /// It is not had after all, and not waited for.
-    pub fn drop(&mut self, claim: &Claim, user: &User) {
-        self.end(&place(claim), user.netns);
-    }
-
     fn wait_no_more(&mut self, place: &Place, netns: u64) {
         if let Some(guests) = self.waiting.get_mut(place) {
             guests.remove(&netns);
@@ -108,9 +103,10 @@ impl Ledger {
     pub fn end(&mut self, place: &Place, netns: u64) {
         self.wait_no_more(place, netns);
         if self.uses.get(place).is_some_and(|one| one.user.netns == netns)
-            && let Some(Use { session: Some(session), .. }) = self.uses.remove(place)
+            && let Some(one) = self.uses.remove(place)
+            && let Some(session) = one.session.clone()
         {
-            self.owed.insert(place.clone(), session);
+            self.owed.insert(place.clone(), (one, session));
         }
     }
 
@@ -130,7 +126,7 @@ impl Ledger {
     }
 
     /// What is to be given back, and by which session.
-    pub fn owed(&self) -> &BTreeMap<Place, String> {
+    pub fn owed(&self) -> &BTreeMap<Place, (Use, String)> {
         &self.owed
     }
 
@@ -170,7 +166,7 @@ mod tests {
         ledger.end(&place(&web), 2);
         assert!(ledger.owed().is_empty(), "another guest's end is no matter");
         ledger.end(&place(&web), 1);
-        assert_eq!(ledger.owed().get(&place(&web)).unwrap(), "s");
+        assert_eq!(ledger.owed().get(&place(&web)).unwrap().1, "s");
         // Had again before it was given back: nothing is owed.
         ledger.begin(&web, &user(2)).unwrap();
         ledger.locked(&web, &user(2), "s");

@@ -35,6 +35,7 @@ use ledger::{Ledger, Place};
 use session::{Session, Terms};
 use uses::Uses;
 
+use crate::cluster::claims::ConsulClaims;
 use crate::external::consul::Consul;
 use crate::frontend::daemon::beside::{Begin, Bell};
 use crate::frontend::daemon::board::{Board, Event, Kind};
@@ -46,6 +47,8 @@ use crate::lifecycle::claims::Claims;
 pub struct AgentOptions {
     /// The local Consul agent.
     pub consul: Consul,
+    /// Other hosts' agents, as far as they can be asked: when the local one is away, they can renew the session, too.
+    pub others: Vec<Consul>,
     /// Where the cluster's keys are: `pipework/NAME`, without a slash at its end.
     pub prefix: String,
     /// This host's name.
@@ -55,7 +58,7 @@ pub struct AgentOptions {
     /// How long the session lives without being renewed.
     pub ttl: Duration,
     /// Where addresses and owners are written down.
-    pub claims: Arc<dyn Claims>,
+    pub claims: ConsulClaims,
     /// What is told of it.
     pub board: Board,
     /// Where records are.
@@ -66,6 +69,8 @@ pub struct AgentOptions {
 #[derive(Debug)]
 struct Core {
     consul: Consul,
+    others: Vec<Consul>,
+    claims: ConsulClaims,
     prefix: String,
     host: String,
     servers: Vec<SocketAddr>,
@@ -93,7 +98,7 @@ pub struct Agent {
 impl Agent {
     /// Reads what the agent before it left. Nothing is asked yet.
     pub fn new(options: AgentOptions) -> Self {
-        let AgentOptions { consul, prefix, host, servers, ttl, claims, board, lifecycle } = options;
+        let AgentOptions { consul, others, prefix, host, servers, ttl, claims, board, lifecycle } = options;
         let file = lifecycle.run_dir.join(stored::FILE);
         let session = Session::new(Terms::of(ttl));
         let session = match stored::read(&file) {
@@ -102,6 +107,8 @@ impl Agent {
         };
         let core = Core {
             consul,
+            others,
+            claims,
             prefix,
             host,
             servers,
@@ -118,7 +125,7 @@ impl Agent {
             ended: AtomicBool::new(false),
         };
         let core = Arc::new(core);
-        Self { claims: Arc::new(Uses::new(core.clone(), claims)), core }
+        Self { claims: Arc::new(Uses::new(core.clone())), core }
     }
 
     /// The claims that the daemon goes by.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Core;
 use super::clock::Moment;
 use super::ledger::{Place, place};
-use crate::external::consul::{Condition, ConsulError, Freshness};
+use crate::cluster::claims::ConsulClaims;
+use crate::external::consul::{Freshness, Pair};
 use crate::lifecycle::claims::{Claim, ClaimError, Claimed, Claims, User};
 use crate::model::pool::{Owner, Pool, PoolName};
 
@@ -15,64 +16,55 @@ use crate::model::pool::{Owner, Pool, PoolName};
 /// told, and waited for without holding up anything.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long Consul may take to do what is asked.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The uses of this host.
 #[derive(Debug)]
 pub struct Uses {
     core: Arc<Core>,
-    /// Where addresses and owners are written down.
-    claims: Arc<dyn Claims>,
 }
 
 impl Uses {
-    pub(super) fn new(core: Arc<Core>, claims: Arc<dyn Claims>) -> Self {
-        Self { core, claims }
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
+    /// Asks until another host has let go, or the patience is over.
     fn lock(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
         let begun = Moment::now();
         loop {
             let session = self.core.live().ok_or(ClaimError::NoSession)?;
-            let value = serde_json::to_vec(user).map_err(|error| store(claim, error, false))?;
-            match self.acquire(claim, user, &session, &value) {
-                Ok(true) => {
-                    // It may have ended while this was asked: then whoever takes all addresses down may not have seen this one.
-                    return if self.core.live().as_ref() == Some(&session) { Ok(()) } else { Err(ClaimError::NoSession) };
-                }
-                Ok(false) if Moment::now().since(begun) < PATIENCE => std::thread::sleep(PAUSE),
-                Ok(false) => return Err(self.core.in_use(claim)),
-                Err(error) if error.is_dead_session() => {
+            match self.acquire(claim, user, &session) {
+                // It may have ended while this was asked: then whoever takes all addresses down may not have seen this one.
+                Ok(()) if self.core.live().as_ref() == Some(&session) => return Ok(()),
+                Ok(()) => return Err(ClaimError::NoSession),
+                Err(ClaimError::InUse { .. }) if Moment::now().since(begun) < PATIENCE => std::thread::sleep(PAUSE),
+                Err(ClaimError::NoSession) => {
                     self.core.session_is_gone(&session);
                     return Err(ClaimError::NoSession);
                 }
-                Err(error) => {
-                    let may_pass = error.may_pass();
-                    return Err(store(claim, error, may_pass));
-                }
+                Err(error) => return Err(error),
             }
         }
     }
-}
 
-impl Uses {
     /// One at a time with [`Core::pay`]: what is locked again is not given back by what was under way.
-    fn acquire(&self, claim: &Claim, user: &User, session: &str, value: &[u8]) -> Result<bool, ConsulError> {
+    fn acquire(&self, claim: &Claim, user: &User, session: &str) -> Result<(), ClaimError> {
         let _gate = self.core.gate();
-        let locked = self.core.consul.write(&self.core.key(&place(claim)), value, 0, Condition::Acquire(session))?;
-        if locked {
-            self.core.ledger().locked(claim, user, session);
-        }
-        Ok(locked)
+        self.core.claims_of(session).hold(claim, user)?;
+        self.core.ledger().locked(claim, user, session);
+        Ok(())
     }
 }
 
-fn store(claim: &Claim, source: impl std::error::Error + Send + Sync + 'static, may_pass: bool) -> ClaimError {
-    ClaimError::Store { what: format!("the use of {} cannot be locked", claim.addr), source: Box::new(source), may_pass }
-}
-
 impl Claims for Uses {
-    fn pool(&self, name: &PoolName) -> Result<Pool, ClaimError> {
-        self.claims.pool(name)
+    fn pools(&self) -> Result<Vec<Pool>, ClaimError> {
+        self.core.claims.pools()
+    }
+
+    fn place(&self) -> String {
+        self.core.claims.place()
     }
 
     /// What is in use here is not read again: nobody else changes it, and it stands while Consul is away.
@@ -80,20 +72,20 @@ impl Claims for Uses {
         let held = self.core.ledger().claim_of(pool, owner);
         match held.filter(|claim| wish.is_none_or(|wish| wish == claim.addr.ip()) && self.core.live().is_some()) {
             Some(claim) => Ok(claim),
-            None => self.claims.claim(pool, owner, wish),
+            None => self.core.claims.claim(pool, owner, wish),
         }
     }
 
     fn release(&self, pool: &PoolName, owner: &Owner) -> Result<Option<IpAddr>, ClaimError> {
-        self.claims.release(pool, owner)
+        self.core.claims.release(pool, owner)
     }
 
     fn forget(&self, pool: &PoolName, claimed: &Claimed) -> Result<bool, ClaimError> {
-        self.claims.forget(pool, claimed)
+        self.core.claims.forget(pool, claimed)
     }
 
     fn all(&self, pool: &PoolName) -> Result<Vec<Claimed>, ClaimError> {
-        self.claims.all(pool)
+        self.core.claims.all(pool)
     }
 
     fn hold(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
@@ -130,36 +122,19 @@ impl Claims for Uses {
 }
 
 impl Core {
-    /// Where the use of an address is locked.
-    pub(super) fn key(&self, (pool, addr): &Place) -> String {
-        format!("{}/pools/{pool}/use/{addr}", self.prefix)
-    }
-
-    /// Who has an address that could not be locked.
-    fn in_use(&self, claim: &Claim) -> ClaimError {
-        let addr = claim.addr.ip();
-        let by = match self.consul.key(&self.key(&place(claim)), Freshness::Usual) {
-            Ok(Some(pair)) if pair.session.is_some() => {
-                serde_json::from_slice::<User>(&pair.value).map_or_else(|_| "?".into(), |user| user.host)
-            }
-            Ok(_) => "nobody any more, and Consul keeps it for a moment more".into(),
-            Err(error) => error.to_string(),
-        };
-        ClaimError::InUse { addr, by }
+    /// What is asked with a session.
+    fn claims_of(&self, session: &str) -> ConsulClaims {
+        self.claims.clone().with_session(Some(session.to_owned())).with_patience(ANSWER)
     }
 
     /// Gives back the locks that are owed. What nobody hears now is told again.
     pub(super) fn pay(&self) {
         let _gate = self.gate();
         let owed = self.ledger().owed().clone();
-        for (place, session) in owed {
-            let paid = self.consul.write(&self.key(&place), b"", 0, Condition::Release(&session));
-            let is_over = match &paid {
-                Ok(_) => true,
-                Err(error) => error.is_dead_session() || !(error.may_pass() || error.is_open()),
-            };
-            if is_over {
-                self.ledger().paid(&place);
+        for (place, (one, session)) in owed {
+            match self.claims_of(&session).let_go(&one.claim, &one.user) {
+                Err(error) if error.may_pass() => return,
+                _ => self.ledger().paid(&place),
             }
         }
     }
@@ -167,11 +142,11 @@ impl Core {
     /// Wakes guests whose address is free by now.
     pub(super) fn look_at_waiting(&self) {
         let waiting: Vec<Place> = self.ledger().waiting().keys().cloned().collect();
-        for place in waiting {
-            let is_free =
-                self.consul.key(&self.key(&place), Freshness::Usual).is_ok_and(|pair| pair.is_none_or(|pair| pair.session.is_none()));
-            if is_free {
-                let guests = self.ledger().woken(&place);
+        for (pool, addr) in waiting {
+            let key = self.claims.use_key(&pool, addr);
+            let is_free = |pair: Option<Pair>| pair.is_none_or(|pair| pair.session.is_none());
+            if self.live().is_some() && self.consul.key(&key, Freshness::Usual).is_ok_and(is_free) {
+                let guests = self.ledger().woken(&(pool, addr));
                 self.bell_again(guests);
             }
         }
