@@ -92,6 +92,15 @@ impl Consul {
         Ok(self.get(&path(prefix), &query)?.unwrap_or_default())
     }
 
+    /// The names alone of all keys that begin so.
+    ///
+    /// # Errors
+    /// As for [`Self::key`].
+    pub fn key_names(&self, prefix: &str, freshness: Freshness) -> Result<Vec<String>, ConsulError> {
+        let query = [&[("keys", "")], freshness.query()].concat();
+        Ok(self.get(&path(prefix), &query)?.unwrap_or_default())
+    }
+
     /// All keys that begin so, once one of them is newer than `index` or `wait` is over; with the next index to wait for.
     ///
     /// # Errors

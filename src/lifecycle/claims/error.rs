@@ -75,6 +75,14 @@ pub enum ClaimError {
         /// The host that has it.
         by: String,
     },
+    /// The owner has the address no longer: it was released.
+    #[error("{addr} does not belong to {owner} any more: it was released")]
+    Lost {
+        /// The address.
+        addr: IpAddr,
+        /// Who had it.
+        owner: Owner,
+    },
     /// Our session is dead: another host may have the address by now.
     #[error("the session of this host has ended")]
     NoSession,
