@@ -114,6 +114,7 @@ pub(super) fn prepared(args: &DaemonArgs) -> Result<DaemonOptions, Vec<IntentErr
         listen: args.listen,
         token_file: args.token_file.clone(),
         run_dir: options.run_dir.clone(),
+        page: None,
     };
     Ok(DaemonOptions {
         config: args.config.clone(),
