@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +12,9 @@ use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::output::complain;
 use crate::cluster::agent::{Agent, AgentOptions};
 use crate::cluster::claims::ConsulClaims;
+use crate::cluster::page::StatusPage;
 use crate::external::consul::{Access, Consul, ConsulError, Secret, TlsFiles};
+use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::model::cluster::{Cluster, DEFAULT_FILE, HttpPart, read};
 
@@ -36,6 +39,9 @@ pub struct AgentArgs {
     /// How long another host waits for the addresses of this one when nothing is heard of it: between once and twice that
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     ttl: f64,
+    /// Serve a page for people: on this host alone, or with --token-file, whose token is the page's password
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8585")]
+    page: Option<SocketAddr>,
     #[command(flatten)]
     daemon: DaemonArgs,
 }
@@ -138,6 +144,8 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         Ok(options) => options,
         Err(wrong) => return fail(wrong.iter().map(ToString::to_string).collect()),
     };
+    let Some(own) = here.cluster.host(&here.host) else { return fail(vec!["this host is not in the file".into()]) };
+    let address = own.address;
     let others = others(&here);
     let servers = here.cluster.servers().map(|host| SocketAddr::new(host.address, RPC));
     // Servers that are not ours may be others than the file's hosts.
@@ -149,12 +157,21 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         others,
         prefix,
         host: here.host,
+        address,
         servers,
         ttl,
         claims,
         board: options.board.clone(),
         lifecycle: options.options.clone(),
     });
+    if let Some(address) = args.page {
+        let line = |host: &crate::model::cluster::Host| (host.name.clone(), host.address.to_string(), host.role.to_string());
+        let seen = agent.seen(&here.cluster.name, here.cluster.hosts.iter().map(line).collect());
+        match StatusPage::new(seen) {
+            Ok(page) => options.serve.page = Some(PageOptions { address, page: Arc::new(page) }),
+            Err(error) => return fail(vec![error.to_string()]),
+        }
+    }
     options.beside = Some(agent.begin());
     daemon::carry_out("cluster agent", false, options)
 }

@@ -16,19 +16,21 @@ mod intents;
 mod keeper;
 mod ledger;
 pub mod quorum;
+mod seen;
 mod services;
 pub mod session;
 mod stored;
 mod uses;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use intents::{Stored, intent_key};
+pub use seen::Seen;
 
 use clock::Moment;
 use ledger::{Ledger, Place};
@@ -42,6 +44,9 @@ use crate::frontend::daemon::board::{Board, Event, Kind};
 use crate::lifecycle::Options;
 use crate::lifecycle::claims::Claims;
 
+/// The service that each agent is: `pipework-agent.service.consul` has the hosts' addresses.
+pub const AGENT: &str = "pipework-agent";
+
 /// What the agent needs to know.
 #[derive(Debug)]
 pub struct AgentOptions {
@@ -53,6 +58,8 @@ pub struct AgentOptions {
     pub prefix: String,
     /// This host's name.
     pub host: String,
+    /// Its address.
+    pub address: IpAddr,
     /// The RPC ports of Consul's servers, to see whether any can decide; none when they are not known.
     pub servers: Vec<SocketAddr>,
     /// How long the session lives without being renewed.
@@ -73,6 +80,7 @@ struct Core {
     claims: ConsulClaims,
     prefix: String,
     host: String,
+    address: IpAddr,
     servers: Vec<SocketAddr>,
     board: Board,
     lifecycle: Options,
@@ -98,7 +106,7 @@ pub struct Agent {
 impl Agent {
     /// Reads what the agent before it left. Nothing is asked yet.
     pub fn new(options: AgentOptions) -> Self {
-        let AgentOptions { consul, others, prefix, host, servers, ttl, claims, board, lifecycle } = options;
+        let AgentOptions { consul, others, prefix, host, address, servers, ttl, claims, board, lifecycle } = options;
         let file = lifecycle.run_dir.join(stored::FILE);
         let session = Session::new(Terms::of(ttl));
         let session = match stored::read(&file) {
@@ -111,6 +119,7 @@ impl Agent {
             claims,
             prefix,
             host,
+            address,
             servers,
             board,
             lifecycle,
@@ -126,6 +135,11 @@ impl Agent {
         };
         let core = Arc::new(core);
         Self { claims: Arc::new(Uses::new(core.clone())), core }
+    }
+
+    /// The agent, to be looked at. `hosts`: name, address and role of each.
+    pub fn seen(&self, cluster: &str, hosts: Vec<(String, String, String)>) -> Seen {
+        Seen { core: self.core.clone(), cluster: cluster.to_owned(), hosts }
     }
 
     /// The claims that the daemon goes by.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::ledger::Use;
-use super::{Core, lock};
+use super::{AGENT, Core, lock};
 use crate::external::consul::Service;
 use crate::model::pool::Owner;
 
@@ -52,7 +52,7 @@ struct Kept {
 impl Kept {
     fn see(&mut self, core: &Core) {
         let pulse = core.session().terms().pulse();
-        let wanted: BTreeMap<String, Service> = {
+        let mut wanted: BTreeMap<String, Service> = {
             let ledger = core.ledger();
             ledger
                 .uses()
@@ -61,6 +61,8 @@ impl Kept {
                 .map(|s| (s.id.clone(), s))
                 .collect()
         };
+        let own = agent(core, pulse);
+        wanted.insert(own.id.clone(), own);
         if !self.looked {
             self.looked = self.forget_left_behind(core, &wanted);
         }
@@ -80,7 +82,7 @@ impl Kept {
             };
             if is_done {
                 self.told.insert(id, (service, now));
-            } else if !core.live().is_some_and(|_| true) {
+            } else if core.live().is_none() {
                 // Nobody answers: all others would be asked in vain.
                 break;
             }
@@ -94,6 +96,20 @@ impl Kept {
             let _ = core.consul.deregister(id);
         }
         true
+    }
+}
+
+/// The agent itself: whoever asks for it has the hosts whose agents run.
+fn agent(core: &Core, pulse: Duration) -> Service {
+    let meta = [("host", core.host.clone()), ("version", env!("CARGO_PKG_VERSION").to_owned())];
+    Service {
+        id: format!("{PREFIX}agent"),
+        name: AGENT.into(),
+        address: core.address,
+        tags: vec!["pipework".into()],
+        meta: meta.map(|(key, value)| (key.to_owned(), value)).into(),
+        ttl: pulse * 3,
+        forgotten_after: FORGOTTEN,
     }
 }
 
