@@ -92,7 +92,8 @@ struct Core {
     /// Addresses that this host must not have, and in which guest it may have them.
     condemned: Mutex<BTreeSet<(Place, u64)>>,
     gate: Mutex<()>,
-    news: (Mutex<bool>, Condvar),
+    /// Counts how often the uses changed.
+    news: (Mutex<u64>, Condvar),
     bell: OnceLock<Bell>,
     ended: AtomicBool,
 }
@@ -157,6 +158,7 @@ impl Agent {
                 ("session", keeper::keep as fn(&Core)),
                 ("session-watch", keeper::watch),
                 ("fence", fence::stand),
+                ("locks", uses::tend_locks),
                 ("services", services::keep),
                 ("intents", intents::follow),
             ] {
@@ -216,8 +218,15 @@ impl Core {
 
     /// The uses are others than before.
     fn changed(&self) {
-        *lock(&self.news.0) = true;
+        *lock(&self.news.0) += 1;
         self.news.1.notify_all();
+    }
+
+    /// Waits until the uses changed since `seen`, for so long at most.
+    fn await_change(&self, seen: &mut u64, time: Duration) {
+        let (news, condition) = &self.news;
+        let waited = condition.wait_timeout_while(lock(news), time, |now| *now == *seen);
+        *seen = *waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 
     fn bell_again(&self, guests: BTreeSet<u64>) {

@@ -1,20 +1,16 @@
 //! Each address as a service of the local Consul agent, for as long as it is there: `web-1.service.consul` is a name for it.
-//! And what is owed and waited for is seen to.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::clock::Moment;
 use super::ledger::Use;
-use super::{AGENT, Core, lock};
+use super::{AGENT, Core};
 use crate::external::consul::Service;
 use crate::model::pool::Owner;
 
 /// What our services' identifiers begin with, and nobody else's do.
 const PREFIX: &str = "pipework:";
-/// How often a lock that another host has is looked at.
-const IMPATIENT: Duration = Duration::from_millis(250);
 /// The longest sleep: an end is noticed within it.
 const NAP: Duration = Duration::from_millis(500);
 /// A host that does not come back: its services are forgotten then.
@@ -22,23 +18,11 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// Keeps them for as long as the agent runs.
 pub(super) fn keep(core: &Core) {
-    let mut kept = Kept::default();
+    let (mut kept, mut news) = (Kept::default(), 0);
     while !core.has_ended() {
-        wait(core);
-        core.look_at_waiting();
-        if !core.ledger().owed().is_empty() {
-            core.pay();
-        }
+        core.await_change(&mut news, NAP);
         kept.see(core);
     }
-}
-
-fn wait(core: &Core) {
-    let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
-    let (news, condition) = &core.news;
-    let has_news = lock(news);
-    let mut has_news = if *has_news { has_news } else { condition.wait_timeout(has_news, time).unwrap_or_else(PoisonError::into_inner).0 };
-    *has_news = false;
 }
 
 #[derive(Default)]

@@ -9,13 +9,19 @@ use super::clock::Moment;
 use super::ledger::{Place, place};
 use crate::cluster::claims::ConsulClaims;
 use crate::external::consul::{Freshness, Pair};
+use crate::guest::trace;
 use crate::lifecycle::claims::{Claim, ClaimError, Claimed, Claims, User};
+use crate::lifecycle::tend;
 use crate::model::pool::{Owner, Pool, PoolName};
 
 /// How long another host's lock is waited for at once: a drained task's address is let go a moment after its end. After that it is
 /// told, and waited for without holding up anything.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often a lock that another host has is looked at.
+const IMPATIENT: Duration = Duration::from_millis(250);
+/// The longest sleep: an end is noticed within it.
+const NAP: Duration = Duration::from_millis(500);
 /// How long Consul may take to do what is asked.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -55,6 +61,21 @@ impl Uses {
         self.core.claims_of(session).hold(claim, user)?;
         self.core.ledger().locked(claim, user, session);
         Ok(())
+    }
+}
+
+/// Gives back what is owed and wakes who waits, for as long as the agent runs.
+pub(super) fn tend_locks(core: &Core) {
+    let (mut news, mut tidied) = (0, Moment::now());
+    while !core.has_ended() {
+        let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
+        core.await_change(&mut news, time);
+        core.pay();
+        core.look_at_waiting();
+        if Moment::now().since(tidied) > core.session().terms().pulse() {
+            core.tidy();
+            tidied = Moment::now();
+        }
     }
 }
 
@@ -114,8 +135,7 @@ impl Claims for Uses {
 
     fn let_go(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
         self.core.ledger().end(&place(claim), user.netns);
-        // At once: another host may wait for it.
-        self.core.pay();
+        // Another host may wait for it: it is given back at once, and by a thread that may wait for Consul.
         self.core.changed();
         Ok(())
     }
@@ -128,10 +148,14 @@ impl Core {
     }
 
     /// Gives back the locks that are owed. What nobody hears now is told again.
-    pub(super) fn pay(&self) {
-        let _gate = self.gate();
+    fn pay(&self) {
         let owed = self.ledger().owed().clone();
         for (place, (one, session)) in owed {
+            let _gate = self.gate();
+            // Locked again meanwhile, by a guest that came after: then it is owed no more.
+            if self.ledger().owed().get(&place).is_none_or(|(_, own)| *own != session) {
+                continue;
+            }
             match self.claims_of(&session).let_go(&one.claim, &one.user) {
                 Err(error) if error.may_pass() => return,
                 _ => self.ledger().paid(&place),
@@ -139,8 +163,18 @@ impl Core {
         }
     }
 
+    /// A guest that died before it had the address, or whose attach failed, has left no record that would end with it.
+    fn tidy(&self) {
+        let uses: Vec<(Place, u64)> = self.ledger().uses().map(|(place, one)| (place.clone(), one.user.netns)).collect();
+        for (place, netns) in uses {
+            if tend::recorded_of(netns, &self.lifecycle).is_ok_and(|records| records.is_empty()) && trace::namespace("", netns).is_none() {
+                self.ledger().end(&place, netns);
+            }
+        }
+    }
+
     /// Wakes guests whose address is free by now.
-    pub(super) fn look_at_waiting(&self) {
+    fn look_at_waiting(&self) {
         let waiting: Vec<Place> = self.ledger().waiting().keys().cloned().collect();
         for (pool, addr) in waiting {
             let key = self.claims.use_key(&pool, addr);

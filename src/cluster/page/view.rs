@@ -138,7 +138,6 @@ fn claims(seen: &Seen, conflicts: &mut Vec<ConflictLine>) -> Vec<(PoolName, Clai
 fn address(pool: &PoolName, claimed: Claimed) -> AddressLine {
     let (host, container) = claimed.user.map(|user| (user.host, user.container.unwrap_or_default())).unwrap_or_default();
     let (addr, owner) = (claimed.addr.to_string(), claimed.owner.to_string());
-    let container = container.chars().take(12).collect();
     AddressLine { addr, owner, pool: pool.to_string(), host, container, since: claimed.since }
 }
 
