@@ -21,18 +21,18 @@ use pipework::model::pool::{Owner, Pool, PoolName};
 const SECOND: Duration = Duration::from_secs(1);
 
 const POOLS: &str = r#"
-[[pool]]
+[[pools]]
 name = "lan"
 subnet = "192.168.116.0/24"
 range = "192.168.116.100-192.168.116.109"
 gateway = "192.168.116.1"
 reserved = ["192.168.116.105"]
 
-[[pool]]
+[[pools]]
 name = "large"
 subnet = "10.7.0.0/24"
 
-[[pool]]
+[[pools]]
 name = "six"
 subnet = "fd00:116::/64"
 "#;
@@ -123,7 +123,7 @@ fn a_mistake_in_pools_toml_is_told_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let claims = in_files(dir.path());
     let config = dir.path().join("pools.toml");
-    std::fs::write(&config, "[[pool]]\nname = \"lan\"\nsubnet = \"10.0.0.1/24\"\n").unwrap();
+    std::fs::write(&config, "[[pools]]\nname = \"lan\"\nsubnet = \"10.0.0.1/24\"\n").unwrap();
     let told = claims.claim(&name("lan"), &owner("web"), None).unwrap_err().to_string();
     assert!(told.contains("pools.toml:3: ") && told.contains("10.0.0.0/24"), "{told}");
     std::fs::remove_file(&config).unwrap();

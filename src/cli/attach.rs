@@ -32,7 +32,7 @@ pub struct AttachArgs {
     /// Container's name or ID, docker:NAME, podman:NAME, lxc:NAME, pid:N, netns:NAME, netns:/path
     #[arg(value_name = "GUEST")]
     guest: Option<String>,
-    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; dhcp, dhcp6, slaac, udhcpc[-f], dhclient[-f], dhcpcd[-f], dhcp-container
+    /// IP/PREFIX[@GATEWAY], IPv4 or IPv6; 0/0 for a link without an address; pool:NAME[#IP] for one of a pool; dhcp, dhcp6, slaac, udhcpc[-f], dhclient[-f], dhcpcd[-f], dhcp-container
     #[arg(value_name = "ADDR")]
     addr: Option<String>,
     /// MAC address, or U:STRING to make one of any string, and @VLAN, @VLAN,TAGGED-TAGGED or @ad:VLAN (on InfiniBand: @PKEY)
@@ -80,9 +80,9 @@ pub struct AttachArgs {
     /// Let host and guest reach each other, which a macvlan alone does not; no address is used up for it
     #[arg(long)]
     host_access: bool,
-    /// Ask the network who has the address first: off, warn (take it all the same), fail (leave nothing). Costs 0.3 s, with IPv6 1 to 2 s more; off costs no packet [default: off]
-    #[arg(long, value_name = "MODE", default_value = "off", hide_default_value = true)]
-    dad: String,
+    /// Ask the network who has the address first: off, warn (take it all the same), fail (leave nothing). Costs 0.3 s, with IPv6 1 to 2 s more; off costs no packet [default: off; fail for an address of a pool]
+    #[arg(long, value_name = "MODE")]
+    dad: Option<String>,
     /// With --dad: ask as slowly as RFC 5227 says, for hosts that are slow to answer. Costs 4 to 7 s
     #[arg(long)]
     dad_wait: bool,
@@ -178,7 +178,7 @@ impl From<&AttachArgs> for Attachment {
             vlan_filtering: args.vlan_filtering,
             force: args.force,
             host_access: args.host_access,
-            dad: Some(args.dad.clone()),
+            dad: args.dad.clone(),
             dad_wait: args.dad_wait,
             ..args.settings.words()
         }
@@ -358,6 +358,7 @@ pub(super) fn options(args: &AttachArgs) -> Options {
         state_dir: state::state_dir(),
         persist: args.persist,
         resident: false,
+        claims: Some(super::pool::claims()),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access::{Accesses, Claim};
+use super::claims::{Asked, Claims};
 use super::dynamic::{self, Asking, Configured, configure};
 use super::hooks::{Around, Told};
 use super::journal::recover_guest;
@@ -68,6 +70,8 @@ pub struct Options {
     pub hooks: HookSettings,
     /// This process serves many guests and may begin again: DHCP leases are kept by [`super::Tenancy`], not by [`Attached::stay`].
     pub resident: bool,
+    /// Where addresses of pools are claimed; there are no pools when absent.
+    pub claims: Option<Arc<dyn Claims>>,
 }
 
 impl Options {
@@ -146,6 +150,19 @@ pub(super) fn attach_together(
 ) -> Result<Attached, AttachError> {
     let start = Instant::now();
     let warnings = together.begin(&options.run_dir, options.dry_run, watch)?;
+    let asked = Asked::of(request, options, together)?;
+    asked.ended(attach_claimed(asked.request(), options, together, warnings, start, watch))
+}
+
+/// With an address that is known, and the guest's own.
+fn attach_claimed(
+    request: &AttachRequest,
+    options: &Options,
+    together: Together<'_>,
+    warnings: Vec<String>,
+    start: Instant,
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Result<Attached, AttachError> {
     let mut around = Around::find(&options.hooks)?;
     let mut tries = 0;
     loop {

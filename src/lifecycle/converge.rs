@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::access::{Accesses, Claim};
 use super::attach::{Account, Attached, Ends, announcement, attach_together, begin_access, bridge_lock};
+use super::claims::Asked;
 use super::journal::recover_guest;
 use super::together::Together;
 use super::{AttachError, Database, Machine, Options, conflict, recording, settings};
@@ -46,6 +47,20 @@ pub(super) fn replace_together(
 ) -> Result<Attached, AttachError> {
     let start = Instant::now();
     let warnings = together.begin(&options.run_dir, options.dry_run, watch)?;
+    let asked = Asked::of(request, options, together)?;
+    let request = asked.request();
+    asked.ended(replace_claimed(request, options, together, warnings, start, watch))
+}
+
+/// With an address that is known, and the guest's own.
+fn replace_claimed(
+    request: &AttachRequest,
+    options: &Options,
+    together: Together<'_>,
+    warnings: Vec<String>,
+    start: Instant,
+    watch: Watch<'_>,
+) -> Result<Attached, AttachError> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -381,7 +396,9 @@ fn as_new(facts: &Facts) -> Facts {
 pub fn diff(request: &AttachRequest, options: &Options) -> Result<DiffReport, AttachError> {
     let held = guest::hold(&request.guest)?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
-    let request = &*settings::resolved(request, &held)?;
+    let looking = Options { dry_run: true, ..options.clone() };
+    let asked = Asked::of(request, &looking, Together::default())?;
+    let request = &*settings::resolved(asked.request(), &held)?;
     let Seen { facts, record, .. } = look(request, &held, &records, options.ovsdb.as_deref())?;
     let differences = differences(request, &facts, &past_of(record.as_ref()))?;
     Ok(report(&held, request, record.as_ref(), differences))
@@ -439,5 +456,6 @@ pub fn edit(
     }
     // What a word could not say is refused as a word is.
     let spec: AddrSpec = spec.to_string().parse().map_err(|error| AttachError::Plan(PlanError::Input(error)))?;
-    replace(&AttachRequest { addr: spec, ..record.request.clone() }, options, watch)
+    // From here on it has these: that of a pool still belongs to it, as a fixed one does.
+    replace(&AttachRequest { addr: spec, pool: None, ..record.request.clone() }, options, watch)
 }

@@ -77,6 +77,9 @@ pub enum AttachError {
     /// A hook does not want it, and nothing was done.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// No address of a pool can be had, and nothing was done.
+    #[error(transparent)]
+    Claim(#[from] super::claims::ClaimError),
     /// It failed half way, and was undone.
     #[error(transparent)]
     Execute(#[from] Box<ExecuteError>),
@@ -131,6 +134,7 @@ impl AttachError {
             Self::Ovs(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Access(error) => error.hint(),
+            Self::Claim(error) => error.hint(),
             Self::Hook(error) => error.hint(),
             Self::Execute(error) => hint(&error.op, &error.cause),
             Self::Dynamic(error) => error.cause.hint(),

@@ -2,6 +2,7 @@
 //! ([`begin`]), and heard who it is about.
 
 use super::attach::attach_together;
+use super::claims::let_go;
 use super::converge::replace_together;
 use super::repair::request_of;
 use super::takeback::{Removal, find, is_dead};
@@ -155,6 +156,11 @@ fn take(records: &Records, record: Record, options: &Options, watch: Watch<'_>) 
     // Another run may have done it meanwhile.
     let now = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id);
     let Some(record) = now else { return Ok(None) };
-    let taken = Removal::begin(records, record.clone())?.carry_out(&options.run_dir, watch)?;
+    let mut taken = Removal::begin(records, record.clone())?.carry_out(&options.run_dir, watch)?;
+    if taken.left.is_empty()
+        && let Err(error) = let_go(&record, options)
+    {
+        taken.warnings.push(error.to_string());
+    }
     Ok(Some(Retired { record, left: taken.left }))
 }

@@ -7,10 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use super::addr_spec::AddrSpec;
-use super::conflict::Dad;
+use super::conflict::{Dad, DadMode};
 use super::dynamic::Dynamic;
 use super::error::InputError;
 use super::pair::GuestIf;
+use super::pool::PoolWord;
 use super::settings::Settings;
 use super::sharing::Sharing;
 use super::types::{Family, IfName, MacAddr, Tag, serde_as_text};
@@ -37,6 +38,9 @@ pub struct AttachRequest {
     /// Who gives the address, when it is not told; `addr` is then empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic: Option<Dynamic>,
+    /// `pool:NAME`: `addr` is that of a pool, once it is known which the guest has there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolWord>,
     /// The MAC address of the guest's interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
@@ -69,22 +73,26 @@ pub struct AttachRequest {
 impl AttachRequest {
     /// A request without any option.
     pub fn new(host_if: HostIf, guest: GuestRef, addr: AddrWord) -> Self {
-        let (addr, dynamic) = match addr {
-            AddrWord::Static(spec) => (spec, None),
-            AddrWord::Dynamic(dynamic) => (AddrSpec::default(), Some(dynamic)),
+        // Who gets an address of a pool asks whether somebody has it all the same.
+        let claimed = Dad { mode: DadMode::Fail, patient: false };
+        let (addr, dynamic, pool, dad) = match addr {
+            AddrWord::Static(spec) => (spec, None, None, Dad::default()),
+            AddrWord::Dynamic(dynamic) => (AddrSpec::default(), Some(dynamic), None, Dad::default()),
+            AddrWord::Pool(word) => (AddrSpec::default(), None, Some(word), claimed),
         };
         Self {
             host_if,
             guest,
             addr,
             dynamic,
+            pool,
             guest_if: None,
             local_if: None,
             mac: None,
             tag: None,
             direct_phys: false,
             host_access: false,
-            dad: Dad::default(),
+            dad,
             sharing: None,
             vlan_filtering: false,
             force: false,
@@ -107,6 +115,8 @@ pub enum AddrWord {
     Static(AddrSpec),
     /// `dhcp` and the like.
     Dynamic(Dynamic),
+    /// `pool:NAME`, `pool:NAME#ADDRESS`.
+    Pool(PoolWord),
 }
 
 impl AddrWord {
@@ -118,6 +128,7 @@ impl AddrWord {
         let has = |family| match self {
             Self::Static(spec) => spec.has_family(family),
             Self::Dynamic(dynamic) => dynamic.family() == family,
+            Self::Pool(word) => word.wish.is_some_and(|ip| Family::of(ip) == family),
         };
         let other = |asked| [Family::Inet, Family::Inet6].into_iter().find(|family| *family != asked && has(*family));
         match asked.and_then(|asked| Some((asked, other(asked)?))) {
@@ -131,6 +142,9 @@ impl FromStr for AddrWord {
     type Err = InputError;
 
     fn from_str(text: &str) -> Result<Self, InputError> {
+        if text.starts_with(PoolWord::PREFIX) {
+            return text.parse().map(Self::Pool);
+        }
         match Dynamic::parse(text) {
             Some(dynamic) => dynamic.map(Self::Dynamic),
             None => text.parse().map(Self::Static),
@@ -149,6 +163,7 @@ impl fmt::Display for AddrWord {
         match self {
             Self::Static(spec) => spec.fmt(f),
             Self::Dynamic(dynamic) => dynamic.fmt(f),
+            Self::Pool(word) => word.fmt(f),
         }
     }
 }

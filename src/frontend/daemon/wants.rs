@@ -85,8 +85,8 @@ impl Reader<'_> {
         let (request, typed) = (self.grammar)(word.clone(), &intent.words)?;
         let request = intent.complete(request).map_err(|error| error.why)?;
         self.rules.policy.check(container, &request, &typed.how()).map_err(|refusal| refusal.to_string())?;
-        let Options { run_dir, state_dir, pid_dir, hooks, .. } = self.options.clone();
-        let options = Options { run_dir, state_dir, pid_dir, hooks, persist: false, resident: true, ..typed };
+        let Options { run_dir, state_dir, pid_dir, hooks, claims, .. } = self.options.clone();
+        let options = Options { run_dir, state_dir, pid_dir, hooks, claims, persist: false, resident: true, ..typed };
         Ok(Want { request, options, source: intent.source.to_string(), origin })
     }
 }

@@ -43,6 +43,8 @@ pub struct ApplyOptions {
     pub pid_dir: PathBuf,
     /// The administrator's own programs; none when empty.
     pub hooks: HookSettings,
+    /// Where addresses of pools are claimed; there are no pools when absent.
+    pub claims: Option<Arc<dyn Claims>>,
 }
 
 impl ApplyOptions {
@@ -55,6 +57,7 @@ impl ApplyOptions {
             state_dir: self.state_dir.clone(),
             pid_dir: self.pid_dir.clone(),
             hooks: self.hooks.clone(),
+            claims: self.claims.clone(),
             ..Options::default()
         };
         options.with(how)

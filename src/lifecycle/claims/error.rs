@@ -18,6 +18,12 @@ pub enum ClaimError {
         /// Which there are, and where they would stand.
         why: String,
     },
+    /// The guest has no name by which it would be known again.
+    #[error("{guest} has no name that lasts, which an address could belong to")]
+    Nobody {
+        /// As it was typed.
+        guest: String,
+    },
     /// The configuration is wrong.
     #[error("{0}")]
     Configuration(String),
@@ -100,6 +106,18 @@ pub enum ClaimError {
 }
 
 impl ClaimError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoPool { .. } => Some("pools stand in /etc/pipework/pools.toml, or on a cluster's hosts in cluster.toml".into()),
+            Self::Nobody { .. } => Some("name a container, or a namespace as netns:NAME; or give a fixed address".into()),
+            Self::Full { pool, .. } => Some(format!("`pipework pool show {pool}` tells who has them, `pipework pool gc` frees old ones")),
+            Self::InUse { .. } => Some("it is free when that host lets go of it, or is gone".into()),
+            Self::Store { may_pass: true, .. } => Some("nothing was changed; it may go well in a moment: try again".into()),
+            _ => None,
+        }
+    }
+
     /// Whether it may go well later, with nothing done about it.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Store { may_pass: true, .. } | Self::InUse { .. })

@@ -8,6 +8,7 @@
 //! One command that attaches once and ends has no session that could keep a use; it locks none. The agent of a cluster
 //! (`pipework cluster agent`) has one, and holds the uses of all containers of its host.
 
+mod asked;
 mod error;
 mod files;
 mod seen;
@@ -17,6 +18,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use asked::{Asked, let_go};
+pub use asked::owner_of;
 pub use error::ClaimError;
 pub use files::FileClaims;
 pub use seen::{age, is_fresh};

@@ -1,7 +1,7 @@
 //! pools.toml: the pools of a single host. Read with all its mistakes, each with its line.
 //!
 //! ```toml
-//! [[pool]]
+//! [[pools]]
 //! name = "lan"
 //! subnet = "192.168.116.0/24"
 //! range = "192.168.116.100-192.168.116.199"    # all of the subnet when absent
@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Pool, PoolName};
 use crate::model::topology::Located;
 
-const TOP: [&str; 1] = ["pool"];
+const TOP: [&str; 1] = ["pools"];
 const KEYS: [&str; 5] = ["name", "subnet", "range", "gateway", "reserved"];
 /// So many single addresses can be reserved; whoever wants more gives a range.
 const MOST_RESERVED: usize = 4096;
@@ -59,9 +59,9 @@ impl Reader<'_> {
 
     fn pools(&mut self, document: &DeTable<'_>) -> Vec<Pool> {
         self.known(document, &TOP);
-        let Some(list) = document.get("pool") else { return Vec::new() };
+        let Some(list) = document.get("pools") else { return Vec::new() };
         let Some(items) = list.get_ref().as_array() else {
-            self.wrong_at(list.span(), "pool: each begins with [[pool]]");
+            self.wrong_at(list.span(), "pools: each begins with [[pools]]");
             return Vec::new();
         };
         let mut pools: Vec<Pool> = Vec::new();
@@ -81,7 +81,7 @@ impl Reader<'_> {
 
     fn pool(&mut self, item: &Spanned<DeValue<'_>>) -> Option<Pool> {
         let Some(table) = item.get_ref().as_table() else {
-            self.wrong_at(item.span(), "pool: each begins with [[pool]]");
+            self.wrong_at(item.span(), "pools: each begins with [[pools]]");
             return None;
         };
         let before = self.wrong.len();
@@ -200,14 +200,14 @@ mod tests {
     #[test]
     fn pools_are_read_with_their_ranges() {
         let text = r#"
-[[pool]]
+[[pools]]
 name = "lan"
 subnet = "192.168.116.0/24"
 range = "192.168.116.100-192.168.116.199"
 gateway = "192.168.116.1"
 reserved = ["192.168.116.110", "192.168.116.120-192.168.116.122"]
 
-[[pool]]
+[[pools]]
 name = "six"
 subnet = "fd00::/64"
 "#;
@@ -220,11 +220,11 @@ subnet = "fd00::/64"
 
     #[test]
     fn each_mistake_is_told_with_its_line() {
-        let text = r#"[[pool]]
+        let text = r#"[[pools]]
 name = "LAN"
 subnet = "192.168.116.5/24"
 colour = "red"
-[[pool]]
+[[pools]]
 subnet = "10.0.0.0/8"
 gateway = "192.168.1.1"
 range = "10.0.0.9-10.0.0.1"
@@ -242,13 +242,13 @@ reserved = ["10.0.0.0-10.0.255.255", 7]
         ] {
             assert!(told.lines().any(|told| told.starts_with(&format!("{line}: ")) && told.contains(words)), "{line} {words}\n{told}");
         }
-        let two = |more: &str| format!("[[pool]]\nname = \"a\"\nsubnet = \"10.0.0.0/24\"\n{more}");
-        assert!(wrong(&two("[[pool]]\nname = \"a\"\nsubnet = \"10.1.0.0/24\"\n")).contains("4: there is a pool a already"));
-        assert!(wrong(&two("[[pool]]\nname = \"b\"\nsubnet = \"10.0.0.0/16\"\n")).contains("that pool a gives, too"));
+        let two = |more: &str| format!("[[pools]]\nname = \"a\"\nsubnet = \"10.0.0.0/24\"\n{more}");
+        assert!(wrong(&two("[[pools]]\nname = \"a\"\nsubnet = \"10.1.0.0/24\"\n")).contains("4: there is a pool a already"));
+        assert!(wrong(&two("[[pools]]\nname = \"b\"\nsubnet = \"10.0.0.0/16\"\n")).contains("that pool a gives, too"));
         assert!(wrong(&two("reserved = [\"10.0.0.1-10.0.0.254\"]\n")).contains("gives no address"));
-        assert!(wrong("pool = 7").contains("[[pool]]") && wrong("x").contains("1:"));
+        assert!(wrong("pools = 7").contains("[[pools]]") && wrong("x").contains("1:"));
         for bad in ["0.0.0.0/0", "224.0.0.0/8", "127.0.0.0/8", "10.0.0.1", "x/24", "10.0.0.0/33"] {
-            assert!(read(&format!("[[pool]]\nname = \"a\"\nsubnet = \"{bad}\"")).is_err(), "{bad}");
+            assert!(read(&format!("[[pools]]\nname = \"a\"\nsubnet = \"{bad}\"")).is_err(), "{bad}");
         }
     }
 }

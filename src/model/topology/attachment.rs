@@ -30,7 +30,7 @@ pub struct Attachment {
     /// Name of the veth pair's end on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_if: Option<String>,
-    /// Addresses as IP/PREFIX, IPv4 and IPv6.
+    /// Addresses as IP/PREFIX, IPv4 and IPv6; or pool:NAME, pool:NAME#ADDRESS, which stands alone and has its gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// The guest's default gateways, at most one of a family.
@@ -199,7 +199,7 @@ impl Attachment {
         let local_if = reader.one::<IfName>("local_if", self.local_if.as_deref());
         let settings = self.settings(&mut reader);
         let sharing = reader.take("macvlan", self.sharing()).flatten();
-        let mode = reader.take("dad", self.dad()).unwrap_or_default();
+        let mode = reader.take("dad", self.dad(addr.as_ref())).unwrap_or_default();
         match (host_if, guest, addr) {
             (Some(host_if), Some(guest), Some(addr)) if reader.0.is_empty() => Ok(AttachRequest {
                 guest_if,
@@ -264,9 +264,10 @@ impl Attachment {
         [self.direct_phys, self.macvlan.is_some(), self.macvtap.is_some(), self.ipvlan.is_some()].into_iter().filter(|given| *given).count()
     }
 
-    /// Off when nothing is said: then the time to wait would do nothing.
-    fn dad(&self) -> Result<DadMode, InputError> {
+    /// Off when nothing is said, but for an address of a pool: then the time to wait would do nothing.
+    fn dad(&self, addr: Option<&AddrWord>) -> Result<DadMode, InputError> {
         let mode = match self.dad.as_deref() {
+            None | Some("") if matches!(addr, Some(AddrWord::Pool(_))) => DadMode::Fail,
             None | Some("") => DadMode::Off,
             Some(text) => text.parse()?,
         };
@@ -323,8 +324,8 @@ impl From<&AttachRequest> for Attachment {
             guest: request.guest.to_string(),
             guest_if: text(request.guest_if.as_ref()).or(auto),
             local_if: text(request.local_if.as_ref()),
-            addresses: texts(&request.addr.addrs),
-            gateways: texts(&request.addr.gateways),
+            addresses: request.pool.as_ref().map_or_else(|| texts(&request.addr.addrs), |word| vec![word.to_string()]),
+            gateways: if request.pool.is_some() { Vec::new() } else { texts(&request.addr.gateways) },
             dynamic: text(request.dynamic.as_ref()),
             family: None,
             mac: text(request.mac.as_ref()),
@@ -336,7 +337,7 @@ impl From<&AttachRequest> for Attachment {
             vlan_filtering: request.vlan_filtering,
             force: request.force,
             host_access: request.host_access,
-            dad: request.dad.asks().then(|| request.dad.mode.to_string()),
+            dad: (request.dad.asks() || request.pool.is_some()).then(|| request.dad.mode.to_string()),
             dad_wait: request.dad.patient,
             mtu: settings.mtu.map(Word::from),
             metric: settings.metric,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::model::conflict::DadMode;
 use crate::model::dynamic::Dynamic;
 use crate::model::request::{AttachRequest, HostIf};
 use crate::model::settings::Settings;
@@ -94,6 +95,8 @@ words! {
         Dhcpcd = "dhcpcd",
         /// `dhcp-container`: another container.
         Container = "dhcp-container",
+        /// `pool:NAME`: a pool of the administrator's.
+        Pool = "pool",
     }
 }
 
@@ -164,6 +167,7 @@ impl Asked {
             local_if,
             addr,
             dynamic,
+            pool,
             mac: _,
             tag,
             direct_phys,
@@ -178,7 +182,8 @@ impl Asked {
             (local_if.is_some(), Opt::LocalIf),
             (*vlan_filtering, Opt::VlanFiltering),
             (*force, Opt::Force),
-            (dad.asks(), Opt::Dad),
+            // Of an address of a pool it goes without saying.
+            (dad.asks() && (pool.is_none() || dad.mode != DadMode::Fail), Opt::Dad),
             (dad.patient, Opt::DadWait),
             (*host_access, Opt::HostAccess),
             (*host_access && !addr.addrs.iter().all(is_private), Opt::HostAccessPublic),
@@ -193,7 +198,7 @@ impl Asked {
             kinds: kinds(host_if, *direct_phys, sharing.as_ref()),
             vlans: tag.as_ref().map_or(Vlans::None, vlans),
             addresses: addr.addrs.clone(),
-            giver: dynamic.as_ref().map(giver),
+            giver: dynamic.as_ref().map(giver).or(pool.as_ref().map(|_| Giver::Pool)),
             options,
         }
     }

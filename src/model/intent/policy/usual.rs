@@ -9,8 +9,9 @@ const NO_PARENTS: [&str; 2] = ["veth", "pws-"];
 /// Neither a NIC as a whole, nor a device, nor the host's own addresses come with these.
 pub(super) const KINDS: &[Kind] = &[Kind::Default, Kind::Macvlan, Kind::Dummy];
 
-/// Clients that are built in: no program of the host's gets words of the container's, and no image is run.
-pub(super) const GIVERS: &[Giver] = &[Giver::Dhcp, Giver::Dhcp6, Giver::Slaac];
+/// Clients that are built in: no program of the host's gets words of the container's, and no image is run. Pools are the
+/// administrator's own.
+pub(super) const GIVERS: &[Giver] = &[Giver::Dhcp, Giver::Dhcp6, Giver::Slaac, Giver::Pool];
 
 /// What is of the guest's interface alone, and takes no more of the host's memory than that.
 pub(super) const OPTIONS: &[Opt] = &[Opt::Dad, Opt::DadWait, Opt::HostAccess, Opt::Mtu, Opt::Metric, Opt::Table, Opt::Rate, Opt::Offload];
