@@ -25,14 +25,17 @@ datacenter = "lab"
 [[hosts]]
 name = "consul01"
 address = "192.168.116.111"
+nic = "ens32"
 
 [[hosts]]
 name = "consul02"
 address = "192.168.116.112"
+nic = "ens32"
 
 [[hosts]]
 name = "consul03"
 address = "192.168.116.113"
+nic = "ens32"
 
 [consul]
 http = "everybody"
@@ -340,18 +343,26 @@ fn moves(world: &World, slot: &str, before: &(usize, String), address: &str, wha
     let after = after.unwrap();
     let started = epoch(&world.lab.host(after.0).docker(&format!("inspect -f {{{{.State.StartedAt}}}} {}", after.1)));
     let text = pings.end().remove(0).1;
-    let replies = text.lines().filter(|line| line.contains("bytes from")).filter_map(|line| {
-        line.strip_prefix('[')?.split(']').next()?.parse::<f64>().ok()
-    });
+    let replies = text
+        .lines()
+        .filter(|line| line.contains("bytes from"))
+        .filter_map(|line| line.strip_prefix('[')?.split(']').next()?.parse::<f64>().ok());
     let replies: Vec<f64> = replies.collect();
     let (last, first) = replies.windows(2).map(|two| (two[0], two[1])).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap();
-    eprintln!("{what}: outage {:.2} s, of which {:.2} s after the new task's start; host {} -> {}", first - last, first - started, before.0, after.0);
+    eprintln!(
+        "{what}: outage {:.2} s, of which {:.2} s after the new task's start; host {} -> {}",
+        first - last,
+        first - started,
+        before.0,
+        after.0
+    );
     assert!(first - started < 5.0, "{what}: {:.2} s after the start\n{}", first - started, world.logs());
     after
 }
 
 fn a_drained_node_s_slot_keeps_its_address(world: &World, slots: &BTreeMap<String, String>) {
-    let (slot, before) = slots.keys().find_map(|slot| world.runs(slot).into_iter().find(|(host, _)| *host == 2).map(|at| (slot, at))).unwrap();
+    let (slot, before) =
+        slots.keys().find_map(|slot| world.runs(slot).into_iter().find(|(host, _)| *host == 2).map(|at| (slot, at))).unwrap();
     let pings = Pings::begin(&world.lab.switch, [slots[slot].clone()]);
     let watch = Watch::begin(&world.lab.switch, &slots.values().cloned().collect());
     world.lab.host(1).docker("node update --availability drain consul02");

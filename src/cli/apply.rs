@@ -95,6 +95,7 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
         Err(wrong) => return refuse(args, file, wrong, None),
     };
     let options = ApplyOptions {
+        claims: None,
         dry_run: args.dry_run,
         prune: args.prune,
         steps: args.json,

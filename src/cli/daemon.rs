@@ -107,7 +107,7 @@ pub(super) fn prepared(args: &DaemonArgs) -> Result<DaemonOptions, Vec<IntentErr
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
         resident: true,
-        claims: Some(super::pool::claims()),
+        claims: None,
         ..Options::default()
     };
     let serve = ServeOptions {

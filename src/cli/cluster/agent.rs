@@ -16,6 +16,7 @@ use crate::cluster::page::StatusPage;
 use crate::external::consul::{Access, Consul, ConsulError, Secret, TlsFiles};
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
+use crate::lifecycle::Options;
 use crate::model::cluster::{Cluster, DEFAULT_FILE, HttpPart, read};
 
 const EXAMPLES: &str = "Examples:
@@ -162,8 +163,9 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         ttl,
         claims,
         board: options.board.clone(),
-        lifecycle: options.options.clone(),
+        lifecycle: Options { claims: None, ..options.options.clone() },
     });
+    options.options.claims = Some(agent.claims());
     if let Some(address) = args.page {
         let line = |host: &crate::model::cluster::Host| (host.name.clone(), host.address.to_string(), host.role.to_string());
         let seen = agent.seen(&here.cluster.name, here.cluster.hosts.iter().map(line).collect());

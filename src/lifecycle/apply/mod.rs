@@ -44,7 +44,7 @@ pub struct ApplyOptions {
     /// The administrator's own programs; none when empty.
     pub hooks: HookSettings,
     /// Where addresses of pools are claimed; there are no pools when absent.
-    pub claims: Option<Arc<dyn Claims>>,
+    pub claims: Option<std::sync::Arc<dyn super::claims::Claims>>,
 }
 
 impl ApplyOptions {

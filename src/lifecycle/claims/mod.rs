@@ -18,8 +18,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use asked::{Asked, let_go};
 pub use asked::owner_of;
+pub(super) use asked::{Asked, let_go};
 pub use error::ClaimError;
 pub use files::FileClaims;
 pub use seen::{age, is_fresh};
