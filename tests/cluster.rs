@@ -37,3 +37,32 @@ fn the_lab_s_hosts_are_apart_and_reach_each_other_and_nothing_is_left_of_them() 
     let left = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", &format!("*{name}*")]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "");
 }
+
+#[test]
+fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_left_after_down() {
+    if no_consul() || no_engine() {
+        return;
+    }
+    let mut lab = Cluster::new();
+    lab.start_engines();
+    lab.write_file(&[]);
+    let start = std::time::Instant::now();
+    for ran in lab.ok_all("cluster up") {
+        eprintln!("{}{}", ran.out, ran.err);
+    }
+    eprintln!("up {:?}", start.elapsed());
+    for ran in lab.ok_all("cluster up") {
+        eprintln!("{}", ran.out);
+        assert!(ran.out.contains("nothing to do"), "{}", ran.out);
+    }
+    let nodes = lab.host(1).docker("node ls");
+    assert_eq!(nodes.matches("Ready").count(), 3, "{nodes}");
+    for ran in lab.run_all("cluster down") {
+        eprintln!("{}{}", ran.out, ran.err);
+    }
+    eprintln!("down {:?}", start.elapsed());
+    for host in &lab.hosts {
+        let left = host.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep '[c]onsul agent' || true");
+        assert_eq!(left, "");
+    }
+}

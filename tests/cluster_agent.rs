@@ -53,8 +53,6 @@ range = "192.168.116.150-192.168.116.199"
 gateway = "192.168.116.1"
 "#;
 
-const POLICY: &str = "[[rules]]\nname = \"all\"\nallow = { bridges = [\"br0\"] }\n";
-
 struct World {
     lab: Cluster,
     agents: BTreeMap<usize, Child>,
@@ -76,10 +74,8 @@ impl World {
                  ip addr add {address}/24 dev br0 && ip route replace default via 192.168.116.1"
             ));
             host.sh("mkdir -p /etc/pipework");
-            for (name, text) in [("cluster.toml", FILE), ("policy.toml", POLICY)] {
-                std::fs::write(host.dir.join(name), text).unwrap();
-                host.sh(&format!("cp {} /etc/pipework/{name}", host.dir.join(name).display()));
-            }
+            std::fs::write(host.dir.join("cluster.toml"), FILE).unwrap();
+            host.sh(&format!("cp {} /etc/pipework/", host.dir.join("cluster.toml").display()));
         }
         let swarm = lab.host(1);
         swarm.docker("swarm init --advertise-addr 192.168.116.111 --dispatcher-heartbeat 1s");

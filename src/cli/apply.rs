@@ -95,7 +95,6 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
         Err(wrong) => return refuse(args, file, wrong, None),
     };
     let options = ApplyOptions {
-        claims: None,
         dry_run: args.dry_run,
         prune: args.prune,
         steps: args.json,
@@ -103,6 +102,7 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
         state_dir: state::state_dir(),
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
+        claims: Some(super::pool::claims()),
     };
     let mut tell = |report: &ObjectReport| print(args, report);
     match lifecycle::apply(&wanted, &options, &mut tell, &mut watch(args.verbose)) {

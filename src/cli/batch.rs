@@ -232,6 +232,7 @@ impl LineParser {
                 state_dir: state::state_dir(),
                 pid_dir: state::pid_dir(),
                 hooks: HookSettings::from_environment(),
+                claims: Some(super::pool::claims()),
                 ..ApplyOptions::default()
             },
         }

@@ -107,7 +107,7 @@ pub(super) fn prepared(args: &DaemonArgs) -> Result<DaemonOptions, Vec<IntentErr
         pid_dir: state::pid_dir(),
         hooks: HookSettings::from_environment(),
         resident: true,
-        claims: None,
+        claims: Some(super::pool::claims()),
         ..Options::default()
     };
     let serve = ServeOptions {

@@ -18,6 +18,7 @@ mod intent;
 mod link;
 mod oci;
 mod output;
+mod pool;
 mod quick;
 mod repair;
 mod settings;
@@ -56,6 +57,7 @@ const EXAMPLES: &str = "Examples:
   pipework br1 web 192.168.1.10/24 @10,20-30      a bridge's VLANs: 10 untagged, 20 to 30 tagged
   pipework eth0 web 192.168.1.10/24 U:web1        a MAC address made of a string
   pipework --host-access eth0 web 192.168.1.10/24 a macvlan guest that this host reaches, too
+  pipework br1 web pool:lan                       the address that belongs to it, or a free one
   pipework br1 web dhcp                           address and routes from a DHCP server
   pipework br1 web dhcp:-f                        stay and renew the lease
   pipework ovs1 web 192.168.1.10/24 @10           Open vSwitch, VLAN 10
@@ -113,7 +115,7 @@ enum Command {
     Repair(repair::RepairArgs),
     /// Look after all that is wanted: files, wanted records, labels and environment of containers
     Daemon(daemon::DaemonArgs),
-    /// Several hosts as one: addresses that follow their containers
+    /// Several hosts as one: Consul, Swarm, a bridge on each, addresses that are nobody else's
     Cluster(cluster::ClusterArgs),
     /// Wait until an interface is up; for use inside a container (also: pipework --wait)
     Wait(WaitArgs),
@@ -127,6 +129,10 @@ enum Command {
     Rule(inside::InsideArgs),
     /// `tc WORDS` in a guest
     Tc(inside::InsideArgs),
+    /// List pools of addresses and who has them; free those of owners that are gone for good
+    Pool(pool::PoolArgs),
+    /// Give an address of a pool back that belongs to an owner: release pool:lan web
+    Release(pool::ReleaseArgs),
     /// List which macvlan guests this host has access to (--host-access), and take it away
     HostAccess(access::AccessArgs),
     /// For OCI runtimes: attach a container before its first process runs (its state is read from standard input)
@@ -192,6 +198,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
+        Some(Command::Pool(words)) => pool::run(&words),
+        Some(Command::Release(words)) => pool::release(&words),
         Some(Command::HostAccess(words)) => access::run(&words),
         Some(Command::OciHook(words)) => oci::hook(&words),
         Some(Command::Runtime(words)) => oci::runtime(&words),

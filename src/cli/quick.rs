@@ -28,6 +28,8 @@ const VERBS: &[&str] = &[
     "link",
     "man",
     "oci-hook",
+    "pool",
+    "release",
     "repair",
     "route",
     "rule",

@@ -55,7 +55,7 @@ pub(super) fn run(args: &RepairArgs) -> ExitCode {
         run_dir: state::run_dir(),
         state_dir: state::state_dir(),
         pid_dir: state::pid_dir(),
-        claims: None,
+        claims: Some(super::pool::claims()),
         ..Options::default()
     };
     match lifecycle::repair(guest.as_ref(), interface.as_ref(), &options, &mut watch(args.verbose)) {

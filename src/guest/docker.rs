@@ -4,6 +4,7 @@ pub(super) mod describe;
 pub(super) mod events;
 pub mod remembered;
 pub mod sidecar;
+pub mod swarm;
 
 use std::future::Future;
 use std::time::Duration;

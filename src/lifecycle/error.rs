@@ -159,7 +159,7 @@ impl AttachError {
 }
 
 /// An error and its sources, as text, outermost first.
-pub(super) fn chain(error: &dyn std::error::Error) -> Vec<String> {
+pub fn chain(error: &dyn std::error::Error) -> Vec<String> {
     let mut chain = vec![error.to_string()];
     let mut next = error.source();
     while let Some(error) = next {

@@ -46,7 +46,7 @@ pub use attach::{Attached, Options, attach};
 pub use converge::{Edit, diff, drift, edit, replace};
 pub use detach::{DetachError, DetachOptions, Which, detach};
 pub use dynamic::DynamicError;
-pub use error::{AttachError, NoAddress};
+pub use error::{AttachError, NoAddress, chain};
 pub use export::{ExportOptions, export};
 pub use gc::{GcOptions, gc};
 pub use graph::graph;

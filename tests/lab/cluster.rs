@@ -97,6 +97,41 @@ impl Cluster {
         self.switch.sh(&format!("ip link set port{number} up"));
     }
 
+    /// Runs a line of the program on all hosts at once.
+    pub fn run_all(&self, line: &str) -> Vec<Ran> {
+        let start = |host: &Host| {
+            let mut command = host.program();
+            command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let children: Vec<Child> = self.hosts.iter().map(start).collect();
+        children.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect()
+    }
+
+    /// The same, which has to succeed everywhere.
+    #[track_caller]
+    pub fn ok_all(&self, line: &str) -> Vec<Ran> {
+        let all = self.run_all(line);
+        for (host, ran) in self.hosts.iter().zip(&all) {
+            assert_eq!(ran.code, Some(0), "{}: {line}: {}{}", host.name, ran.out, ran.err);
+        }
+        all
+    }
+
+    /// The cluster's file on all hosts: `cluster init`'s, with other words in place of some.
+    pub fn write_file(&self, changes: &[(&str, &str)]) {
+        for host in &self.hosts {
+            let mut text = host.ok("cluster init");
+            for (from, to) in changes {
+                assert!(text.contains(from), "{from}");
+                text = text.replace(from, to);
+            }
+            let path = self.dir.path().join(format!("{}.toml", host.name));
+            std::fs::write(&path, text).unwrap();
+            host.sh(&format!("mkdir -p /etc/pipework && cp {} /etc/pipework/cluster.toml", path.display()));
+        }
+    }
+
     /// An engine on each host, started at once, with the image `box` in it, which has the same ID everywhere.
     pub fn start_engines(&mut self) {
         self.hosts.iter_mut().for_each(Host::begin_engine);

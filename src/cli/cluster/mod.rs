@@ -1,21 +1,32 @@
-//! `pipework cluster ...`: several hosts as one.
+//! `pipework cluster`: several hosts as one.
 
 mod agent;
+mod file;
 mod intents;
+mod up;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-/// The words behind `cluster`.
+/// The words of `cluster`, as typed.
 #[derive(Clone, Debug, Args)]
 pub struct ClusterArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ClusterCommand,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-enum Command {
+enum ClusterCommand {
+    /// Write a commented cluster.toml
+    Init(file::InitArgs),
+    /// Tell every mistake in cluster.toml, with its line
+    Check(file::CheckArgs),
+    /// Make this host a part of the cluster: Consul, Swarm, the bridge; a second time it does nothing
+    Up(up::UpArgs),
+    /// Take away from this host what `up` made
+    Down(up::DownArgs),
     /// The daemon with a cluster: addresses of pools, locked while a guest of this host has them; they follow their containers
     Agent(agent::AgentArgs),
     /// Say what a container or service is to have, on whichever host it runs
@@ -24,11 +35,26 @@ enum Command {
     Detach(intents::DetachArgs),
 }
 
-/// Parse, run, say why not.
+/// Which cluster, and which of its hosts this is.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Which {
+    /// The cluster's file
+    #[arg(long, value_name = "FILE", default_value = crate::model::cluster::DEFAULT_FILE)]
+    pub(super) file: PathBuf,
+    /// Which of the file's hosts this is [default: by its host name]
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Option<String>,
+}
+
+/// Parse, run, print.
 pub(super) fn run(args: &ClusterArgs) -> ExitCode {
     match &args.command {
-        Command::Agent(args) => agent::run(args),
-        Command::Attach(args) => intents::attach(args),
-        Command::Detach(args) => intents::detach(args),
+        ClusterCommand::Init(words) => file::init(words),
+        ClusterCommand::Check(words) => file::check(words),
+        ClusterCommand::Up(words) => up::up(words),
+        ClusterCommand::Down(words) => up::down(words),
+        ClusterCommand::Agent(words) => agent::run(words),
+        ClusterCommand::Attach(words) => intents::attach(words),
+        ClusterCommand::Detach(words) => intents::detach(words),
     }
 }

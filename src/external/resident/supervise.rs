@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +23,9 @@ const PAUSES: [Duration; 4] = [Duration::from_millis(200), Duration::from_secs(1
 const STEADY: Duration = Duration::from_secs(60);
 /// So long after SIGTERM it gets SIGKILL.
 const TERM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// So often the lock is asked for.
+const LOCKING: u32 = 40;
 
 /// The numbers in a pid file whose lock somebody holds: the supervisor's, and the program's.
 fn numbers(resident: &Resident) -> Option<(Pid, Option<Pid>)> {
@@ -56,16 +59,25 @@ pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     let path = resident.file("pid");
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path);
     let file = options.map_err(file_error(&path))?;
-    let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-        // Another run was quicker.
-        return Ok(());
-    };
     let log = resident.file("log");
     let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file_error(&log))?;
-    let keep = [std::os::fd::AsRawFd::as_raw_fd(&*lock), std::os::fd::AsRawFd::as_raw_fd(&out)];
+    let keep = [file.as_raw_fd(), out.as_raw_fd()];
     let whole = resident.clone();
-    let child = fork::child(&keep, || supervise(&whole, lock, &out));
+    // The child takes the lock: this process would give it up for both, because they share the open file (flock(2)).
+    let child = fork::child(&keep, || locked(file).into_iter().for_each(|lock| supervise(&whole, lock, &out)));
     child.map(drop).ok_or_else(|| ResidentError::NoProcess(resident.name.clone()))
+}
+
+/// The lock on the pid file; `None` when another supervisor has it. Whoever only looks has it for a moment.
+fn locked(mut file: File) -> Option<Flock<File>> {
+    for _ in 0..LOCKING {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((back, _)) => file = back,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
 }
 
 /// Until it is asked to end.

@@ -12,6 +12,8 @@ use crate::model::topology::Located;
 
 /// The policy's file among the others.
 const POLICY: &str = "policy.toml";
+/// Files among them that are about something else.
+const OTHERS: [&str; 2] = ["cluster.toml", "pools.toml"];
 
 /// An attachment that is wanted, and by whom.
 #[derive(Clone, Debug)]
@@ -184,7 +186,8 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, String> {
 /// What editors leave begins with a dot, or ends otherwise.
 fn is_for_us(path: &Path) -> bool {
     let is_hidden = path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'));
-    !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
+    let is_other = path.file_name().is_some_and(|name| OTHERS.iter().any(|other| name == *other));
+    !is_hidden && !is_other && path.extension().is_some_and(|extension| extension == "toml")
 }
 
 /// What a command of the daemon's own environment wants. Who writes there is the administrator.
@@ -220,7 +223,15 @@ mod tests {
     #[test]
     fn attachments_are_read_from_all_files_in_the_order_of_their_names() {
         let later = WEB.replace("10.1.1.2", "10.1.1.3");
-        let rules = read(&[("b.toml", &later), ("a.toml", WEB), (".a.toml.swp", "?"), ("notes.txt", "?")]).unwrap();
+        let rules = read(&[
+            ("b.toml", &later),
+            ("a.toml", WEB),
+            (".a.toml.swp", "?"),
+            ("notes.txt", "?"),
+            ("cluster.toml", "?"),
+            ("pools.toml", "?"),
+        ])
+        .unwrap();
         let addresses: Vec<String> = rules.wants.iter().map(|want| want.request.addr.to_string()).collect();
         assert_eq!(addresses, ["10.1.1.2/24", "10.1.1.3/24"]);
         let web = Container { engine: "docker".into(), name: "web".into(), ..Container::default() };

@@ -42,7 +42,7 @@ pub(super) fn wishes(
 ) -> (Vec<Wish>, Vec<String>) {
     let word = starting.word();
     let mut wrong = Vec::new();
-    let described = settings.config.as_deref().map_or_else(|| Ok(Vec::new()), |file| by_file(file, &word, container));
+    let described = settings.config.as_deref().map_or_else(|| Ok(Vec::new()), |file| by_file(file, &word, container, grammar));
     let mut wishes = described.unwrap_or_else(|error| {
         wrong.push(error.to_string());
         Vec::new()
@@ -105,7 +105,7 @@ fn read_policy(file: &Path) -> Result<Policy, OciError> {
 }
 
 /// The attachments of a topology that are this container's.
-fn by_file(file: &Path, word: &GuestRef, container: &Container) -> Result<Vec<Wish>, OciError> {
+fn by_file(file: &Path, word: &GuestRef, container: &Container, grammar: Grammar) -> Result<Vec<Wish>, OciError> {
     let path = file.display().to_string();
     let wrong = |why: String| OciError::File { path: path.clone(), why };
     let format = Format::of(&path).ok_or_else(|| wrong("a topology's name ends in .toml, .yaml, .yml or .json".into()))?;
@@ -115,11 +115,13 @@ fn by_file(file: &Path, word: &GuestRef, container: &Container) -> Result<Vec<Wi
         let tell = |one: &topology::Wrong| Located { line: lines.of(&one.place), text: format!("{}: {}", one.place, one.text) }.to_string();
         wrong(all.iter().map(tell).collect::<Vec<_>>().join("; "))
     })?;
+    // Where pools are is for the command line to say.
+    let claims = grammar(word.clone(), &["dummy", "0/0"].map(str::to_owned)).ok().and_then(|(_, options)| options.claims);
     let meant = wanted.attachments.into_iter().filter(|attachment| container.is_called(&attachment.request.guest));
     Ok(meant
         .map(|attachment| Wish {
             source: path.clone(),
-            options: options(&attachment.how),
+            options: Options { claims: claims.clone(), ..options(&attachment.how) },
             request: AttachRequest { guest: word.clone(), ..attachment.request },
         })
         .collect())

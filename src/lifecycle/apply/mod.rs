@@ -8,11 +8,13 @@ mod prune;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use thiserror::Error;
 
 use super::attach::check_privileges;
+use super::claims::Claims;
 use super::error::chain;
 use super::{AttachError, DetachOptions, LinkOptions, Options, Which, recording, settings};
 use crate::external::hooks::HookSettings;
@@ -44,7 +46,7 @@ pub struct ApplyOptions {
     /// The administrator's own programs; none when empty.
     pub hooks: HookSettings,
     /// Where addresses of pools are claimed; there are no pools when absent.
-    pub claims: Option<std::sync::Arc<dyn super::claims::Claims>>,
+    pub claims: Option<Arc<dyn Claims>>,
 }
 
 impl ApplyOptions {

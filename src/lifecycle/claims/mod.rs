@@ -9,6 +9,7 @@
 //! (`pipework cluster agent`) has one, and holds the uses of all containers of its host.
 
 mod asked;
+mod collect;
 mod error;
 mod files;
 mod seen;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use asked::owner_of;
 pub(super) use asked::{Asked, let_go};
+pub use collect::{Collected, InUse, collect};
 pub use error::ClaimError;
 pub use files::FileClaims;
 pub use seen::{age, is_fresh};

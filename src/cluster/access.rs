@@ -1,0 +1,37 @@
+//! How a host reaches its Consul agent: what cluster.toml says, and the environment's token.
+
+use std::path::Path;
+
+use crate::external::consul::{Access, Consul, ConsulError, Secret, TlsFiles};
+use crate::model::cluster::{Cluster, HttpPart};
+
+/// The local agent's client. A token comes from `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_TOKEN`, or the file that cluster.toml
+/// names, in this order; that file may be missing.
+///
+/// # Errors
+/// When a file cannot be read, or tokens would go over a network for all to read.
+pub fn consul(cluster: &Cluster) -> Result<Consul, ConsulError> {
+    let part = &cluster.consul;
+    let tls = part.tls.as_ref().map(|tls| TlsFiles {
+        ca: Some(tls.ca_file.clone()),
+        cert: Some(tls.cert_file.clone()),
+        key: Some(tls.key_file.clone()),
+    });
+    let access: Access = cluster.agent_address().parse()?;
+    if access.is_open() && part.http != HttpPart::Everybody {
+        let why = format!("{}: that is plain HTTP beyond this host: give an agent on 127.0.0.1, or https://", access.address());
+        return Err(ConsulError::Access(why));
+    }
+    Consul::new(&access.with_tls(tls.unwrap_or_default()).with_token(token(part.token_file.as_deref())?))
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Secret>, ConsulError> {
+    let word = |name: &str| std::env::var(name).ok().filter(|word| !word.is_empty());
+    if let Some(path) = word("CONSUL_HTTP_TOKEN_FILE") {
+        return Secret::from_file(Path::new(&path)).map(Some);
+    }
+    if let Some(token) = word("CONSUL_HTTP_TOKEN") {
+        return Secret::new(&token).map(Some);
+    }
+    file.filter(|file| file.exists()).map(Secret::from_file).transpose()
+}

@@ -1,0 +1,344 @@
+//! Consul: its secrets, its agent, its members, its tokens.
+
+use std::path::{Path, PathBuf};
+
+use md5::{Digest, Md5};
+use serde_json::{Map, Value, json};
+
+use super::made::write;
+use super::step::{Seen, Steps};
+use super::{Place, UpError};
+use crate::cluster::access;
+use crate::external::consul::{Consul, Member, Secret};
+use crate::external::program;
+use crate::external::resident::{Resident, Standing};
+use crate::model::cluster::{AclPart, Cluster, Host, HttpPart, Role};
+
+/// The agents' policy: themselves, and what they are asked on behalf of nobody.
+const AGENT_POLICY: &str = "pipework-consul-agent";
+const AGENT_RULES: &str = "node_prefix \"\" { policy = \"read\" }\nservice_prefix \"\" { policy = \"read\" }";
+/// Where the token that was given to the agent is noted, in its data directory.
+const AGENT_TOKEN: &str = "pipework-agent-token";
+
+/// All of it.
+pub(super) fn up(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let part = &place.cluster.consul;
+    if part.acl != AclPart::Off {
+        token(place, steps)?;
+    }
+    if part.address.is_none() {
+        agent(place, steps)?;
+    }
+    let consul = access::consul(place.cluster)?;
+    members(place, steps, &consul)?;
+    if part.acl != AclPart::Off && part.address.is_none() {
+        agent_token(place, steps, &consul)?;
+    }
+    catalogue(place, steps, &consul)?;
+    if place.voters { voters(place, steps, &consul) } else { Ok(()) }
+}
+
+/// The first server of the file makes the token that all begin with; the others are given a copy of it.
+fn token(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let Some(path) = place.cluster.consul.token_file.as_deref() else { return Ok(()) };
+    let first = place.cluster.servers().next();
+    let makes = place.cluster.consul.acl == AclPart::Bootstrap && first.is_some_and(|first| first.name == place.host.name);
+    let look = || {
+        if !path.exists() {
+            return Ok(Seen::Not("there is none".into()));
+        }
+        Secret::from_file(path)?;
+        Ok(Seen::So(path.display().to_string()))
+    };
+    steps.step("consul: token", look, || {
+        if !makes {
+            let from = first.map(|first| first.name.as_str()).unwrap_or_default();
+            let hint = match place.cluster.consul.acl {
+                AclPart::Bootstrap => format!("run `pipework cluster up` on {from} first, and copy the file from there (mode 0600)"),
+                _ => "put the token there, with mode 0600".to_owned(),
+            };
+            return Err(UpError::wrong(format!("{}: it is not there", path.display()), hint));
+        }
+        let uuid = Path::new("/proc/sys/kernel/random/uuid");
+        let token = std::fs::read_to_string(uuid).map_err(UpError::file(uuid))?;
+        place.note.change(|made| made.token = true)?;
+        write(path, token.trim().as_bytes(), 0o600)
+    })
+}
+
+/// The agent's words. None of them is a secret.
+fn words(cluster: &Cluster, host: &Host, config: &Path) -> Vec<String> {
+    let part = &cluster.consul;
+    let mut words = vec!["agent".to_owned()];
+    if host.role == Role::Server {
+        words.extend(["-server".to_owned(), format!("-bootstrap-expect={}", cluster.servers().count())]);
+    }
+    let client = if part.http == HttpPart::Everybody { "0.0.0.0" } else { "127.0.0.1" };
+    words.extend([
+        format!("-data-dir={}", part.data_dir.display()),
+        format!("-client={client}"),
+        format!("-bind={}", host.address),
+        format!("-node={}", host.name),
+        format!("-datacenter={}", cluster.datacenter),
+    ]);
+    words.extend(part.ui.then(|| "-ui".to_owned()));
+    words.extend(cluster.servers().filter(|server| server.name != host.name).map(|server| format!("-retry-join={}", server.address)));
+    words.extend(["-retry-interval=5s".to_owned(), format!("-config-file={}", config.display())]);
+    words
+}
+
+/// The agent's configuration, with all secrets. For a file of mode 0600.
+fn configuration(place: &Place<'_>) -> Result<String, UpError> {
+    let part = &place.cluster.consul;
+    let mut all = Map::new();
+    all.insert("disable_update_check".into(), true.into());
+    all.insert("skip_leave_on_interrupt".into(), true.into());
+    all.insert("leave_on_terminate".into(), false.into());
+    all.insert("performance".into(), json!({"raft_multiplier": part.raft_multiplier}));
+    // A server that is cut off for a while comes back; one that is gone is taken out by `cluster leave`. Where autopilot
+    // takes it out, its sessions and locks end long before their time (consul#6793).
+    all.insert("autopilot".into(), json!({"cleanup_dead_servers": false}));
+    if !place.host.labels.is_empty() {
+        all.insert("node_meta".into(), json!(place.host.labels));
+    }
+    if let Some(ttl) = &part.session_ttl_min {
+        all.insert("session_ttl_min".into(), ttl.as_str().into());
+    }
+    if let Some(path) = &part.gossip_key_file {
+        all.insert("encrypt".into(), Secret::from_file(path)?.reveal().into());
+    }
+    if let Some(tls) = &part.tls {
+        for (key, path) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+            all.insert(key.into(), path.display().to_string().into());
+        }
+        for key in ["verify_incoming", "verify_outgoing", "verify_server_hostname"] {
+            all.insert(key.into(), true.into());
+        }
+        all.insert("ports".into(), json!({"http": -1, "https": 8501}));
+    }
+    if part.acl != AclPart::Off {
+        let mut tokens = Map::new();
+        if let (Role::Server, Some(path)) = (place.host.role, &part.token_file) {
+            tokens.insert("master".into(), Secret::from_file(path)?.reveal().into());
+        }
+        all.insert(
+            "acl".into(),
+            json!({"enabled": true, "default_policy": "deny", "enable_token_persistence": true, "tokens": Value::Object(tokens)}),
+        );
+    }
+    serde_json::to_string_pretty(&Value::Object(all)).map_err(|error| UpError::file(&config_path(place.cluster))(error.into()))
+}
+
+/// Beside the data directory.
+fn config_path(cluster: &Cluster) -> PathBuf {
+    let mut path = cluster.consul.data_dir.as_os_str().to_owned();
+    path.push(".json");
+    path.into()
+}
+
+/// The agent as a program that stays; without its configuration's version.
+fn resident(place: &Place<'_>, configuration: &str) -> Result<Resident, UpError> {
+    let binary = &place.cluster.consul.binary;
+    let program = if binary.contains('/') { Some(PathBuf::from(binary)) } else { program::find(binary) };
+    let program = program.filter(|path| path.is_absolute() && path.is_file()).ok_or_else(|| {
+        UpError::wrong(format!("{binary}: there is no such program"), "install Consul, or say where it is: [consul] binary = \"/...\"")
+    })?;
+    let args = words(place.cluster, place.host, &config_path(place.cluster));
+    let mut hash = Md5::new();
+    args.iter().map(String::as_str).chain([configuration]).for_each(|text| hash.update(text.as_bytes()));
+    Ok(Resident {
+        name: "pipework-consul".into(),
+        description: format!("Consul of cluster {} (pipework cluster up)", place.cluster.name),
+        program,
+        args,
+        version: hex::encode(hash.finalize()),
+        dir: place.run_dir.join("cluster"),
+    })
+}
+
+fn agent(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let (path, mut resident) = (config_path(place.cluster), None);
+    let look = || {
+        let text = configuration(place)?;
+        let program = super::consul::resident(place, &text)?;
+        let is_written = std::fs::read_to_string(&path).is_ok_and(|old| old == text);
+        if !is_written || program.standing() != Standing::Runs {
+            return foreign(place, &program);
+        }
+        // It answers before it has a leader.
+        access::consul(place.cluster)?.leader()?;
+        Ok(Seen::So(format!("{} of {}, log: {}", place.host.role, place.cluster.datacenter, program.log())))
+    };
+    steps.step("consul: agent", look, || {
+        let text = configuration(place)?;
+        place.note.change(|made| made.consul = true)?;
+        write(&path, text.as_bytes(), 0o600)?;
+        private_directory(&place.cluster.consul.data_dir)?;
+        let program = super::consul::resident(place, &text)?;
+        if program.standing() != Standing::Runs {
+            program.start()?;
+        }
+        resident = Some(program);
+        Ok(())
+    })
+}
+
+fn private_directory(path: &Path) -> Result<(), UpError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(UpError::file(path))
+}
+
+/// Ours does not run as it is to. Somebody else's in its place is left alone.
+fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
+    let answers = ours.standing() == Standing::No && access::consul(place.cluster)?.leader().is_ok();
+    if answers {
+        let what = format!("an agent that is not of this program answers at {}", place.cluster.agent_address());
+        let hint = format!("end it, or use it as it is: [consul] address = \"{}\"", place.cluster.agent_address());
+        return Err(UpError::wrong(what, hint));
+    }
+    Ok(Seen::Not(match ours.standing() {
+        Standing::Old => "it runs with another configuration".into(),
+        _ => format!("it does not answer; {}", ours.log()),
+    }))
+}
+
+/// Joined, a leader, all members alive.
+fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
+    let own = if place.cluster.consul.address.is_some() { consul.agent_self()?.node } else { place.host.name.clone() };
+    let look = || {
+        let members = consul.members()?;
+        // Without a token that may see them there are none, and no error.
+        if !members.is_empty() || consul.access().token().is_some() {
+            let missing = missing(place.cluster, &members);
+            if !missing.is_empty() {
+                return Ok(Seen::Not(format!("missing: {}", names(&missing))));
+            }
+        }
+        if !members.iter().any(|member| member.name == own) {
+            let what = format!("Consul does not even show {own} itself: the token may not see it, or there is none");
+            return Err(UpError::wrong(
+                what,
+                "give a token that may: CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN or token_file in cluster.toml",
+            ));
+        }
+        match consul.leader()? {
+            Some(leader) => Ok(Seen::So(format!("{} alive, leader {leader}", members.len()))),
+            None => Ok(Seen::Not("there is no leader".into())),
+        }
+    };
+    let join = || {
+        let members = consul.members()?;
+        for host in missing(place.cluster, &members) {
+            // One that is not up yet joins us when it is; one whose key is another's is told.
+            match consul.join(&host.address.to_string()) {
+                Err(error) if error.to_string().contains("decrypt") => {
+                    return Err(UpError::wrong(
+                        format!("{} has another gossip key", host.name),
+                        "the file of gossip_key_file is the same on all hosts",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    steps
+        .step("consul: members", look, join)
+        .map_err(|error| with_hint(error, "run `pipework cluster up` on the missing hosts; --wait 300 waits longer"))
+}
+
+fn with_hint(error: UpError, hint: &str) -> UpError {
+    match error {
+        UpError::Late { seconds, why, hint: None } => UpError::Late { seconds, why, hint: Some(hint.to_owned()) },
+        other => other,
+    }
+}
+
+fn missing<'a>(cluster: &'a Cluster, members: &[Member]) -> Vec<&'a Host> {
+    let is_there = |host: &&Host| members.iter().any(|member| member.name == host.name && member.is_alive());
+    cluster.hosts.iter().filter(|host| !is_there(host)).collect()
+}
+
+fn names(hosts: &[&Host]) -> String {
+    hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The agent registers itself by a token of its own, which lasts in its data directory.
+fn agent_token(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
+    let note = place.cluster.consul.data_dir.join(AGENT_TOKEN);
+    let (host, datacenter) = (place.host.name.as_str(), place.cluster.datacenter.as_str());
+    let look = || Ok(if note.exists() { Seen::So("the agent has its own".into()) } else { Seen::Not("the agent has none".into()) });
+    steps.step("consul: agent's token", look, || {
+        consul.acl_policy(AGENT_POLICY, "Agents see nodes and services (pipework cluster up)", AGENT_RULES)?;
+        let token = consul.acl_token(&token_description(host), AGENT_POLICY, Some((host, datacenter)))?;
+        consul.agent_token(&token)?;
+        write(&note, b"given\n", 0o600)
+    })
+}
+
+pub(super) fn token_description(host: &str) -> String {
+    format!("Consul agent of {host} (pipework cluster up)")
+}
+
+fn catalogue(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
+    let look = || {
+        let nodes = consul.catalog_nodes()?;
+        let is_there = |host: &&Host| nodes.iter().any(|node| node.node == host.name && node.address == host.address.to_string());
+        let missing: Vec<&Host> = place.cluster.hosts.iter().filter(|host| !is_there(host)).collect();
+        Ok(if missing.is_empty() { Seen::So(format!("{} nodes", nodes.len())) } else { Seen::Not(format!("missing: {}", names(&missing))) })
+    };
+    steps.step("consul: catalogue", look, || Ok(()))
+}
+
+/// New servers vote when autopilot has found them stable for ten seconds; nothing waits for that unless it is asked for.
+fn voters(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
+    let look = || {
+        let servers = consul.raft_servers()?;
+        let voters = servers.iter().filter(|server| server.voter).count();
+        let wanted = place.cluster.servers().count();
+        Ok(if voters >= wanted { Seen::So(format!("{voters} vote")) } else { Seen::Not(format!("{voters} of {wanted} vote")) })
+    };
+    steps.step("consul: voters", look, || Ok(()))
+}
+
+/// Takes away what [`up`] made: the agent leaves, ends, and its data goes.
+pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    if !place.note.read()?.consul {
+        return Ok(());
+    }
+    let path = config_path(place.cluster);
+    let resident = resident(place, "")?;
+    let look = || {
+        let is_gone = resident.standing() == Standing::No && !path.exists() && !place.cluster.consul.data_dir.exists();
+        Ok(if is_gone { Seen::So("gone".into()) } else { Seen::Not("it is there".into()) })
+    };
+    steps.step("consul: agent", look, || {
+        if resident.standing() != Standing::No
+            && let Ok(consul) = access::consul(place.cluster)
+        {
+            if place.cluster.consul.acl != AclPart::Off {
+                let _ = consul.acl_token_remove(&token_description(&place.host.name));
+            }
+            // It may be alone, or without a leader: it ends all the same.
+            let _ = consul.leave();
+        }
+        resident.stop()?;
+        let _ = std::fs::remove_file(resident.dir.join(format!("{}.log", resident.name)));
+        let _ = std::fs::remove_dir(&resident.dir);
+        remove(std::fs::remove_file(&path), &path)?;
+        remove(std::fs::remove_dir_all(&place.cluster.consul.data_dir), &place.cluster.consul.data_dir)
+    })?;
+    place.note.change(|made| made.consul = false)?;
+    if let (true, Some(path)) = (place.note.read()?.token, &place.cluster.consul.token_file) {
+        remove(std::fs::remove_file(path), path)?;
+        place.note.change(|made| made.token = false)?;
+    }
+    Ok(())
+}
+
+fn remove(removed: std::io::Result<()>, path: &Path) -> Result<(), UpError> {
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(UpError::file(path)(error)),
+        _ => Ok(()),
+    }
+}
