@@ -16,7 +16,7 @@ use lab::{Space, eventually};
 use nix::sys::signal::Signal;
 
 /// The sessions' time to live, in seconds.
-const TTL: u64 = 5;
+const TTL: u64 = 8;
 
 const FILE: &str = r#"
 name = "lab"
@@ -406,7 +406,7 @@ fn nobody_notices_that_consul_is_away(world: &mut World, slots: &BTreeMap<String
     let leader = all.iter().position(|address| Some(address) == leader().as_ref()).unwrap() + 1;
     let pings = Pings::begin(&world.lab.switch, slots.values().cloned());
     world.lab.host_mut(leader).end_consul(Signal::SIGKILL);
-    std::thread::sleep(Duration::from_secs(TTL * 2));
+    std::thread::sleep(Duration::from_secs(TTL + 1));
     pings.none_lost("leader killed", || world.logs());
     let pings = Pings::begin(&world.lab.switch, slots.values().cloned());
     (1..=3).filter(|number| *number != leader).for_each(|number| world.lab.host_mut(number).end_consul(Signal::SIGKILL));
@@ -414,7 +414,7 @@ fn nobody_notices_that_consul_is_away(world: &mut World, slots: &BTreeMap<String
     let outage = Instant::now();
     world.lab.host(2).docker("run -d --net none --name late --label pipework.lan='br0 pool:lan' box sleep 100000");
     eventually_of("the late one's wait is told", || world.log(2).contains("docker:late"), || world.logs());
-    let rest = seconds("PIPEWORK_OUTAGE", TTL * 2).saturating_sub(outage.elapsed());
+    let rest = seconds("PIPEWORK_OUTAGE", TTL + 2).saturating_sub(outage.elapsed());
     std::thread::sleep(rest);
     for host in &mut world.lab.hosts {
         host.begin_consul(&all, settings);
@@ -448,7 +448,7 @@ fn a_cut_off_host_lets_go_before_another_has_it(world: &World, slots: &BTreeMap<
     eventually_of("host 3 is silent", is_down, || world.logs());
     eprintln!("cut: host 3 silent after {:?}", cut.elapsed());
     assert!(cut.elapsed() < Duration::from_secs(TTL + 3), "{:?}", cut.elapsed());
-    std::thread::sleep(seconds("PIPEWORK_PARTITION", TTL * 3).saturating_sub(cut.elapsed()));
+    std::thread::sleep(seconds("PIPEWORK_PARTITION", TTL + 4).saturating_sub(cut.elapsed()));
     for (slot, address) in slots {
         eventually_of(&format!("{slot} answers elsewhere"), || world.answers(address), || world.logs());
     }

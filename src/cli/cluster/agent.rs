@@ -10,14 +10,15 @@ use clap::Args;
 
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::output::complain;
+use crate::cluster::access;
 use crate::cluster::agent::{Agent, AgentOptions};
 use crate::cluster::claims::ConsulClaims;
 use crate::cluster::page::StatusPage;
-use crate::external::consul::{Access, Consul, ConsulError, Secret, TlsFiles};
+use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{Cluster, DEFAULT_FILE, HttpPart, read};
+use crate::model::cluster::{Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -76,7 +77,7 @@ impl Place {
             let names: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
             return Err(at(format!("{host} is none of its hosts: say --host with one of {}", names.join(", "))));
         }
-        let consul = local(&cluster).map_err(|error| vec![error.to_string()])?;
+        let consul = access::consul(&cluster).map_err(|error| vec![error.to_string()])?;
         Ok(Here { cluster, host, consul })
     }
 
@@ -85,41 +86,20 @@ impl Place {
     }
 }
 
-fn local(cluster: &Cluster) -> Result<Consul, ConsulError> {
-    Consul::new(&access(cluster, &cluster.agent_address())?)
-}
-
-/// How an agent of the cluster is reached: with the file's token, else the one that Consul's own programs take from the
-/// environment.
-fn access(cluster: &Cluster, address: &str) -> Result<Access, ConsulError> {
-    let from_environment = || match (std::env::var_os("CONSUL_HTTP_TOKEN_FILE"), std::env::var("CONSUL_HTTP_TOKEN")) {
-        (Some(path), _) if !path.is_empty() => Secret::from_file(Path::new(&path)).map(Some),
-        (_, Ok(token)) if !token.is_empty() => Secret::new(&token).map(Some),
-        _ => Ok(None),
-    };
-    let token = match &cluster.consul.token_file {
-        Some(path) => Some(Secret::from_file(path)?),
-        None => from_environment()?,
-    };
-    let tls = cluster.consul.tls.as_ref();
-    let files =
-        tls.map(|tls| TlsFiles { ca: Some(tls.ca_file.clone()), cert: Some(tls.cert_file.clone()), key: Some(tls.key_file.clone()) });
-    Ok(address.parse::<Access>()?.with_token(token).with_tls(files.unwrap_or_default()))
-}
-
 /// The agents of the other hosts that are servers, where they can be asked from here.
 fn others(here: &Here) -> Vec<Consul> {
-    let cluster = &here.cluster;
-    let scheme = match (&cluster.consul.address, &cluster.consul.tls, cluster.consul.http) {
+    let part = &here.cluster.consul;
+    let scheme = match (&part.address, &part.tls, part.http) {
         (None, Some(_), _) => Some(("https", 8501)),
         (None, None, HttpPart::Everybody) => Some(("http", 8500)),
         _ => None,
     };
     let Some((scheme, port)) = scheme else { return Vec::new() };
-    let others = cluster.servers().filter(|host| host.name != here.host);
+    let others = here.cluster.servers().filter(|host| host.name != here.host);
     let consul = |host: &crate::model::cluster::Host| {
-        let address = format!("{scheme}://{}", SocketAddr::new(host.address, port));
-        Consul::new(&access(cluster, &address).ok()?).ok()
+        let address = Some(format!("{scheme}://{}", SocketAddr::new(host.address, port)));
+        let there = Cluster { consul: ConsulPart { address, ..part.clone() }, ..here.cluster.clone() };
+        access::consul(&there).ok()
     };
     others.filter_map(consul).collect()
 }

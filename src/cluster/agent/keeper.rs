@@ -78,9 +78,23 @@ fn create(core: &Core) -> Result<(), ConsulError> {
     })?;
     core.session().created(id.clone(), sent);
     store(core, &id, sent);
+    warn_of_reaping(core);
     // What was down for want of one may be up again.
     wake_all(core);
     Ok(())
+}
+
+/// Consul's own way with servers that it misses takes their sessions long before these have ended (consul#6793): then a host that
+/// was only cut off has less time than it knows of.
+fn warn_of_reaping(core: &Core) {
+    let settings: Result<Option<serde_json::Value>, _> = core.consul.get("operator/autopilot/configuration", &[]);
+    if settings.ok().flatten().is_some_and(|settings| settings.get("CleanupDeadServers") == Some(&true.into())) {
+        core.warn(
+            "Consul strikes out servers that it misses, and their sessions with them, before these have ended: \
+             consul operator autopilot set-config -cleanup-dead-servers=false"
+                .into(),
+        );
+    }
 }
 
 fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
