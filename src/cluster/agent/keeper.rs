@@ -140,8 +140,12 @@ fn unanswered(core: &Core) {
     let looked = Moment::now();
     let is_in_doubt = core.session().deadline().is_some();
     if is_in_doubt && quorum::nobody_decides(&quorum::look_at_all(&core.servers)) {
-        core.session().nobody_decides(looked);
-        if let (Some(id), Some(sent)) = (core.session().id().map(str::to_owned), core.session().sent()) {
+        let known = {
+            let mut session = core.session();
+            session.nobody_decides(looked);
+            session.id().map(str::to_owned).zip(session.sent())
+        };
+        if let Some((id, sent)) = known {
             store(core, &id, sent);
         }
     }

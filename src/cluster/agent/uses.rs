@@ -114,7 +114,8 @@ impl Claims for Uses {
         if self.core.ledger().is_held(claim, user, &session) {
             return Ok(());
         }
-        if let Err(other) = self.core.ledger().begin(claim, user) {
+        let begun = self.core.ledger().begin(claim, user);
+        if let Err(other) = begun {
             self.core.ledger().wait_too(claim, user);
             let by = format!("{} by {}", other.host, other.container.unwrap_or_else(|| "another container".into()));
             return Err(ClaimError::InUse { addr: claim.addr.ip(), by });
