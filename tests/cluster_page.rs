@@ -59,7 +59,7 @@ struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     fn start(host: &'a Host) -> Self {
-        let driver = host.command("chromedriver").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let driver = host.command("chromedriver").arg("--port=9515").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         eventually("the driver answers", || host.try_sh(&format!("curl -sf {DRIVER}/status")));
         let mut browser = Self { host, driver, session: String::new() };
         let options = json!({"binary": "/usr/bin/chromium", "args": FLAGS});
@@ -196,6 +196,7 @@ fn the_page_shows_the_cluster_follows_it_and_outlives_the_agent() {
     host.fails("cluster agent --page 0.0.0.0:8586 --socket /run/other.sock", "another daemon");
     drop(browser);
     Host::signal(&running, Signal::SIGTERM);
-    assert!(running.wait().unwrap().success());
+    let ended = running.wait().unwrap();
+    assert!(ended.success(), "{ended:?}: {}", std::fs::read_to_string(host.dir.join("agent.log")).unwrap());
     host.fails("cluster agent --page 0.0.0.0:8586", "needs --token-file");
 }

@@ -149,10 +149,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
     if let Some(address) = args.page {
         let line = |host: &crate::model::cluster::Host| (host.name.clone(), host.address.to_string(), host.role.to_string());
         let seen = agent.seen(&here.cluster.name, here.cluster.hosts.iter().map(line).collect());
-        match StatusPage::new(seen) {
-            Ok(page) => options.serve.page = Some(PageOptions { address, page: Arc::new(page) }),
-            Err(error) => return fail(vec![error.to_string()]),
-        }
+        options.serve.page = Some(PageOptions { address, page: Arc::new(StatusPage::new(seen)) });
     }
     options.beside = Some(agent.begin());
     daemon::carry_out("cluster agent", false, options)

@@ -116,11 +116,22 @@ fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
         if !was_live {
             wake_all(core);
         }
-    } else {
-        core.warn("the session of this host has ended: its addresses go down, and come back under another one".into());
-        core.session_is_gone(id);
+    } else if has_ended(core, id)? {
+        end(core, id);
     }
     Ok(())
+}
+
+/// A leader that has only just begun may not know yet what its log says, and answers that there is no such session. One that is
+/// asked for a consistent answer waits until it knows.
+fn has_ended(core: &Core, id: &str) -> Result<bool, ConsulError> {
+    let found: Option<Option<Vec<serde_json::Value>>> = core.consul.get(&format!("session/info/{id}"), &[("consistent", "")])?;
+    Ok(found.flatten().is_none_or(|found| found.is_empty()))
+}
+
+fn end(core: &Core, id: &str) {
+    core.warn("the session of this host has ended: its addresses go down, and come back under another one".into());
+    core.session_is_gone(id);
 }
 
 fn wake_all(core: &Core) {
@@ -165,9 +176,16 @@ pub(super) fn watch(core: &Core) {
         }
         let seen: Result<(Option<Option<Vec<serde_json::Value>>>, u64), _> =
             core.consul.watch(&format!("session/info/{id}"), &[], index, WATCH);
+        let is_missing = |found: &Option<Option<Vec<_>>>| matches!(found, Some(found) if found.as_ref().is_none_or(Vec::is_empty));
         match seen {
-            Ok((Some(None), _)) => core.session_is_gone(&id),
-            Ok((Some(Some(found)), _)) if found.is_empty() => core.session_is_gone(&id),
+            Ok((found, next)) if is_missing(&found) => {
+                if has_ended(core, &id).unwrap_or(false) {
+                    end(core, &id);
+                } else {
+                    std::thread::sleep(NAP);
+                }
+                index = next;
+            }
             Ok((_, next)) => index = next,
             Err(_) => {
                 index = 0;

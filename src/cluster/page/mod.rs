@@ -19,6 +19,8 @@ const WATCHED: Duration = Duration::from_secs(10);
 /// The page.
 pub struct StatusPage {
     inner: Arc<Mutex<Inner>>,
+    /// Until the thread has begun.
+    seen: Mutex<Option<Seen>>,
 }
 
 struct Inner {
@@ -27,27 +29,30 @@ struct Inner {
 }
 
 impl StatusPage {
-    /// What the agent sees, as a page. Its thread ends with the process.
-    ///
-    /// # Errors
-    /// When there can be no thread.
-    pub fn new(seen: Seen) -> std::io::Result<Self> {
-        let inner = Arc::new(Mutex::new(Inner { json: br#"{"ready":false}"#.to_vec(), asked: None }));
-        let own = inner.clone();
-        std::thread::Builder::new().name("page".into()).spawn(move || {
-            loop {
-                let asked = own.lock().unwrap_or_else(PoisonError::into_inner).asked;
-                if asked.is_some_and(|asked| Moment::now().since(asked) < WATCHED)
-                    && let Ok(json) = serde_json::to_vec(&View::of(&seen))
-                {
-                    own.lock().unwrap_or_else(PoisonError::into_inner).json = json;
-                    std::thread::sleep(PULSE);
-                } else {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
+    /// What the agent sees, as a page.
+    pub fn new(seen: Seen) -> Self {
+        let inner = Inner { json: br#"{"ready":false}"#.to_vec(), asked: None };
+        Self { inner: Arc::new(Mutex::new(inner)), seen: Mutex::new(Some(seen)) }
+    }
+
+    /// Begins when somebody looks first, and not before the daemon holds its signals: a thread from before would be ended by them.
+    /// It ends with the process.
+    fn begin(&self) {
+        let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let own = self.inner.clone();
+        let work = move || loop {
+            let asked = own.lock().unwrap_or_else(PoisonError::into_inner).asked;
+            if asked.is_some_and(|asked| Moment::now().since(asked) < WATCHED)
+                && let Ok(json) = serde_json::to_vec(&View::of(&seen))
+            {
+                own.lock().unwrap_or_else(PoisonError::into_inner).json = json;
+                std::thread::sleep(PULSE);
+            } else {
+                std::thread::sleep(Duration::from_millis(50));
             }
-        })?;
-        Ok(Self { inner })
+        };
+        // Without a thread the page says that it waits for the agent.
+        let _ = std::thread::Builder::new().name("page".into()).spawn(work);
     }
 }
 
@@ -59,6 +64,7 @@ impl Page for StatusPage {
             "/page.css" => fixed("text/css; charset=utf-8", include_str!("page.css")),
             "/page.js" => fixed("text/javascript; charset=utf-8", include_str!("page.js")),
             "/v1/cluster" => {
+                self.begin();
                 let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 inner.asked = Some(Moment::now());
                 Some(Sheet { kind: "application/json", bytes: inner.json.clone() })

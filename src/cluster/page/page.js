@@ -8,7 +8,9 @@ let last = null;
 let lastAt = null;
 
 const words = { true: "yes", false: "no" };
-const text = (value) => value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(words[value] ?? value);
+const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
+const text = (value) => typeof value === "string" && time.test(value) ? value.slice(0, 19).replace("T", " ") + " UTC" : plain(value);
+const plain = (value) => value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(words[value] ?? value);
 
 // The columns of each table: a name for people, what it shows, and when that is a good or a bad sign.
 const TABLES = {
