@@ -3,8 +3,11 @@
 
 mod lab;
 
+use std::process::Stdio;
+
 use lab::cluster::{Cluster, no_consul};
 use lab::engine::no_engine;
+use lab::{Ran, eventually};
 
 #[test]
 fn the_lab_s_hosts_are_apart_and_reach_each_other_and_nothing_is_left_of_them() {
@@ -15,11 +18,8 @@ fn the_lab_s_hosts_are_apart_and_reach_each_other_and_nothing_is_left_of_them() 
     let before = mounts();
     let mut lab = Cluster::new();
     let dir = lab.dir.path().to_owned();
-    let start = std::time::Instant::now();
     lab.start_engines();
-    eprintln!("engines {:?}", start.elapsed());
     lab.start_consul("");
-    eprintln!("consul {:?}", start.elapsed());
     for host in &lab.hosts {
         host.sh("ping -c 1 -W 5 192.168.116.1; ping -c 1 -W 5 192.168.116.111; test $(hostname) = $(cat /etc/hostname)");
         let id = host.container("web");
@@ -30,7 +30,6 @@ fn the_lab_s_hosts_are_apart_and_reach_each_other_and_nothing_is_left_of_them() 
     let ids: Vec<String> = lab.hosts.iter().map(|host| host.docker("info -f {{.ID}}")).collect();
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
     drop(lab);
-    eprintln!("all {:?}", start.elapsed());
     assert!(!dir.exists());
     assert_eq!(mounts(), before);
     let name = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
@@ -46,23 +45,145 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     let mut lab = Cluster::new();
     lab.start_engines();
     lab.write_file(&[]);
-    let start = std::time::Instant::now();
-    for ran in lab.ok_all("cluster up") {
-        eprintln!("{}{}", ran.out, ran.err);
-    }
-    eprintln!("up {:?}", start.elapsed());
-    for ran in lab.ok_all("cluster up") {
-        eprintln!("{}", ran.out);
-        assert!(ran.out.contains("nothing to do"), "{}", ran.out);
+    let nics: Vec<Vec<String>> = lab.hosts.iter().map(|host| host.space.addrs("ens32")).collect();
+    lab.ok_all("cluster up");
+    for ran in lab.ok_all("cluster up --json") {
+        assert!(!ran.out.is_empty() && ran.out.lines().all(|line| line.contains(r#""outcome":"already""#)), "{}", ran.out);
     }
     let nodes = lab.host(1).docker("node ls");
     assert_eq!(nodes.matches("Ready").count(), 3, "{nodes}");
-    for ran in lab.run_all("cluster down") {
-        eprintln!("{}{}", ran.out, ran.err);
+    let labels = lab.host(1).docker("node inspect -f '{{.Spec.Labels}}' consul02");
+    assert_eq!(labels, "map[pipework.host:consul02]");
+    assert_eq!(lab.host(1).consul("/v1/kv/pipework/lab/swarm/join"), serde_json::Value::Null, "no token is left there");
+
+    lab.host(2).container("ubuntu114");
+    lab.host(3).container("ubuntu119");
+    lab.host(2).ok("br0 ubuntu114 192.168.116.114/24@192.168.116.1");
+    lab.host(3).ok("br0 ubuntu119 192.168.116.119/24@192.168.116.1");
+    lab.host(2).docker("exec ubuntu114 ping -c 1 -W 5 192.168.116.119");
+    lab.host(3).docker("exec ubuntu119 ping -c 1 -W 5 192.168.116.1");
+    // Each host notes what it has; then each container is seen to reach all others.
+    lab.ok_all("cluster status");
+    let verified: serde_json::Value = serde_json::from_str(&lab.host(2).ok("cluster verify --json")).unwrap();
+    let to: Vec<&str> = verified["reach"][0]["to"].as_array().unwrap().iter().map(|to| to["addr"].as_str().unwrap()).collect();
+    assert_eq!(to, ["192.168.116.1", "192.168.116.119"]);
+    lab.cut(3);
+    let ran = lab.host(2).run("cluster verify");
+    assert!(ran.code == Some(2) && ran.out.contains("does not reach 192.168.116.119 (ubuntu119 on consul03)"), "{}{}", ran.out, ran.err);
+    lab.mend(3);
+
+    let availability = || lab.host(1).docker("node inspect -f '{{.Spec.Availability}}' consul03");
+    lab.host(1).ok("cluster drain consul03");
+    assert_eq!(availability(), "drain");
+    lab.host(1).ok("cluster drain consul03 --end");
+    assert_eq!(availability(), "active");
+    lab.host(3).ok("cluster drain");
+    assert!(lab.host(1).consul("/v1/health/node/consul03").to_string().contains("_node_maintenance"));
+    lab.host(3).ok("cluster drain --end");
+
+    lab.host(2).fails("cluster down", "attached here are still ubuntu114");
+    lab.host(2).ok("detach ubuntu114 --all");
+    lab.host(3).ok("detach ubuntu119 --all");
+    // Out of Consul and Swarm; what is attached here goes on.
+    lab.host(3).ok("cluster leave");
+    assert_ne!(lab.host(3).space.link("br0"), serde_json::Value::Null);
+    eventually("the others see that it has left", || {
+        let members = lab.host(1).consul("/v1/agent/members");
+        members.as_array().is_some_and(|all| all.iter().any(|member| member["Name"] == "consul03" && member["Status"] == 3))
+    });
+    lab.ok_all("cluster down");
+    for (host, nic) in lab.hosts.iter().zip(nics) {
+        assert_eq!(host.left(), "");
+        assert_eq!((host.space.addrs("ens32"), &host.space.link("br0")), (nic, &serde_json::Value::Null));
+        assert_eq!(host.docker("info -f {{.Swarm.LocalNodeState}}"), "inactive");
     }
-    eprintln!("down {:?}", start.elapsed());
+}
+
+/// A key pair of each host, signed by one authority, as Consul wants them; and the keys of the gossip, a right and a wrong one.
+fn secrets(lab: &Cluster) {
+    let dir = lab.dir.path().display();
+    let line = format!(
+        "umask 077; cd {dir}; consul keygen > right.key; consul keygen > wrong.key
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=lab -keyout ca.key -out ca.pem
+         printf 'subjectAltName=DNS:server.dc1.consul,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' > ext
+         openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=host -keyout host.key -out host.csr
+         openssl x509 -req -in host.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out host.pem"
+    );
+    let made = std::process::Command::new("sh").args(["-ec", &line]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     for host in &lab.hosts {
-        let left = host.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep '[c]onsul agent' || true");
-        assert_eq!(left, "");
+        let copy = "mkdir -p /etc/pipework/tls; cp DIR/ca.pem DIR/host.pem DIR/host.key /etc/pipework/tls; cp DIR/right.key /etc/pipework/gossip.key";
+        host.sh(&copy.replace("DIR", &dir.to_string()));
+    }
+}
+
+#[test]
+fn with_default_deny_tls_and_a_gossip_key_it_needs_its_secrets_and_tells_none() {
+    if no_consul() {
+        return;
+    }
+    let lab = Cluster::new();
+    let on = |key: &str| (format!("# {key} ="), format!("{key} ="));
+    let changes: Vec<(String, String)> = ["gossip_key_file", "ca_file", "cert_file", "key_file", "acl", "token_file"].map(on).into();
+    let mut changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    changes.push(("mode = \"engine\"", "mode = \"none\""));
+    lab.write_file(&changes);
+    secrets(&lab);
+    lab.host(2).fails("cluster up", "run `pipework cluster up` on consul01 first, and copy the file from there");
+    let token = "/etc/pipework/consul.token";
+    let first = lab.host(1).program().args(["cluster", "up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the token is made", || lab.host(1).try_sh(&format!("test -s {token}")));
+    assert_eq!(lab.host(1).sh(&format!("stat -c %a {token}")), "600");
+    let secret = lab.host(1).sh(&format!("cat {token}"));
+    for host in &lab.hosts[1..] {
+        host.sh(&format!("umask 077; echo {secret} > {token}"));
+    }
+    // A wrong key of the gossip is told, and can be put right.
+    let dir = lab.dir.path().display();
+    lab.host(3).sh(&format!("cp {dir}/wrong.key /etc/pipework/gossip.key"));
+    lab.host(3).fails("cluster up --timeout 20", "has another gossip key");
+    lab.host(3).sh(&format!("cp {dir}/right.key /etc/pipework/gossip.key"));
+    lab.ok_all("cluster up");
+    // The first one has met the wrong key, too, if it came to that.
+    let first = Ran::from(first.wait_with_output().unwrap());
+    assert!(first.code == Some(0) || first.err.contains("consul03 has another gossip key"), "{}{}", first.out, first.err);
+    for ran in lab.ok_all("cluster up") {
+        assert!(ran.out.contains("nothing to do"), "{}", ran.out);
+    }
+    lab.ok_all("cluster status");
+
+    // Without a token: a clear word, and no "nobody is there".
+    let without = |token: &str| {
+        let mut command = lab.host(2).program();
+        command.env("CONSUL_HTTP_TOKEN", token).args(["cluster", "up", "--timeout", "3"]);
+        Ran::from(command.output().unwrap())
+    };
+    let ran = without("00000000-0000-0000-0000-000000000001");
+    assert!(ran.code == Some(1) && ran.err.contains("token"), "{}", ran.err);
+    lab.host(2).sh(&format!("chmod 644 {token}"));
+    lab.host(2).fails("cluster up", "everybody may read it: chmod 600");
+    lab.host(2).sh(&format!("chmod 600 {token}"));
+
+    let gossip = lab.host(1).sh("cat /etc/pipework/gossip.key");
+    for host in &lab.hosts {
+        // No command line, log, or file that others may read has a secret in it; nobody without a certificate is answered.
+        for secret in [&secret, &gossip] {
+            let said =
+                host.sh("cat /run/pipework/cluster/*.log; for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null || true; done");
+            assert!(!said.contains(secret.as_str()), "{}", host.name);
+            let readable = format!(
+                "find /var/lib/pipework /run/pipework /etc/pipework -type f -perm /o=r -exec grep -lF -e '{secret}' {{}} + || true"
+            );
+            assert_eq!(host.sh(&readable), "");
+        }
+        assert!(!host.try_sh("curl -sk -m 3 https://127.0.0.1:8501/v1/status/leader"));
+        assert!(!host.try_sh("curl -s -m 3 http://127.0.0.1:8500/v1/status/leader"));
+        let tls = "--cacert /etc/pipework/tls/ca.pem --cert /etc/pipework/tls/host.pem --key /etc/pipework/tls/host.key";
+        let keys = "-m 5 -o /dev/null -w '%{http_code}' 'https://127.0.0.1:8501/v1/kv/pipework/lab/swarm/join'";
+        assert_eq!(host.sh(&format!("curl -s {tls} {keys}")), "403", "without a token");
+    }
+    lab.ok_all("cluster down");
+    for host in &lab.hosts {
+        assert_eq!(host.left(), "");
     }
 }

@@ -7,11 +7,13 @@ mod batch;
 mod cluster;
 mod daemon;
 mod detach;
+mod doctor;
 mod documents;
 mod events;
 mod export;
 mod gc;
 mod graph;
+mod host;
 mod inside;
 mod install;
 mod intent;
@@ -129,6 +131,10 @@ enum Command {
     Rule(inside::InsideArgs),
     /// `tc WORDS` in a guest
     Tc(inside::InsideArgs),
+    /// Make a bridge over this host's NIC, or over a VXLAN among hosts, and give it back
+    Host(host::HostArgs),
+    /// Tell what keeps guests on a bridge from being reached, and mend it (exit status 1 when something is wrong)
+    Doctor(doctor::DoctorArgs),
     /// List pools of addresses and who has them; free those of owners that are gone for good
     Pool(pool::PoolArgs),
     /// Give an address of a pool back that belongs to an owner: release pool:lan web
@@ -198,6 +204,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Route(words)) => inside::run(Tool::Route, &words),
         Some(Command::Rule(words)) => inside::run(Tool::Rule, &words),
         Some(Command::Tc(words)) => inside::run(Tool::Tc, &words),
+        Some(Command::Host(words)) => host::run(&words),
+        Some(Command::Doctor(words)) => doctor::run(&words),
         Some(Command::Pool(words)) => pool::run(&words),
         Some(Command::Release(words)) => pool::release(&words),
         Some(Command::HostAccess(words)) => access::run(&words),

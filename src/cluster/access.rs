@@ -25,7 +25,7 @@ pub fn consul(cluster: &Cluster) -> Result<Consul, ConsulError> {
     Consul::new(&access.with_tls(tls.unwrap_or_default()).with_token(token(part.token_file.as_deref())?))
 }
 
-fn token(file: Option<&Path>) -> Result<Option<Secret>, ConsulError> {
+pub(crate) fn token(file: Option<&Path>) -> Result<Option<Secret>, ConsulError> {
     let word = |name: &str| std::env::var(name).ok().filter(|word| !word.is_empty());
     if let Some(path) = word("CONSUL_HTTP_TOKEN_FILE") {
         return Secret::from_file(Path::new(&path)).map(Some);

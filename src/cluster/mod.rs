@@ -5,4 +5,7 @@ pub mod agent;
 pub mod claims;
 pub mod configured;
 pub mod page;
+pub mod status;
+pub mod swarm;
 pub mod up;
+pub mod verify;

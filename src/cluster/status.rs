@@ -136,10 +136,20 @@ fn swarm(cluster: &Cluster, consul: &Consul) -> Result<BTreeMap<String, String>,
     let (nodes, known) = (engine.nodes()?, super::up::nodes_of_hosts(cluster, consul)?);
     let word = |id: &String| {
         let node = nodes.iter().find(|node| node.id == *id)?;
-        let part = if node.is_leader { "leader" } else if node.is_manager { "manager" } else { "worker" };
+        let part = if node.is_leader {
+            "leader"
+        } else if node.is_manager {
+            "manager"
+        } else {
+            "worker"
+        };
         Some(format!("{} {} {part}", node.state, node.availability))
     };
-    Ok(cluster.hosts.iter().map(|host| (host.name.clone(), known.get(&host.name).and_then(word).unwrap_or_else(|| "none".into()))).collect())
+    Ok(cluster
+        .hosts
+        .iter()
+        .map(|host| (host.name.clone(), known.get(&host.name).and_then(word).unwrap_or_else(|| "none".into())))
+        .collect())
 }
 
 fn attachments() -> Result<(Vec<AttachmentStatus>, Vec<String>), lifecycle::AttachError> {
@@ -169,13 +179,7 @@ fn pool_status(cluster: &Cluster, consul: Option<&Consul>, pool: &Pool) -> PoolS
         // A use whose session has ended is none.
         Some(found.ok()?.iter().filter(|pair| part != "use" || pair.session.is_some()).count())
     };
-    PoolStatus {
-        name: pool.name.to_string(),
-        subnet: pool.subnet.to_string(),
-        claimed: count("ip"),
-        used: count("use"),
-        size: size(pool),
-    }
+    PoolStatus { name: pool.name.to_string(), subnet: pool.subnet.to_string(), claimed: count("ip"), used: count("use"), size: size(pool) }
 }
 
 /// How many addresses are given out at most.

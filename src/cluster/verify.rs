@@ -93,7 +93,11 @@ fn checks(now: &ClusterStatus) -> Vec<Check> {
     let swarm: Vec<&str> = now.hosts.iter().filter_map(|host| host.swarm.as_deref()).collect();
     if !swarm.is_empty() {
         let ready = swarm.iter().filter(|state| state.starts_with("ready")).count();
-        checks.push(Check { what: "swarm".into(), ok: ready == now.hosts.len(), detail: format!("{ready} of {} nodes ready", now.hosts.len()) });
+        checks.push(Check {
+            what: "swarm".into(),
+            ok: ready == now.hosts.len(),
+            detail: format!("{ready} of {} nodes ready", now.hosts.len()),
+        });
     }
     if let Some(bridge) = &now.bridge {
         let detail = format!("{} {}, ports {}", bridge.name, if bridge.up { "up" } else { "not there, or down" }, bridge.ports.join(","));

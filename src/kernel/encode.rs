@@ -1,5 +1,6 @@
 //! From steps to netlink messages. Each function's message equals that of the `ip` command named with it.
 
+pub(super) mod host;
 pub(super) mod sharing;
 pub(super) mod vlan;
 

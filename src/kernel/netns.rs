@@ -173,6 +173,17 @@ impl Namespace {
         made
     }
 
+    /// Makes a network namespace that has no name, and ends when nobody holds it any more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn fresh() -> Result<Self, KernelError> {
+        Self::current()?.inside(|| {
+            unshare_net("making a network namespace")?;
+            Self::current()
+        })
+    }
+
     /// Removes the file of a name that no namespace was bound to: a run that was making it was killed. A namespace's stays.
     pub fn clear_named(name: &str) {
         // Of a file that something is mounted on, the kernel says EBUSY.
@@ -210,11 +221,17 @@ fn share_mounts(directory: &Path) -> Result<(), KernelError> {
     }
 }
 
-/// Puts the calling thread, which ends then, into a new network namespace, and binds that to a file.
+/// Puts the calling thread, which ends then, into a new network namespace.
 #[expect(clippy::disallowed_methods, reason = "the one place that makes namespaces")]
+fn unshare_net(what: &str) -> Result<(), KernelError> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| KernelError::Refused { errno, text: Some(what.to_owned()) })
+}
+
+/// Puts the calling thread, which ends then, into a new network namespace, and binds that to a file.
 fn bind_new(path: &Path) -> Result<(), KernelError> {
-    let refused = |errno| KernelError::Refused { errno, text: Some(format!("making network namespace {}", path.display())) };
-    unshare(CloneFlags::CLONE_NEWNET).map_err(refused)?;
+    let what = format!("making network namespace {}", path.display());
+    unshare_net(&what)?;
+    let refused = |errno| KernelError::Refused { errno, text: Some(what.clone()) };
     mount(Some("/proc/thread-self/ns/net"), path, Some("none"), MsFlags::MS_BIND, None::<&str>).map_err(refused)
 }
 

@@ -258,12 +258,12 @@ fn link_by_alt_name(host: &mut Netlink, name: &str) -> Result<Option<LinkFacts>,
     Ok(links(host)?.into_iter().find(|link| link.alt_names.iter().any(|alt| alt == name)))
 }
 
-fn links(host: &mut Netlink) -> Result<Vec<LinkFacts>, KernelError> {
+pub(super) fn links(host: &mut Netlink) -> Result<Vec<LinkFacts>, KernelError> {
     let answers = host.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
     Ok(answers.iter().filter_map(decode::link).collect())
 }
 
-fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelError> {
+pub(super) fn nic_state(host: &mut Netlink, nic: &LinkFacts) -> Result<NicState, KernelError> {
     let mut state = NicState::default();
     // A veth's IFLA_LINK is its other end, which is no parent.
     let on_nic = |l: &LinkFacts| l.link == Some(nic.index) && l.index != nic.index && l.kind != LinkKind::Veth;

@@ -18,12 +18,12 @@ use super::observe::{Sides, addrs, peer};
 use super::question::{Findings, Questions};
 use super::signal::Signals;
 use super::wait::Interruptions;
-use super::wire::{Answer, Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE};
-use super::{access, decode, ethtool, siblings, sysctl, tool};
+use super::wire::{Answer, Netlink, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE, Raw};
+use super::{access, decode, ethtool, host_bridge, siblings, sysctl, tool};
 use crate::model::access::NewShim;
 use crate::model::error::KernelError;
 use crate::model::facts::{AddrFacts, Facts, LinkFacts};
-use crate::model::op::{Moved, NewLink, NewPair, Op};
+use crate::model::op::{HostStep, Moved, NewLink, NewPair, Op};
 use crate::model::pair::End;
 use crate::model::phy::PhyMember;
 use crate::model::record::HostEnd;
@@ -136,6 +136,13 @@ impl<'a> System<'a> {
                 self.indexes.insert(LinkRef { side, name }, link.index);
             }
         }
+        self
+    }
+
+    /// Knows the index of a link of the host's, so that steps about it can go to the kernel together.
+    #[must_use]
+    pub fn knowing_host(mut self, name: &IfName, index: u32) -> Self {
+        self.indexes.insert(LinkRef::host(name), index);
         self
     }
 
@@ -490,6 +497,55 @@ impl<'a> System<'a> {
         }
     }
 
+    /// The one message of a step about the host's own bridge, where the indexes are known.
+    fn host_message(&self, op: &Op) -> Option<Raw> {
+        let mut index = |name: &IfName| self.indexes.get(&LinkRef::host(name)).copied();
+        match op {
+            Op::Host { step } if !matches!(**step, HostStep::AddBridge { .. } | HostStep::AddVxlan { .. }) => {
+                host_bridge::message(step, &mut index)
+            }
+            Op::SetBridge { port, bridge, .. } => {
+                let master = bridge.as_ref().map_or(Some(0), &mut index)?;
+                Some(encode::host::set_master(index(port)?, master))
+            }
+            _ => None,
+        }
+    }
+
+    fn host_step(&mut self, step: &HostStep) -> Result<(), KernelError> {
+        match step {
+            HostStep::Ready { link } => {
+                let index = self.host_index(link)?;
+                return host_bridge::ready(self.host, index, link);
+            }
+            HostStep::SetConf { link, conf, .. } => return host_bridge::set_conf(link, conf),
+            HostStep::SetStp { bridge, to, .. } => {
+                let index = self.host_index(bridge)?;
+                return host_bridge::set_stp(self.host, index, *to);
+            }
+            HostStep::AddBridge { name, .. } => drop(self.indexes.remove(&LinkRef::host(name))),
+            HostStep::AddVxlan { link } => drop(self.indexes.remove(&LinkRef::host(&link.name))),
+            _ => {}
+        }
+        let mut missing = None;
+        let message = host_bridge::message(step, &mut |name| match self.host_index(name) {
+            Ok(index) => Some(index),
+            Err(error) => {
+                missing.get_or_insert(error);
+                None
+            }
+        });
+        match (message, missing) {
+            (_, Some(error)) => return Err(error),
+            (Some(Raw { kind, flags, payload }), None) => self.host.request_raw(kind, flags, &payload).map(|_| ())?,
+            (None, None) => {}
+        }
+        if let HostStep::AddBridge { name, .. } = step {
+            self.host_index(name)?;
+        }
+        Ok(())
+    }
+
     /// Makes a link. Its name may have been looked up in vain, or have been another's.
     fn add(&mut self, message: &RouteNetlinkMessage, at: &[LinkRef]) -> Result<(), KernelError> {
         for link in at {
@@ -631,14 +687,20 @@ impl Kernel for System<'_> {
                 let index = self.host_index(&route.dev)?;
                 self.send(Side::Host, &RouteNetlinkMessage::DelRoute(access::route(index, route, false)), 0)
             }
+            Op::Host { step } => self.host_step(step),
         }
     }
 
     fn at_once(&self, ops: &[Op]) -> usize {
-        ops.iter().map_while(|op| self.guest_message(op)).count()
+        let on_host = ops.iter().map_while(|op| self.host_message(op)).count();
+        if on_host > 0 { on_host } else { ops.iter().map_while(|op| self.guest_message(op)).count() }
     }
 
     fn apply_all(&mut self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
+        let on_host: Vec<Raw> = ops.iter().map_while(|op| self.host_message(op)).collect();
+        if on_host.len() == ops.len() && ops.len() > 1 {
+            return self.host.request_all_raw(&on_host);
+        }
         let messages: Vec<_> = ops.iter().map_while(|op| self.guest_message(op)).collect();
         if messages.len() < 2 || messages.len() < ops.len() {
             return ops.iter().map(|op| self.apply(op)).collect();

@@ -35,8 +35,11 @@ const NLA_TYPE_MASK: u16 = 0x3fff;
 // linux/rtnetlink.h
 pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_NEWADDR: u16 = 20;
+pub(super) const RTM_DELADDR: u16 = 21;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_NEWNEIGH: u16 = 28;
+pub(super) const RTM_DELNEIGH: u16 = 29;
+pub(super) const RTM_GETNEIGH: u16 = 30;
 pub(super) const RTM_DELROUTE: u16 = 25;
 pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_GETROUTE: u16 = 26;
@@ -61,6 +64,16 @@ pub struct Answer {
     pub kind: u16,
     /// The bytes behind the netlink header.
     pub raw: Vec<u8>,
+}
+
+/// A request in bytes.
+pub(super) struct Raw {
+    /// RTM_*, linux/rtnetlink.h.
+    pub(super) kind: u16,
+    /// NLM_F_*, linux/netlink.h.
+    pub(super) flags: u16,
+    /// The bytes behind the netlink header.
+    pub(super) payload: Vec<u8>,
 }
 
 /// What one received message is.
@@ -158,13 +171,21 @@ impl Netlink {
     /// As several of [`Self::request`], in one datagram: the kernel carries them out one after another, also after one that it
     /// refuses (netlink_rcv_skb, net/netlink/af_netlink.c). What came of each, in their order.
     pub fn request_all(&mut self, messages: &[(RouteNetlinkMessage, u16)]) -> Vec<Result<(), KernelError>> {
-        let mut datagram = Vec::new();
-        let first = self.sequence.wrapping_add(1);
-        for (message, flags) in messages {
+        let serialized = |(message, flags): &(RouteNetlinkMessage, u16)| {
             let mut payload = vec![0; message.buffer_len()];
             message.serialize(&mut payload);
+            Raw { kind: message.message_type(), flags: *flags, payload }
+        };
+        self.request_all_raw(&messages.iter().map(serialized).collect::<Vec<_>>())
+    }
+
+    /// As [`Self::request_all`], with the messages' bytes.
+    pub(super) fn request_all_raw(&mut self, messages: &[Raw]) -> Vec<Result<(), KernelError>> {
+        let mut datagram = Vec::new();
+        let first = self.sequence.wrapping_add(1);
+        for Raw { kind, flags, payload } in messages {
             self.sequence = self.sequence.wrapping_add(1);
-            self.put(&mut datagram, message.message_type(), flags | NLM_F_REQUEST | NLM_F_ACK, &payload);
+            self.put(&mut datagram, *kind, flags | NLM_F_REQUEST | NLM_F_ACK, payload);
         }
         let mut ended: Vec<Option<Result<(), KernelError>>> = vec![None; messages.len()];
         let came = self.send_datagram(&datagram).and_then(|()| self.collect_all(first, &mut ended));

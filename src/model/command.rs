@@ -338,6 +338,7 @@ impl<'a> Commands<'a> {
             Op::DelNeigh { neigh } => self.neigh("del", neigh),
             Op::AddShimRoute { route } => format!("ip route add {}", shim_route(route)),
             Op::DelShimRoute { route } => format!("ip route del {}", shim_route(route)),
+            Op::Host { step } => step.command(),
         }
     }
 }

@@ -296,6 +296,17 @@ pub struct RouteFacts {
     pub raw: Vec<u8>,
 }
 
+impl RouteFacts {
+    /// As `ip route` prints it, without the link that it goes through.
+    pub fn without_link(&self) -> String {
+        let mut words: Vec<&str> = self.text.split(' ').collect();
+        if let Some(at) = words.iter().position(|word| *word == "dev") {
+            words.drain(at..(at + 2).min(words.len()));
+        }
+        words.join(" ")
+    }
+}
+
 /// The names that a request leads to, before anything is known of the system but the guest's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {

@@ -7,8 +7,10 @@ mod conflict;
 mod converge;
 mod detach;
 mod differences;
+mod doctor;
 mod error;
 pub mod execute;
+mod firewall;
 mod hints;
 mod host_bridge;
 mod lease;
@@ -22,6 +24,7 @@ mod settings;
 mod sharing;
 #[cfg(test)]
 mod tests;
+mod uplink;
 mod vlan;
 mod wifi;
 
@@ -30,6 +33,7 @@ pub use bridge::MAX_PORTS;
 pub use converge::converge;
 pub use detach::{GuestNow, detach, inherit, inherit_up, settled};
 pub use differences::differences;
+pub use doctor::diagnose;
 pub use error::PlanError;
 pub use hints::hint;
 pub use host_bridge::{BridgeError, BridgePlan, host_bridge, merged, unwanted};
@@ -38,6 +42,7 @@ pub use log::{Past, leftovers, then};
 pub use pair::{Differs, PairError, pair, steps_of};
 pub use settings::SettingError;
 pub use sharing::SharingError;
+pub use uplink::{UplinkError, UplinkPlan, over_nic, over_vxlan, taken_down, with_peers};
 pub use vlan::VlanError;
 
 use std::net::IpAddr;
@@ -85,6 +90,11 @@ impl Plan {
     fn nothing(request: &AttachRequest, facts: &Facts, kind: Kind) -> Self {
         let host_if = facts.host.link.as_ref().map_or_else(|| request.host_if.to_string(), |link| link.name.clone());
         Self { ops: Vec::new(), warnings: Vec::new(), guest_if: guest_if(request, kind), host_if, announce: None, access: None }
+    }
+
+    /// Steps about a bridge of the host's and its port.
+    pub fn of_host(bridge: &IfName, port: &IfName, ops: Vec<Op>) -> Self {
+        Self { ops, warnings: Vec::new(), guest_if: bridge.clone(), host_if: port.to_string(), announce: None, access: None }
     }
 
     /// The steps; none when everything is already as asked.

@@ -5,6 +5,7 @@ mod conflict;
 mod hardware;
 mod links;
 mod settings;
+mod uplink;
 
 use super::*;
 use crate::model::access::{AccessFacts, ExactRoute, ParentAddr};

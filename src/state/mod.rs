@@ -4,6 +4,7 @@ mod access;
 mod applied;
 mod claims;
 mod flood_note;
+mod host_bridges;
 mod lock;
 mod netns_link;
 mod pools;
@@ -14,6 +15,7 @@ pub use access::Users;
 pub use applied::{Applied, AppliedBridge, AppliedGuest, Topologies};
 pub use claims::{Claimant, Claims, Note};
 pub use flood_note::FloodNote;
+pub use host_bridges::{HostBridges, boot};
 pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use pools::PoolFiles;
@@ -31,6 +33,11 @@ pub fn pid_dir() -> PathBuf {
 pub fn now() -> String {
     let now = time::OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
+/// Where the network's configuration is: `PIPEWORK_ETC_DIR`, else /etc.
+pub fn etc_dir() -> PathBuf {
+    std::env::var_os("PIPEWORK_ETC_DIR").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from("/etc"), PathBuf::from)
 }
 
 /// Where wanted attachments are kept: `PIPEWORK_STATE_DIR`, else /var/lib/pipework.

@@ -257,6 +257,11 @@ impl Host {
         self.command("sh").args(["-ec", line]).output().unwrap().status.success()
     }
 
+    /// What is left here of what `cluster up` made: files and agents.
+    pub fn left(&self) -> String {
+        self.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep '[c]onsul agent' || true")
+    }
+
     /// Sends a signal to what [`Self::command`] started: nsenter only waits for it.
     pub fn signal(child: &Child, signal: nix::sys::signal::Signal) {
         let path = format!("/proc/{0}/task/{0}/children", child.id());

@@ -228,6 +228,8 @@ impl Lab {
         command.env("PIPEWORK_RUN_DIR", self.dir.path()).env_remove("DOCKER_HOST").env("HOME", self.dir.path());
         command.env("PIPEWORK_STATE_DIR", self.dir.path().join("state"));
         command.env("PIPEWORK_PID_DIR", self.dir.path()).env("OVS_DB", self.ovsdb());
+        command.env("PIPEWORK_POOLS", self.dir.path().join("pools.toml"));
+        command.env("PIPEWORK_CLUSTER", self.dir.path().join("cluster.toml"));
         command.env("PIPEWORK_STATE_DIR", self.dir.path().join("state")).env("PIPEWORK_HOOKS_DIR", self.dir.path().join("hooks.d"));
         command.env("PIPEWORK_HOOKS_DIR", self.dir.path().join("hooks.d"));
         command

@@ -16,7 +16,7 @@ pub struct LeaveArgs {
     which: Which,
     /// How long one step may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    wait: u32,
+    timeout: u32,
     /// Report each step as a line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -35,7 +35,7 @@ pub struct DrainArgs {
     end: bool,
     /// How long one step may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    wait: u32,
+    timeout: u32,
     /// Report each step as a line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -43,13 +43,13 @@ pub struct DrainArgs {
 
 pub(super) fn leave(args: &LeaveArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("leave", &args.which) else { return ExitCode::FAILURE };
-    let ended = up::leave(&place(&cluster, &host, false), Duration::from_secs(args.wait.into()), &mut teller(args.json));
+    let ended = up::leave(&place(&cluster, &host, false), Duration::from_secs(args.timeout.into()), &mut teller(args.json));
     end("leave", &host, args.json, ended)
 }
 
 pub(super) fn drain(args: &DrainArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("drain", &args.which) else { return ExitCode::FAILURE };
-    let wait = Duration::from_secs(args.wait.into());
+    let wait = Duration::from_secs(args.timeout.into());
     let target = args.target.as_deref().unwrap_or(&host.name);
     let ended = up::drain(&place(&cluster, &host, false), target, !args.end, wait, &mut teller(args.json));
     end("drain", &host, args.json, ended)

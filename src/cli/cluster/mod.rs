@@ -3,6 +3,9 @@
 mod agent;
 mod file;
 mod intents;
+mod leave;
+mod status;
+mod swarm;
 mod up;
 
 use std::path::PathBuf;
@@ -33,6 +36,16 @@ enum ClusterCommand {
     Attach(intents::AttachArgs),
     /// Take that back; the addresses stay claimed
     Detach(intents::DetachArgs),
+    /// Take this host out of Consul and Swarm; its bridge and its containers' addresses stay
+    Leave(leave::LeaveArgs),
+    /// Give a host's Swarm tasks to others, and (--end) take it back
+    Drain(leave::DrainArgs),
+    /// Tell how hosts, Consul, Swarm, the bridge, pools and attachments stand (exit status 2 when something is amiss)
+    Status(status::StatusArgs),
+    /// Check this host, and whom its containers reach: all others of the cluster, and the gateway (exit status 2 when not)
+    Verify(status::VerifyArgs),
+    /// Classic Swarm's discovery: its `list` and `join`
+    Swarm(swarm::SwarmArgs),
 }
 
 /// Which cluster, and which of its hosts this is.
@@ -56,5 +69,10 @@ pub(super) fn run(args: &ClusterArgs) -> ExitCode {
         ClusterCommand::Agent(words) => agent::run(words),
         ClusterCommand::Attach(words) => intents::attach(words),
         ClusterCommand::Detach(words) => intents::detach(words),
+        ClusterCommand::Leave(words) => leave::leave(words),
+        ClusterCommand::Drain(words) => leave::drain(words),
+        ClusterCommand::Status(words) => status::run(words),
+        ClusterCommand::Verify(words) => status::verify(words),
+        ClusterCommand::Swarm(words) => swarm::run(words),
     }
 }

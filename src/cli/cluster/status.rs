@@ -71,14 +71,7 @@ fn print(now: &ClusterStatus) {
     }
     let count = |count: Option<usize>| count.map_or("?".to_owned(), |count| count.to_string());
     for pool in &now.pools {
-        say(&format!(
-            "pool {}: {}, {} of {} claimed, {} in use",
-            pool.name,
-            pool.subnet,
-            count(pool.claimed),
-            pool.size,
-            count(pool.used)
-        ));
+        say(&format!("pool {}: {}, {} of {} claimed, {} in use", pool.name, pool.subnet, count(pool.claimed), pool.size, count(pool.used)));
     }
     now.attachments.iter().for_each(|status| say(&format!("attached {}", words(status))));
     now.problems.iter().for_each(|problem| complain(&format!("pipework: warning: {problem}")));
@@ -106,7 +99,11 @@ pub(super) fn verify(args: &VerifyArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("verify", &args.which) else { return ExitCode::FAILURE };
     match verify::verify(&cluster, &host) {
         Ok(verified) => {
-            if args.json { print_json(&verified) } else { tell(&verified) }
+            if args.json {
+                print_json(&verified)
+            } else {
+                tell(&verified)
+            }
             if verified.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(DRIFTED) }
         }
         Err(error) => {

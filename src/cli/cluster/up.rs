@@ -17,9 +17,9 @@ use crate::state;
 pub struct UpArgs {
     #[command(flatten)]
     which: Which,
-    /// How long one step may take, in seconds: others hosts may be still to come
+    /// How long one step may take, in seconds: other hosts may still be to come
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    wait: u32,
+    timeout: u32,
     /// Wait also until all servers vote: 10 s after they have joined
     #[arg(long)]
     voters: bool,
@@ -38,7 +38,7 @@ pub struct DownArgs {
     yes: bool,
     /// How long one step may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    wait: u32,
+    timeout: u32,
     /// Report each step as a line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -48,14 +48,14 @@ pub(super) fn up(args: &UpArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("up", &args.which) else { return ExitCode::FAILURE };
     cluster.advice().iter().for_each(|advice| complain(&format!("pipework: warning: {advice}")));
     let place = place(&cluster, &host, args.voters);
-    let ended = cluster::up::up(&place, Duration::from_secs(args.wait.into()), &mut teller(args.json));
+    let ended = cluster::up::up(&place, Duration::from_secs(args.timeout.into()), &mut teller(args.json));
     end("up", &host, args.json, ended)
 }
 
 pub(super) fn down(args: &DownArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("down", &args.which) else { return ExitCode::FAILURE };
     let place = place(&cluster, &host, false);
-    let ended = cluster::up::down(&place, Duration::from_secs(args.wait.into()), &mut teller(args.json));
+    let ended = cluster::up::down(&place, args.yes, Duration::from_secs(args.timeout.into()), &mut teller(args.json));
     end("down", &host, args.json, ended)
 }
 

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn pair(key: &str, value: &str) -> Pair {
-        Pair { key: key.into(), value: value.into(), flags: 0, session: None, lock_index: 0, create_index: 0, modify_index: 0 }
+        Pair { key: key.into(), value: value.into(), flags: 0, session: None, lock_index: 0, modify_index: 0 }
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn configuration(place: &Place<'_>) -> Result<String, UpError> {
     all.insert("disable_update_check".into(), true.into());
     all.insert("skip_leave_on_interrupt".into(), true.into());
     all.insert("leave_on_terminate".into(), false.into());
-    all.insert("performance".into(), json!({"raft_multiplier": part.raft_multiplier}));
+    all.insert("performance".into(), json!({"raft_multiplier": part.raft_multiplier, "leave_drain_time": "500ms"}));
     // A server that is cut off for a while comes back; one that is gone is taken out by `cluster leave`. Where autopilot
     // takes it out, its sessions and locks end long before their time (consul#6793).
     all.insert("autopilot".into(), json!({"cleanup_dead_servers": false}));
@@ -118,8 +118,12 @@ fn configuration(place: &Place<'_>) -> Result<String, UpError> {
     }
     if part.acl != AclPart::Off {
         let mut tokens = Map::new();
-        if let (Role::Server, Some(path)) = (place.host.role, &part.token_file) {
-            tokens.insert("master".into(), Secret::from_file(path)?.reveal().into());
+        if let Some(path) = &part.token_file {
+            let token = Secret::from_file(path)?;
+            tokens.insert("agent_master".into(), agent_master(&token).into());
+            if place.host.role == Role::Server {
+                tokens.insert("master".into(), token.reveal().into());
+            }
         }
         all.insert(
             "acl".into(),
@@ -174,6 +178,7 @@ fn agent(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
         place.note.change(|made| made.consul = true)?;
         write(&path, text.as_bytes(), 0o600)?;
         private_directory(&place.cluster.consul.data_dir)?;
+        forget_key(place)?;
         let program = super::consul::resident(place, &text)?;
         if program.standing() != Standing::Runs {
             program.start()?;
@@ -186,6 +191,18 @@ fn agent(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
 fn private_directory(path: &Path) -> Result<(), UpError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(UpError::file(path))
+}
+
+/// Consul keeps the key that it was first started with, and prefers it to its configuration's: one that was wrong has to go.
+fn forget_key(place: &Place<'_>) -> Result<(), UpError> {
+    let Some(path) = &place.cluster.consul.gossip_key_file else { return Ok(()) };
+    let key = Secret::from_file(path)?;
+    for ring in ["serf/local.keyring", "serf/remote.keyring"].map(|name| place.cluster.consul.data_dir.join(name)) {
+        if std::fs::read_to_string(&ring).is_ok_and(|text| !text.contains(key.reveal())) {
+            remove(std::fs::remove_file(&ring), &ring)?;
+        }
+    }
+    Ok(())
 }
 
 /// Ours does not run as it is to. Somebody else's in its place is left alone.
@@ -205,46 +222,56 @@ fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
 /// Joined, a leader, all members alive.
 fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
     let own = if place.cluster.consul.address.is_some() { consul.agent_self()?.node } else { place.host.name.clone() };
+    let (local, denied) = (local(place, consul)?, std::cell::Cell::new(false));
     let look = || {
-        let members = consul.members()?;
-        // Without a token that may see them there are none, and no error.
-        if !members.is_empty() || consul.access().token().is_some() {
-            let missing = missing(place.cluster, &members);
-            if !missing.is_empty() {
-                return Ok(Seen::Not(format!("missing: {}", names(&missing))));
-            }
-        }
-        if !members.iter().any(|member| member.name == own) {
-            let what = format!("Consul does not even show {own} itself: the token may not see it, or there is none");
-            return Err(UpError::wrong(
-                what,
-                "give a token that may: CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN or token_file in cluster.toml",
-            ));
-        }
+        // Before the first leader has made it, no token is known (403). One that may see nothing is shown an empty list.
+        let seen = |consul: &Consul| match consul.members() {
+            Err(error) if error.is_denied() => Ok(Vec::new()),
+            answered => answered,
+        };
+        let (members, by_token) = (seen(&local)?, seen(consul)?);
+        let missing = missing(place.cluster, &members);
+        denied.set(!by_token.iter().any(|member| member.name == own));
         match consul.leader()? {
-            Some(leader) => Ok(Seen::So(format!("{} alive, leader {leader}", members.len()))),
+            _ if !missing.is_empty() && !members.is_empty() => Ok(Seen::Not(format!("missing: {}", names(&missing)))),
             None => Ok(Seen::Not("there is no leader".into())),
+            Some(_) if denied.get() => {
+                Ok(Seen::Not(format!("Consul does not even show {own} itself: the token may not see it, or there is none")))
+            }
+            Some(leader) => Ok(Seen::So(format!("{} alive, leader {leader}", members.len()))),
         }
     };
     let join = || {
-        let members = consul.members()?;
-        for host in missing(place.cluster, &members) {
+        let members = local.members().unwrap_or_default();
+        for host in missing(place.cluster, &members).into_iter().filter(|host| host.name != own) {
             // One that is not up yet joins us when it is; one whose key is another's is told.
-            match consul.join(&host.address.to_string()) {
-                Err(error) if error.to_string().contains("decrypt") => {
-                    return Err(UpError::wrong(
-                        format!("{} has another gossip key", host.name),
-                        "the file of gossip_key_file is the same on all hosts",
-                    ));
-                }
-                _ => {}
+            let joined = local.join(&host.address.to_string());
+            if joined.is_err_and(|error| error.to_string().contains("decrypt")) {
+                let what = format!("{} has another gossip key", host.name);
+                return Err(UpError::wrong(what, "the file of gossip_key_file is the same on all hosts"));
             }
         }
         Ok(())
     };
-    steps
-        .step("consul: members", look, join)
-        .map_err(|error| with_hint(error, "run `pipework cluster up` on the missing hosts; --wait 300 waits longer"))
+    steps.step("consul: members", look, join).map_err(|error| match denied.get() && error.to_string().contains("token") {
+        true => with_hint(error, "give a token that may: CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN or token_file in cluster.toml"),
+        false => with_hint(error, "run `pipework cluster up` on the missing hosts; --timeout 300 waits longer"),
+    })
+}
+
+/// The local agent, by the token that it knows without any server (`agent_master`): so it can be told whom to join.
+fn local(place: &Place<'_>, consul: &Consul) -> Result<Consul, UpError> {
+    let token = consul.access().token().filter(|_| place.cluster.consul.acl != AclPart::Off && place.cluster.consul.address.is_none());
+    let Some(token) = token else { return Ok(consul.clone()) };
+    let own = Secret::new(&agent_master(token))?;
+    Ok(Consul::new(&consul.access().clone().with_token(Some(own)))?)
+}
+
+/// A second token, which follows from the first, and from which the first does not.
+fn agent_master(token: &Secret) -> String {
+    let hash = hex::encode(Md5::digest(format!("agent_master of {}", token.reveal())));
+    let part = |range: std::ops::Range<usize>| hash.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }
 
 fn with_hint(error: UpError, hint: &str) -> UpError {
@@ -285,7 +312,18 @@ fn catalogue(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Resul
         let nodes = consul.catalog_nodes()?;
         let is_there = |host: &&Host| nodes.iter().any(|node| node.node == host.name && node.address == host.address.to_string());
         let missing: Vec<&Host> = place.cluster.hosts.iter().filter(|host| !is_there(host)).collect();
-        Ok(if missing.is_empty() { Seen::So(format!("{} nodes", nodes.len())) } else { Seen::Not(format!("missing: {}", names(&missing))) })
+        if !missing.is_empty() {
+            return Ok(Seen::Not(format!("missing: {}", names(&missing))));
+        }
+        // A token that may not see them is enough for all else.
+        let servers = consul.raft_servers().unwrap_or_default();
+        let voters = servers.iter().filter(|server| server.voter).count();
+        let later = if voters < servers.len() {
+            format!(", {voters} of {} servers vote by now (--voters waits)", servers.len())
+        } else {
+            String::new()
+        };
+        Ok(Seen::So(format!("{} nodes{later}", nodes.len())))
     };
     steps.step("consul: catalogue", look, || Ok(()))
 }
@@ -299,6 +337,17 @@ fn voters(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(
         Ok(if voters >= wanted { Seen::So(format!("{voters} vote")) } else { Seen::Not(format!("{voters} of {wanted} vote")) })
     };
     steps.step("consul: voters", look, || Ok(()))
+}
+
+/// The local agent says whether its host is under maintenance: its services are found no more.
+pub(super) fn maintenance(place: &Place<'_>, on: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let consul = access::consul(place.cluster)?;
+    let look = || {
+        let is = consul.is_in_maintenance()?;
+        let text = if is { "under maintenance" } else { "not under maintenance" };
+        Ok(if is == on { Seen::So(text.into()) } else { Seen::Not(text.into()) })
+    };
+    steps.step("consul: maintenance", look, || Ok(consul.maintenance(on, "pipework cluster drain")?))
 }
 
 /// Takes away what [`up`] made: the agent leaves, ends, and its data goes.

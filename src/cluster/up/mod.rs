@@ -1,6 +1,7 @@
 //! `pipework cluster up` and `down`: this host made a part of the cluster, step by step, and taken out of it again. Each step is
 //! looked at first and done if needed, so a second run does nothing, and one that was killed goes on where it was.
 
+mod bridge;
 mod consul;
 mod made;
 mod step;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use made::{Made, Note};
 pub use step::{Outcome, Seen, StepReport, Steps, UpError};
+pub(crate) use swarm::nodes_of_hosts;
 
 use crate::model::cluster::{Cluster, Host, SwarmMode};
 
@@ -39,18 +41,79 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
     if place.cluster.swarm.mode == SwarmMode::Engine {
         swarm::up(place, &mut steps)?;
     }
+    if let Some(part) = &place.cluster.bridge {
+        bridge::up(place, part, &mut steps)?;
+    }
     Ok(steps.done)
 }
 
-/// Takes away what [`up`] made here, and nothing else.
+/// Takes away what [`up`] made here, and nothing else. While containers are attached to the bridge it is refused, unless forced.
 ///
 /// # Errors
 /// The first step that could not be done.
-pub fn down(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
     let mut steps = Steps::new(&place.host.name, wait, tell);
+    let made = place.note.read()?;
+    let attached = if force { Vec::new() } else { attached(place)? };
+    if !attached.is_empty() {
+        let what = format!("attached here are still {}", attached.join(", "));
+        return Err(UpError::wrong(what, "detach them (pipework detach GUEST --all), or say --yes: they stay without a network"));
+    }
+    forget(place);
+    if let (true, Some(part)) = (made.bridge, &place.cluster.bridge) {
+        bridge::down(place, part, force, &mut steps)?;
+    }
+    if made.swarm {
+        swarm::leave(place, &mut steps)?;
+    }
+    consul::down(place, &mut steps)?;
+    Ok(steps.done)
+}
+
+/// Takes this host out of Swarm and Consul, as far as [`up`] put it there. Its bridge stays, and what is attached to it.
+///
+/// # Errors
+/// The first step that could not be done.
+pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let mut steps = Steps::new(&place.host.name, wait, tell);
+    forget(place);
     if place.note.read()?.swarm {
         swarm::leave(place, &mut steps)?;
     }
     consul::down(place, &mut steps)?;
     Ok(steps.done)
+}
+
+/// Has Swarm give a host's tasks to others, and none to it, or ends that. Its own agent says that it is under maintenance.
+///
+/// # Errors
+/// The first step that could not be done.
+pub fn drain(place: &Place<'_>, target: &str, drained: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let mut steps = Steps::new(&place.host.name, wait, tell);
+    if place.cluster.host(target).is_none() {
+        let names: Vec<&str> = place.cluster.hosts.iter().map(|host| host.name.as_str()).collect();
+        return Err(UpError::wrong(format!("{target} is no host of this cluster"), format!("there are {}", names.join(", "))));
+    }
+    if place.cluster.swarm.mode == SwarmMode::Engine {
+        swarm::drain(place, target, drained, &mut steps)?;
+    }
+    if target == place.host.name {
+        consul::maintenance(place, drained, &mut steps)?;
+    }
+    Ok(steps.done)
+}
+
+/// The guests whose attachments are on the bridge.
+fn attached(place: &Place<'_>) -> Result<Vec<String>, UpError> {
+    let Some(part) = &place.cluster.bridge else { return Ok(Vec::new()) };
+    let report = crate::lifecycle::recorded(&place.run_dir)?;
+    let is_there = |status: &&crate::model::status::AttachmentStatus| status.host_interface == part.name.as_str();
+    Ok(report.attachments.iter().filter(is_there).map(|status| status.guest.name.clone()).collect())
+}
+
+/// What is noted of this host's containers. Consul may be gone already.
+fn forget(place: &Place<'_>) {
+    if let Ok(consul) = super::access::consul(place.cluster) {
+        let _ = super::verify::forget(place.cluster, &consul, &place.host.name);
+    }
 }

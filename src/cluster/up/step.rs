@@ -26,6 +26,12 @@ pub enum UpError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] GuestError),
+    /// What is attached.
+    #[error(transparent)]
+    Attached(#[from] crate::lifecycle::AttachError),
+    /// The bridge.
+    #[error(transparent)]
+    Bridge(#[from] crate::lifecycle::host_bridge::HostError),
     /// A file.
     #[error("{path}")]
     File {
@@ -71,6 +77,8 @@ impl UpError {
         match self {
             Self::Consul(error) => error.hint(),
             Self::Engine(error) => error.hint(),
+            Self::Bridge(error) => error.hint(),
+            Self::Attached(error) => error.hint(),
             Self::Wrong { hint, .. } => Some(hint.clone()),
             Self::Late { hint, .. } => hint.clone(),
             Self::Resident(_) | Self::File { .. } => None,

@@ -53,6 +53,8 @@ impl Keys {
 /// All of it.
 pub(super) fn up(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let (consul, engine) = (access::consul(place.cluster)?, SwarmEngine::usual()?);
+    // An engine that does not answer is not waited for.
+    engine.standing()?;
     let job = Job { place, consul: &consul, engine: &engine, keys: Keys::of(place.cluster) };
     job.belong(steps)?;
     job.publish(steps)?;
@@ -116,10 +118,13 @@ impl Job<'_> {
         self.place.note.change(|made| made.swarm = true)?;
         let own = self.place.host.name.as_str();
         let mut begun = self.begun()?;
-        if begun.is_none() && self.is_first() {
+        // All have left it, and the last one was killed before it could say so.
+        let is_over = begun.as_ref().is_some_and(|begun| begun.swarm.is_some()) && self.known()?.keys().all(|host| host == own);
+        if self.is_first() && (begun.is_none() || is_over) {
             // Of two that begin, one does.
+            let since = self.consul.key(&self.keys.begun, Freshness::Consistent)?.map_or(0, |pair| pair.modify_index);
             let text = serde_json::to_vec(&Begun { by: own.to_owned(), swarm: None }).unwrap_or_default();
-            self.consul.write(&self.keys.begun, &text, 0, Condition::Unchanged(0))?;
+            self.consul.write(&self.keys.begun, &text, 0, Condition::Unchanged(since))?;
             begun = self.begun()?;
         }
         match begun {
@@ -154,7 +159,7 @@ impl Job<'_> {
         let now = self.engine.standing()?;
         let node = now.node.clone().unwrap_or_default();
         let known = |consul: &Consul| consul.key(&key, Freshness::Usual).map(|pair| pair.is_some_and(|pair| pair.value == node.as_bytes()));
-        let begins = || Ok::<_, UpError>(now.is_manager && self.begun()?.is_some_and(|begun| begun.swarm.is_none()));
+        let begins = || Ok::<_, UpError>(now.is_manager && self.begun()?.is_none_or(|begun| begun.swarm.is_none()));
         let look = || {
             let is_known = known(self.consul)? && !begins()?;
             Ok(if is_known { Seen::So("noted in Consul".into()) } else { Seen::Not("not noted in Consul".into()) })
@@ -262,6 +267,8 @@ impl Job<'_> {
         steps.step("swarm: join tokens", look, || {
             let Some(pair) = due()? else { return Ok(()) };
             self.engine.rotate_tokens()?;
+            // One that was killed left it to its session's end; whoever is still to join is offered the new ones.
+            self.consul.erase(&self.keys.handed, None)?;
             self.consul.erase(&self.keys.due, Some(pair.modify_index))?;
             Ok(())
         })
@@ -296,28 +303,82 @@ fn late(why: String) -> UpError {
     UpError::Engine(crate::guest::GuestError::Engine { engine: "swarm".into(), why })
 }
 
+/// Whether a host is given tasks: a manager's to say.
+pub(super) fn drain(place: &Place<'_>, target: &str, drained: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    let (consul, engine) = (access::consul(place.cluster)?, SwarmEngine::usual()?);
+    if !engine.standing()?.is_manager {
+        let managers = place.cluster.swarm.managers.join(" or ");
+        return Err(UpError::wrong("this host does not manage the swarm", format!("on {managers}: pipework cluster drain {target}")));
+    }
+    let wanted = if drained { "drain" } else { "active" };
+    let node = || -> Result<SwarmNode, UpError> {
+        let known = nodes_of_hosts(place.cluster, &consul)?;
+        let found = engine.nodes()?.into_iter().find(|node| known.get(target) == Some(&node.id));
+        found.ok_or_else(|| UpError::wrong(format!("{target} is no node of the swarm"), format!("run `pipework cluster up` on {target}")))
+    };
+    let look = || {
+        let is = node()?.availability;
+        Ok(if is == wanted { Seen::So(is) } else { Seen::Not(is) })
+    };
+    steps.step("swarm: availability", look, || Ok(engine.drain(&node()?.id, drained)?))
+}
+
 /// Takes this engine out of the swarm. The last one takes the note of it along.
-pub(crate) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
+pub(super) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let engine = SwarmEngine::usual()?;
     let look = || {
         let now = engine.standing()?;
         Ok(if now.state == "inactive" { Seen::So("this engine is in none".into()) } else { Seen::Not(format!("it is {}", now.state)) })
     };
+    let consul = access::consul(place.cluster).ok();
     steps.step("swarm: left", look, || {
+        let turn = consul.as_ref().and_then(|consul| turn(place, consul));
         let now = engine.standing()?;
         if let (true, Some(own)) = (now.is_manager, &now.node) {
             // A manager that leaves by force takes its vote along: it is a worker first, where others can do without it.
             let others = engine.nodes().unwrap_or_default().iter().filter(|node| node.is_manager && node.id != *own).count();
             if others > 0 && engine.demote(own).is_ok() {
-                std::thread::sleep(Duration::from_millis(300));
+                await_demotion(&engine);
             }
         }
-        Ok(engine.leave(true)?)
+        let left = engine.leave(true);
+        if let (Some(consul), Some(session)) = (&consul, turn) {
+            let _ = consul.end_session(&session);
+        }
+        Ok(left?)
     })?;
     if let Ok(consul) = access::consul(place.cluster) {
-        forget(place, &consul)?;
+        // Where the others have gone already, Consul has no leader any more.
+        let _ = forget(place, &consul);
     }
     place.note.change(|made| made.swarm = false)
+}
+
+/// Managers leave one after another: two of three at once would leave no majority that could let the second go. Returns the session
+/// whose turn it is; nobody waits for ever.
+fn turn(place: &Place<'_>, consul: &Consul) -> Option<String> {
+    let key = format!("{}/swarm/leaving", place.cluster.prefix());
+    let session =
+        NewSession { behavior: Behavior::Delete, lock_delay: Some(Duration::from_millis(1)), ttl: Some(TTL), ..Default::default() };
+    let id = consul.begin_session(&session).ok()?;
+    let deadline = Instant::now() + TTL;
+    while Instant::now() < deadline {
+        match consul.write(&key, place.host.name.as_bytes(), 0, Condition::Acquire(&id)) {
+            Ok(true) => return Some(id),
+            Ok(false) => std::thread::sleep(Duration::from_millis(100)),
+            Err(_) => break,
+        }
+    }
+    let _ = consul.end_session(&id);
+    None
+}
+
+/// The other managers are to have agreed before it leaves; they need no more than a moment, and may never say so.
+fn await_demotion(engine: &SwarmEngine) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while engine.standing().is_ok_and(|now| now.is_manager) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn forget(place: &Place<'_>, consul: &Consul) -> Result<(), UpError> {

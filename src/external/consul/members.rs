@@ -11,6 +11,9 @@ use super::{Consul, ConsulError, Secret, Verb};
 /// A dead host is told after three seconds (`no route to host`), a silent one later.
 const JOINING: Duration = Duration::from_secs(15);
 
+/// A server takes its time to leave; with no others left that would let it go, it ends all the same.
+const LEAVING: Duration = Duration::from_secs(6);
+
 /// A member, as the local agent's gossip has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -165,7 +168,7 @@ impl Consul {
     /// # Errors
     /// When it refuses.
     pub fn leave(&self) -> Result<(), ConsulError> {
-        self.ask(Verb::Put, "agent/leave", &[], b"", JOINING)?.good(Verb::Put, "agent/leave").map(drop)
+        self.ask(Verb::Put, "agent/leave", &[], b"", LEAVING)?.good(Verb::Put, "agent/leave").map(drop)
     }
 
     /// All nodes of the catalogue; see [`Self::members`] for an empty list.

@@ -124,6 +124,19 @@ pub(in super::super) fn is_out_of_flood(answer: &Answer) -> bool {
     port().unwrap_or(false)
 }
 
+/// An attribute of the link that the answer is about.
+pub(in super::super) fn attribute_of_link(answer: &Answer, wanted: u16) -> Option<&[u8]> {
+    let raw = (answer.kind == RTM_NEWLINK).then_some(&answer.raw)?;
+    attributes(raw.get(HEADER..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// What a link of that kind has to say of itself; `None` when it is of another.
+pub(in super::super) fn info_of<'a>(answer: &'a Answer, wanted: &str) -> Option<&'a [u8]> {
+    let info = attribute_of_link(answer, IFLA_LINKINFO)?;
+    attributes(info).find(|(kind, value)| *kind == IFLA_INFO_KIND && text(value) == wanted)?;
+    attributes(info).find(|(kind, _)| *kind == IFLA_INFO_DATA).map(|(_, data)| data)
+}
+
 /// What a kind of link has to say of itself, among a link's attributes.
 pub(super) fn info_data(bytes: &[u8]) -> Option<&[u8]> {
     let (_, info) = attributes(bytes).find(|(kind, _)| *kind == IFLA_LINKINFO)?;

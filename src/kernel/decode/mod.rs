@@ -17,7 +17,7 @@ use super::wire::{Answer, RTM_NEWADDR, RTM_NEWNSID, RTM_NEWROUTE};
 use crate::model::facts::{AddrFacts, RouteFacts};
 use crate::model::mark;
 use crate::model::types::{Family, IfAddr};
-pub(super) use link::{is_out_of_flood, link, parent_namespace};
+pub(super) use link::{attribute_of_link, info_of, is_out_of_flood, link, parent_namespace};
 pub(super) use vlan::{bridge_vlans, port_vlans};
 
 /// An address, if the answer is one.

@@ -1,11 +1,13 @@
 //! One step of a plan. Every step prints as the `ip` command that does the same, and knows its undo.
 
+mod host;
 mod pair;
 mod route;
 mod tool;
 mod undo;
 mod words;
 
+pub use host::{Conf, HostStep, Stp, VxlanLink};
 pub use pair::{NewPair, PairEnd};
 pub use route::NewRoute;
 pub(super) use route::destination;
@@ -457,6 +459,11 @@ pub enum Op {
         /// The route.
         route: ShimRoute,
     },
+    /// Changes the host's own links: a bridge over its NIC, or over a VXLAN.
+    Host {
+        /// The change.
+        step: Box<HostStep>,
+    },
 }
 
 /// What a link was as a bridge's port.
@@ -509,6 +516,7 @@ impl Op {
     pub fn side(&self) -> Side {
         match self {
             Self::AddBridge { .. } | Self::DelUnusedBridge { .. } | Self::AddVeth { .. } | Self::AddVlan { .. } => Side::Host,
+            Self::Host { .. } => Side::Host,
             Self::DelUnusedVlan { .. } => Side::Host,
             Self::AddOvsBridge { .. } | Self::DelUnusedOvsBridge { .. } | Self::AddOvsPort { .. } | Self::DelOvsPort { .. } => Side::Host,
             Self::AddShim { .. } | Self::DelUnusedShim { .. } | Self::AddShimRoute { .. } | Self::DelShimRoute { .. } => Side::Host,

@@ -72,6 +72,7 @@ impl Op {
             Self::DelNeigh { neigh } => vec![Self::AddNeigh { neigh: neigh.clone() }],
             Self::AddShimRoute { route } => vec![Self::DelShimRoute { route: route.clone() }],
             Self::DelShimRoute { route } => vec![Self::AddShimRoute { route: route.clone() }],
+            Self::Host { step } => step.undo(),
             // A sysctl of a link that goes with the link, questions, and the steps that only undoing has.
             Self::EnableIpv6 { .. }
             | Self::Probe { .. }
@@ -159,6 +160,7 @@ impl Op {
             Self::AddAltName { .. } => matches!(errno, Errno::EOPNOTSUPP | Errno::EEXIST | Errno::EINVAL),
             Self::DelAltName { .. } => true,
             Self::At { step, .. } => step.tolerates(errno),
+            Self::Host { step } => step.tolerates(errno),
             _ => false,
         }
     }

@@ -84,6 +84,7 @@ impl Op {
             Self::DelNeigh { neigh } => format!("forget {} on {}", neigh.ip, neigh.link),
             Self::AddShimRoute { route } => format!("add route {route} on the host"),
             Self::DelShimRoute { route } => format!("delete route {route} on the host"),
+            Self::Host { step } => step.describe(),
         }
     }
 }
