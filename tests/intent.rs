@@ -65,6 +65,7 @@ fn parse(intent: Intent, container: &Container, asked: &mut Asked) {
     let written = match &intent.source {
         Source::Label(key) => &container.labels[key],
         Source::Env(name) => &container.env[name],
+        Source::Cluster(name) => unreachable!("no container says what the cluster does: {name}"),
     };
     let smuggled = intent.words.iter().find(|word| !written.contains(option_of(word)));
     assert_eq!(smuggled, None, "an option that only a template says: {intent:?} of {container:?}");

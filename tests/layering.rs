@@ -88,7 +88,8 @@ fn each_library_is_known_in_one_place() {
         ("rtnetlink", &["kernel"]),
         ("netlink_packet", &["kernel"]),
         ("ureq", &["external/consul"]),
-        ("base64", &["external/consul"]),
+        // A browser's password, beside Consul's values.
+        ("base64", &["external/consul", "frontend/daemon/serve/token.rs"]),
         // A policy tells all its mistakes at once, which serde cannot: it reads the tree itself.
         ("toml", &["model/topology", "model/intent/policy/read.rs", "model/cluster", "model/pool/file.rs"]),
         ("serde_saphyr", &["model/topology"]),

@@ -34,7 +34,7 @@ SIGTERM ends the daemon and leaves all attachments standing.";
 pub struct DaemonArgs {
     /// Go through all that is wanted once, and end (exit status 1 when something failed or was refused)
     #[arg(long)]
-    once: bool,
+    pub(super) once: bool,
     /// Where the files are
     #[arg(long, value_name = "DIR", default_value = "/etc/pipework")]
     config: PathBuf,
@@ -70,6 +70,31 @@ enum LogFormat {
 
 /// Parse, run, say why not.
 pub(super) fn run(args: &DaemonArgs) -> ExitCode {
+    match prepared(args) {
+        Ok(options) => carry_out("daemon", args.once, options),
+        Err(wrong) => {
+            wrong.iter().for_each(|wrong| complain(&format!("pipework: daemon: {wrong}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs it to its end, and says why not.
+pub(super) fn carry_out(what: &str, once: bool, options: DaemonOptions) -> ExitCode {
+    match daemon::run(options) {
+        Ok(false) if once => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            let all = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            complain(&format!("pipework: {what}: {}", all.map(ToString::to_string).collect::<Vec<_>>().join(": ")));
+            error.hint().iter().for_each(|hint| complain(&format!("pipework: hint: {hint}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All that a daemon needs to run, with nothing beside it.
+pub(super) fn prepared(args: &DaemonArgs) -> Result<DaemonOptions, Vec<IntentError>> {
     let log = match args.log {
         LogFormat::Text => Log::Text,
         LogFormat::Json => Log::Json,
@@ -90,15 +115,9 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         listen: args.listen,
         token_file: args.token_file.clone(),
         run_dir: options.run_dir.clone(),
+        page: None,
     };
-    let environment = match environment() {
-        Ok(environment) => environment,
-        Err(wrong) => {
-            wrong.iter().for_each(|wrong| complain(&format!("pipework: daemon: {wrong}")));
-            return ExitCode::FAILURE;
-        }
-    };
-    let ended = daemon::run(DaemonOptions {
+    Ok(DaemonOptions {
         config: args.config.clone(),
         once: args.once,
         interval: Duration::from_secs(args.interval.into()),
@@ -106,18 +125,9 @@ pub(super) fn run(args: &DaemonArgs) -> ExitCode {
         grammar: words_without_guest,
         options,
         serve,
-        host: Host { node: node(), environment },
-    });
-    match ended {
-        Ok(false) if args.once => ExitCode::FAILURE,
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            let all = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            complain(&format!("pipework: daemon: {}", all.map(ToString::to_string).collect::<Vec<_>>().join(": ")));
-            error.hint().iter().for_each(|hint| complain(&format!("pipework: hint: {hint}")));
-            ExitCode::FAILURE
-        }
-    }
+        host: Host { node: node(), environment: environment()? },
+        beside: None,
+    })
 }
 
 /// The image's variables, as far as they are text.

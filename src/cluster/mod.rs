@@ -1,8 +1,10 @@
 //! Several hosts as one: Consul and Swarm brought up, a bridge over each host's NIC, and addresses that are nobody else's.
 
 pub mod access;
+pub mod agent;
 pub mod claims;
 pub mod configured;
+pub mod page;
 pub mod status;
 pub mod swarm;
 pub mod up;

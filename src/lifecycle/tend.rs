@@ -5,16 +5,19 @@ use super::attach::attach_together;
 use super::claims::let_go;
 use super::converge::replace_together;
 use super::repair::request_of;
-use super::takeback::{Removal, is_dead};
+use super::takeback::{Removal, find, is_dead};
 use super::together::Together;
 use super::{AttachError, Attached, DetachError, Options, keeper, recording};
 use crate::guest::{Directory, trace};
+use crate::kernel::{System, observe};
+use crate::model::error::KernelError;
 use crate::model::facts::guest_if;
+use crate::model::op::Op;
 use crate::model::record::Record;
 use crate::model::report::Outcome;
 use crate::model::request::AttachRequest;
-use crate::model::types::IfName;
-use crate::plan::execute::Event;
+use crate::model::types::{IfName, LinkRef};
+use crate::plan::execute::{Event, Kernel};
 use crate::state::{Records, Wanted};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
@@ -126,6 +129,26 @@ pub fn release(netns: u64, interface: &IfName, options: &Options, watch: Watch<'
         Some(record) => take(&records, record, options, watch),
         None => Ok(None),
     }
+}
+
+/// Lets nobody hear an attachment any more, at once: its end on the host goes down, which the guest cannot undo; where there is
+/// none, the interface. It waits for nobody, also not for a run that is at work there. `false`: there is none.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn silence(record: &Record) -> Result<bool, KernelError> {
+    let Some((namespace, _)) = find(record)? else { return Ok(false) };
+    let mut sides = observe::open(&namespace)?;
+    let mut system = System::new(&mut sides);
+    let end = record.link.as_ref().and_then(|link| link.host.as_ref());
+    if let Some(end) = end {
+        let link = LinkRef::host(&end.name);
+        // Names come again; the host's numbers do not.
+        if system.index_of(&link).is_ok_and(|index| index == end.index) && system.apply(&Op::SetDown { link }).is_ok() {
+            return Ok(true);
+        }
+    }
+    system.apply(&Op::SetDown { link: LinkRef::guest(&record.interface) }).map(|()| true)
 }
 
 fn take(records: &Records, record: Record, options: &Options, watch: Watch<'_>) -> Result<Option<Retired>, DetachError> {

@@ -1,6 +1,8 @@
 //! `pipework cluster`: several hosts as one.
 
+mod agent;
 mod file;
+mod intents;
 mod leave;
 mod status;
 mod swarm;
@@ -28,6 +30,12 @@ enum ClusterCommand {
     Up(up::UpArgs),
     /// Take away from this host what `up` made
     Down(up::DownArgs),
+    /// The daemon with a cluster: addresses of pools, locked while a guest of this host has them; they follow their containers
+    Agent(agent::AgentArgs),
+    /// Say what a container or service is to have, on whichever host it runs
+    Attach(intents::AttachArgs),
+    /// Take that back; the addresses stay claimed
+    Detach(intents::DetachArgs),
     /// Take this host out of Consul and Swarm; its bridge and its containers' addresses stay
     Leave(leave::LeaveArgs),
     /// Give a host's Swarm tasks to others, and (--end) take it back
@@ -58,6 +66,9 @@ pub(super) fn run(args: &ClusterArgs) -> ExitCode {
         ClusterCommand::Check(words) => file::check(words),
         ClusterCommand::Up(words) => up::up(words),
         ClusterCommand::Down(words) => up::down(words),
+        ClusterCommand::Agent(words) => agent::run(words),
+        ClusterCommand::Attach(words) => intents::attach(words),
+        ClusterCommand::Detach(words) => intents::detach(words),
         ClusterCommand::Leave(words) => leave::leave(words),
         ClusterCommand::Drain(words) => leave::drain(words),
         ClusterCommand::Status(words) => status::run(words),

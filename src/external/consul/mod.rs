@@ -7,6 +7,7 @@ mod access;
 mod error;
 mod kv;
 mod members;
+mod service;
 mod session;
 mod txn;
 
@@ -21,6 +22,7 @@ pub use access::{Access, Secret, TlsFiles};
 pub use error::ConsulError;
 pub use kv::{Condition, Freshness, Pair};
 pub use members::{AgentSelf, CatalogNode, Member, RaftServer};
+pub use service::{Registered, Service};
 pub use session::{Behavior, NewSession, ServiceCheck, Session};
 pub use txn::{Ended, Fault, MOST_STEPS, Step};
 

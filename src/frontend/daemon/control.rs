@@ -12,13 +12,13 @@ use super::chains::{Chains, Pace};
 use super::engines;
 use super::message::Message;
 use super::notify::State;
-use super::rules::{Origin, Rules, Want};
+use super::rules::{Intents, Origin, Rules, Want};
 use super::work::{self, Described, Done, Shop, Told, What, Who, known_by};
 use crate::guest::containers::{ContainerEngine, News};
 use crate::kernel::ears::Heard;
 use crate::lifecycle::tend;
 use crate::model::facts::guest_if;
-use crate::model::intent::Container;
+use crate::model::intent::{Container, Source};
 use crate::model::report::Outcome;
 use crate::model::request::GuestRef;
 
@@ -233,6 +233,8 @@ impl Control {
                 self.chains.done(token, *done, self.last_work);
                 self.forget(token);
             }
+            Message::Intents(intents) => self.intents(*intents),
+            Message::Again(whose) => self.again(whose.as_ref()),
             // From here and not from a thread of its own: one that decides nothing any more is not alive.
             Message::Alive => self.notify(State::Alive),
             Message::Signal("SIGHUP") => {
@@ -453,11 +455,48 @@ impl Control {
         self.words();
     }
 
+    /// The cluster's words are others now. What none of them has any more goes from its guests.
+    fn intents(&mut self, intents: Intents) {
+        let before = self.shop.rules();
+        let is_same = |name: &String| before.intents.get(name) == intents.get(name);
+        let changed = before.intents.keys().chain(intents.keys()).filter(|name| !is_same(name));
+        let sources: BTreeSet<String> = changed.map(|name| Source::cluster(name).to_string()).collect();
+        if sources.is_empty() {
+            return;
+        }
+        let rules = Rules { intents: Arc::new(intents), ..Rules::clone(&before) };
+        *self.shop.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        // A container of any name may be a service's task: each says so itself.
+        let containers = self.chains.all().filter(|(_, guest)| guest.who.container().is_some() && !guest.over);
+        let containers: Vec<u64> = containers.map(|(token, _)| token).collect();
+        for token in containers {
+            let Some(guest) = self.chains.get_mut(token) else { continue };
+            let wants = guest.wants.clone().unwrap_or_default();
+            let is_gone = |want: &&Arc<Want>| want.origin == Origin::Cluster && sources.contains(&want.source);
+            guest.unwanted.extend(wants.all.iter().filter(is_gone).map(|want| guest_if(&want.request)));
+            guest.read_again();
+            guest.told.clear();
+            self.chains.now(token);
+        }
+    }
+
+    /// Something that was in the way of these may be so no more.
+    fn again(&mut self, whose: Option<&BTreeSet<u64>>) {
+        let is_meant = |guest: &super::chains::Guest| match (whose, guest.netns) {
+            (Some(whose), Some(netns)) => whose.contains(&netns),
+            (Some(_), None) => false,
+            (None, _) => !guest.over,
+        };
+        let meant: Vec<u64> = self.chains.all().filter(|(_, guest)| is_meant(guest)).map(|(token, _)| token).collect();
+        meant.into_iter().for_each(|token| self.chains.now(token));
+    }
+
     /// SIGHUP: the files are read again. A mistake leaves all as it was.
     fn reload(&mut self) {
         let host = self.shop.rules().host.clone();
         match Rules::read(&self.config, &host, self.shop.grammar, &self.shop.options) {
             Ok(rules) => {
+                let rules = Rules { intents: self.shop.rules().intents.clone(), ..rules };
                 rules.warnings.iter().for_each(|warning| self.warn(warning.clone()));
                 self.put(rules);
                 // The policy may let what it did not let before.

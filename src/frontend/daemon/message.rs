@@ -1,8 +1,11 @@
 //! What the daemon's threads tell the one that decides.
 
+use std::collections::BTreeSet;
+
 use crate::guest::containers::News;
 use crate::kernel::ears::Heard;
 
+use super::rules::Intents;
 use super::work::{Done, Told};
 
 /// One thing that a thread tells.
@@ -23,6 +26,10 @@ pub enum Message {
     Done(u64, Box<Done>),
     /// The service manager is to be told that the daemon is alive.
     Alive,
+    /// What was said to the whole cluster is this from now on.
+    Intents(Box<Intents>),
+    /// Guests are to be looked at again: of these namespaces, or all.
+    Again(Option<BTreeSet<u64>>),
     /// A signal came.
     Signal(&'static str),
 }

@@ -11,6 +11,7 @@
 
 mod announcer;
 pub mod ask;
+pub mod beside;
 pub mod board;
 mod chains;
 mod control;
@@ -33,6 +34,7 @@ use std::os::fd::AsFd;
 use thiserror::Error;
 
 use super::Grammar;
+use beside::{Begin, Bell};
 use board::{Board, Event, Kind};
 use control::Control;
 use leases::Leases;
@@ -79,6 +81,8 @@ pub struct DaemonOptions {
     pub host: Host,
     /// Who may ask, and where. Nobody is answered with [`DaemonOptions::once`].
     pub serve: ServeOptions,
+    /// What works beside it: a cluster's agent.
+    pub beside: Option<Begin>,
 }
 
 /// Why it does not run.
@@ -125,7 +129,7 @@ impl DaemonError {
 /// # Errors
 /// See [`DaemonError`]. Nothing was changed then.
 pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
-    let DaemonOptions { config, once, interval, board, grammar, options, host, serve: ears } = options;
+    let DaemonOptions { config, once, interval, board, grammar, options, host, serve: ears, beside } = options;
     let environment = host.environment.clone();
     // Without `daemon` among the image's run modes it goes through all once.
     let once = once || environment.run_modes.is_some_and(|modes| !modes.daemon);
@@ -158,11 +162,13 @@ pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
     });
     board.tell(Event::new(Kind::Started));
     warnings.into_iter().for_each(|why| board.tell(Event { why: Some(why), ..Event::new(Kind::Warning) }));
+    let beside = beside.map(|begin| begin(Bell::new(tell.clone()))).transpose()?;
     start(&shop, &engines, &tell, signals)?;
     let leases = shop.leases.clone();
     let mut control = Control::new(shop, engines, &config, interval);
     let end = control.run(&messages, once, &mut || board.ready());
     leases.end();
+    drop(beside);
     board.tell(Event { why: Some(end.to_owned()), ..Event::new(Kind::Stopped) });
     Ok(!control.failed)
 }

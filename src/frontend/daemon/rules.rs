@@ -1,16 +1,19 @@
 //! What the administrator has written down: attachments in files, the policy, and the wanted records of this program's own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::frontend::Grammar;
 use crate::lifecycle::{Options, tend};
-use crate::model::intent::{Container, Host, Intent, ManualCommand, Policy, read_wanted};
+use crate::model::intent::{Container, Host, Intent, ManualCommand, Policy, Source, read_wanted};
 use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::topology::Located;
 
 /// The policy's file among the others.
 const POLICY: &str = "policy.toml";
+/// Files among them that are about something else.
+const OTHERS: [&str; 2] = ["cluster.toml", "pools.toml"];
 
 /// An attachment that is wanted, and by whom.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub enum Origin {
     Record,
     /// In the container's own words.
     Container,
+    /// Said of its name to the whole cluster.
+    Cluster,
 }
 
 impl Want {
@@ -55,7 +60,12 @@ pub struct Rules {
     pub wants: Vec<Arc<Want>>,
     /// What of the files is not looked after.
     pub warnings: Vec<String>,
+    /// What was said to the whole cluster.
+    pub intents: Arc<Intents>,
 }
+
+/// The words of an attach without the guest, by the name of a container or a service, whichever host it runs on.
+pub type Intents = BTreeMap<String, Vec<String>>;
 
 impl Rules {
     /// Reads all of it.
@@ -139,6 +149,16 @@ impl Rules {
         self.wants.iter().filter(|want| container.is_called(&want.request.guest))
     }
 
+    /// What was said to the cluster of a container, or of the service that it is a task of.
+    pub fn said_of(&self, container: &Container) -> impl Iterator<Item = Intent> {
+        let service = container.task().map(|task| task.service);
+        let names = [Some(container.name.clone()), service.filter(|service| *service != container.name)];
+        names.into_iter().flatten().filter_map(|name| {
+            let words = self.intents.get(&name)?.clone();
+            Some(Intent { source: Source::cluster(&name), words, host_access: false })
+        })
+    }
+
     /// Those of a guest by its very word.
     pub fn of_word<'a>(&'a self, word: &'a GuestRef) -> impl Iterator<Item = &'a Arc<Want>> {
         self.wants.iter().filter(move |want| want.request.guest == *word)
@@ -166,7 +186,8 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, String> {
 /// What editors leave begins with a dot, or ends otherwise.
 fn is_for_us(path: &Path) -> bool {
     let is_hidden = path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'));
-    !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
+    let is_other = path.file_name().is_some_and(|name| OTHERS.iter().any(|other| name == *other));
+    !is_hidden && !is_other && path.extension().is_some_and(|extension| extension == "toml")
 }
 
 /// What a command of the daemon's own environment wants. Who writes there is the administrator.
@@ -202,7 +223,15 @@ mod tests {
     #[test]
     fn attachments_are_read_from_all_files_in_the_order_of_their_names() {
         let later = WEB.replace("10.1.1.2", "10.1.1.3");
-        let rules = read(&[("b.toml", &later), ("a.toml", WEB), (".a.toml.swp", "?"), ("notes.txt", "?")]).unwrap();
+        let rules = read(&[
+            ("b.toml", &later),
+            ("a.toml", WEB),
+            (".a.toml.swp", "?"),
+            ("notes.txt", "?"),
+            ("cluster.toml", "?"),
+            ("pools.toml", "?"),
+        ])
+        .unwrap();
         let addresses: Vec<String> = rules.wants.iter().map(|want| want.request.addr.to_string()).collect();
         assert_eq!(addresses, ["10.1.1.2/24", "10.1.1.3/24"]);
         let web = Container { engine: "docker".into(), name: "web".into(), ..Container::default() };

@@ -57,14 +57,21 @@ impl Reader<'_> {
         }
         for intent in intents(container, &self.rules.host) {
             match intent {
-                Ok(intent) => match self.want(container, word, &intent) {
-                    Ok(want) => chosen.asked(want),
-                    Err(why) => chosen.refused.push(Refused { source: intent.source.to_string(), why }),
-                },
+                Ok(intent) => self.ask(container, word, &intent, Origin::Container, &mut chosen),
                 Err(error) => chosen.refused.push(Refused { source: error.source_.to_string(), why: error.why }),
             }
         }
+        for intent in self.rules.said_of(container) {
+            self.ask(container, word, &intent, Origin::Cluster, &mut chosen);
+        }
         chosen.into_wants()
+    }
+
+    fn ask(&self, container: &Container, word: &GuestRef, intent: &Intent, origin: Origin, chosen: &mut Chosen) {
+        match self.want(container, word, intent, origin) {
+            Ok(want) => chosen.asked(want),
+            Err(why) => chosen.refused.push(Refused { source: intent.source.to_string(), why }),
+        }
     }
 
     /// Those of another guest: only what is written down.
@@ -74,13 +81,13 @@ impl Reader<'_> {
         chosen.into_wants()
     }
 
-    fn want(&self, container: &Container, word: &GuestRef, intent: &Intent) -> Result<Want, String> {
+    fn want(&self, container: &Container, word: &GuestRef, intent: &Intent, origin: Origin) -> Result<Want, String> {
         let (request, typed) = (self.grammar)(word.clone(), &intent.words)?;
         let request = intent.complete(request).map_err(|error| error.why)?;
         self.rules.policy.check(container, &request, &typed.how()).map_err(|refusal| refusal.to_string())?;
         let Options { run_dir, state_dir, pid_dir, hooks, claims, .. } = self.options.clone();
         let options = Options { run_dir, state_dir, pid_dir, hooks, claims, persist: false, resident: true, ..typed };
-        Ok(Want { request, options, source: intent.source.to_string(), origin: Origin::Container })
+        Ok(Want { request, options, source: intent.source.to_string(), origin })
     }
 }
 
@@ -120,7 +127,7 @@ impl Chosen {
         let interface = guest_if(&want.request);
         match self.by_interface.get(&interface) {
             None => drop(self.by_interface.insert(interface, Arc::new(want))),
-            Some(other) if other.origin != Origin::Container => {}
+            Some(other) if !matches!(other.origin, Origin::Container | Origin::Cluster) => {}
             Some(other) => {
                 let why = format!("{} asks for {interface} already: name another with -i, like -i eth2", other.source);
                 self.refused.push(Refused { source: want.source, why });

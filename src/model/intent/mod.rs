@@ -8,6 +8,7 @@ mod glob;
 mod labels;
 mod line;
 mod policy;
+mod swarm;
 mod template;
 mod words;
 
@@ -20,6 +21,7 @@ pub use daemon::{DaemonEnvironment, ManualCommand, RunModes};
 pub use file::{WantedFile, read_wanted};
 pub use labels::intents;
 pub use policy::{Policy, Refusal};
+pub use swarm::Task;
 
 use super::request::{AttachRequest, GuestRef, HostIf};
 use super::sharing::{MacvlanMode, Sharing};
@@ -138,6 +140,8 @@ pub enum Source {
     Label(String),
     /// An environment variable, by its name.
     Env(String),
+    /// `pipework cluster attach`, by the service's or container's name.
+    Cluster(String),
 }
 
 impl Source {
@@ -147,6 +151,11 @@ impl Source {
 
     fn env(name: &str) -> Self {
         Self::Env(shortened(name))
+    }
+
+    /// What was said of a service, or container, to the whole cluster.
+    pub fn cluster(name: &str) -> Self {
+        Self::Cluster(shortened(name))
     }
 
     fn wrong(&self, why: impl Into<String>) -> IntentError {
@@ -165,6 +174,7 @@ impl fmt::Display for Source {
         let (what, name) = match self {
             Self::Label(key) => ("label", key),
             Self::Env(name) => ("environment variable", name),
+            Self::Cluster(name) => ("cluster attach", name),
         };
         write!(f, "{what} {}", visible(name))
     }

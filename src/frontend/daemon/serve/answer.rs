@@ -21,8 +21,8 @@ use super::query::EventQuery;
 use super::token::Token;
 use crate::lifecycle;
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
-type Answer = Response<Body>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Answer = Response<Body>;
 
 /// Those who follow events, at a time.
 const MOST_FOLLOWERS: usize = 32;
@@ -195,11 +195,11 @@ fn unauthorised() -> Answer {
     with(said(StatusCode::UNAUTHORIZED, "give the token: Authorization: Bearer TOKEN"), WWW_AUTHENTICATE, "Bearer realm=\"pipework\"")
 }
 
-fn said(status: StatusCode, text: &str) -> Answer {
+pub(super) fn said(status: StatusCode, text: &str) -> Answer {
     full(status, TEXT, format!("{text}\n").into())
 }
 
-fn full(status: StatusCode, kind: &'static str, bytes: Bytes) -> Answer {
+pub(super) fn full(status: StatusCode, kind: &'static str, bytes: Bytes) -> Answer {
     typed(status, kind, Full::new(bytes).boxed_unsync())
 }
 
@@ -209,7 +209,7 @@ fn typed(status: StatusCode, kind: &'static str, body: Body) -> Answer {
     with(with(answer, CONTENT_TYPE, kind), CACHE_CONTROL, "no-store")
 }
 
-fn with(mut answer: Answer, name: hyper::header::HeaderName, value: &'static str) -> Answer {
+pub(super) fn with(mut answer: Answer, name: hyper::header::HeaderName, value: &'static str) -> Answer {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
     answer
 }

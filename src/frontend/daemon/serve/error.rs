@@ -35,6 +35,11 @@ pub enum ServeError {
         "--listen {0} needs --token-file FILE: whoever asks by TCP must know what is in it (make one: umask 077; head -c 32 /dev/urandom | base64 > FILE)"
     )]
     NoToken(SocketAddr),
+    /// A page for everybody without a token.
+    #[error(
+        "--page {0} is not this host's alone and needs --token-file FILE: whoever looks at it gives what is in it as password (make one: umask 077; head -c 32 /dev/urandom | base64 > FILE)"
+    )]
+    NoPageToken(SocketAddr),
     /// A token that nobody asks for.
     #[error("--token-file is for --listen ADDRESS:PORT: give both, or neither")]
     TokenWithoutListen,

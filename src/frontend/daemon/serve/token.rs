@@ -5,6 +5,9 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::ServeError;
 
 /// The shortest token, in characters: 16 of base64 are 96 bits.
@@ -46,6 +49,16 @@ impl Token {
             return Err(format!("it has {} characters: give {SHORTEST} to {LONGEST}, like head -c 32 /dev/urandom | base64", text.len()));
         }
         Ok(Self(text.as_bytes().to_vec()))
+    }
+
+    /// Whether an `Authorization` header of a browser has it as its password (RFC 7617), whatever the user's name.
+    pub(super) fn is_password_in(&self, header: Option<&[u8]>) -> bool {
+        let scheme = header.and_then(|header| header.split_at_checked(6)).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
+        let decoded = scheme.and_then(|(_, told)| BASE64_STANDARD.decode(told).ok());
+        let Some(decoded) = decoded else { return false };
+        let Some(at) = decoded.iter().position(|byte| *byte == b':') else { return false };
+        let password = decoded.get(at + 1..).unwrap_or_default();
+        self.is_in(Some(&[b"Bearer ", password].concat()))
     }
 
     /// Whether an `Authorization` header has it. The time that takes tells nothing of it but how long it is.
@@ -102,5 +115,14 @@ mod tests {
         assert!(refused("", 0o600).is_some() && refused("two words of a token", 0o600).is_some());
         assert!(refused(&"x".repeat(10_000), 0o600).is_some());
         assert!(Token::read(directory.path()).is_err() && Token::read(Path::new("/dev/zero")).is_err());
+    }
+
+    #[test]
+    fn a_browser_gives_it_as_a_password() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        let told = |text: &str| token.is_password_in(Some(format!("Basic {}", BASE64_STANDARD.encode(text)).as_bytes()));
+        assert!(told("me:0123456789abcdef") && told(":0123456789abcdef"));
+        assert!(!told("0123456789abcdef") && !told("me:0123456789abcdeX") && !told("me:") && !token.is_password_in(Some(b"Basic ?")));
+        assert!(!token.is_password_in(None) && !token.is_password_in(Some(b"Bearer 0123456789abcdef")));
     }
 }

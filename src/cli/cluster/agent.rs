@@ -1,0 +1,156 @@
+//! `pipework cluster agent`: the daemon, with the cluster of this host around it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::daemon::{self, DaemonArgs};
+use crate::cli::output::complain;
+use crate::cluster::access;
+use crate::cluster::agent::{Agent, AgentOptions};
+use crate::cluster::claims::ConsulClaims;
+use crate::cluster::page::StatusPage;
+use crate::external::consul::Consul;
+use crate::frontend::daemon::serve::PageOptions;
+use crate::frontend::node;
+use crate::lifecycle::Options;
+use crate::model::cluster::{Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
+
+const EXAMPLES: &str = "Examples:
+  pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
+  docker run -d --net none --name web --label 'pipework.lan=br0 pool:lan' IMAGE
+  pipework cluster attach web pool:lan           the same for a container or service of that name, wherever it runs
+  dig @127.0.0.1 -p 8600 web.service.consul      each address has a name
+
+SIGTERM ends the agent and leaves all attachments standing, and their locks for as long as the session lives:
+an agent that is started again by then goes on with it.";
+
+/// Where Consul's servers listen for each other.
+const RPC: u16 = 8300;
+
+/// The words of an agent, as typed.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    pub(super) at: Place,
+    /// How long another host waits for the addresses of this one when nothing is heard of it: between once and twice that
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    ttl: f64,
+    /// Serve a page for people: on this host alone, or with --token-file, whose token is the page's password
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8585")]
+    page: Option<SocketAddr>,
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+/// Which cluster, and which of its hosts.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Place {
+    /// The cluster's file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    file: PathBuf,
+    /// Which of its hosts this is [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+}
+
+/// A cluster as this host sees it.
+pub(super) struct Here {
+    pub(super) cluster: Cluster,
+    pub(super) host: String,
+    pub(super) consul: Consul,
+}
+
+impl Place {
+    /// Reads the file, and finds the host in it.
+    pub(super) fn look(&self) -> Result<Here, Vec<String>> {
+        let at = |why: String| vec![format!("{}: {why}", self.file.display())];
+        let text = std::fs::read_to_string(&self.file).map_err(|error| at(error.to_string()))?;
+        let cluster = read(&text).map_err(|wrong| wrong.iter().map(|one| format!("{}:{one}", self.file.display())).collect::<Vec<_>>())?;
+        let host = self.host.clone().unwrap_or_else(node);
+        if cluster.host(&host).is_none() {
+            let names: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
+            return Err(at(format!("{host} is none of its hosts: say --host with one of {}", names.join(", "))));
+        }
+        let consul = access::consul(&cluster).map_err(|error| vec![error.to_string()])?;
+        Ok(Here { cluster, host, consul })
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+/// The agents of the other hosts that are servers, where they can be asked from here.
+fn others(here: &Here) -> Vec<Consul> {
+    let part = &here.cluster.consul;
+    let scheme = match (&part.address, &part.tls, part.http) {
+        (None, Some(_), _) => Some(("https", 8501)),
+        (None, None, HttpPart::Everybody) => Some(("http", 8500)),
+        _ => None,
+    };
+    let Some((scheme, port)) = scheme else { return Vec::new() };
+    let others = here.cluster.servers().filter(|host| host.name != here.host);
+    let consul = |host: &crate::model::cluster::Host| {
+        let address = Some(format!("{scheme}://{}", SocketAddr::new(host.address, port)));
+        let there = Cluster { consul: ConsulPart { address, ..part.clone() }, ..here.cluster.clone() };
+        access::consul(&there).ok()
+    };
+    others.filter_map(consul).collect()
+}
+
+/// Parse, run, say why not.
+pub(super) fn run(args: &AgentArgs) -> ExitCode {
+    let fail = |wrong: Vec<String>| {
+        wrong.iter().for_each(|wrong| complain(&format!("pipework: cluster agent: {wrong}")));
+        ExitCode::FAILURE
+    };
+    if args.daemon.once {
+        return fail(vec!["an agent stays, to keep what it locks: leave out --once".into()]);
+    }
+    let Ok(ttl) = Duration::try_from_secs_f64(args.ttl) else { return fail(vec!["--ttl: give seconds, like 30".into()]) };
+    if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&ttl) {
+        return fail(vec!["--ttl: Consul takes 1 s (where its configuration says so; else 10 s) to a day".into()]);
+    }
+    let here = match args.at.look() {
+        Ok(here) => here,
+        Err(wrong) => return fail(wrong),
+    };
+    let mut options = match daemon::prepared(&args.daemon) {
+        Ok(options) => options,
+        Err(wrong) => return fail(wrong.iter().map(ToString::to_string).collect()),
+    };
+    let Some(own) = here.cluster.host(&here.host) else { return fail(vec!["this host is not in the file".into()]) };
+    let address = own.address;
+    let others = others(&here);
+    let servers = here.cluster.servers().map(|host| SocketAddr::new(host.address, RPC));
+    // Servers that are not ours may be others than the file's hosts.
+    let servers = if here.cluster.consul.address.is_none() { servers.collect() } else { Vec::new() };
+    let prefix = here.cluster.prefix();
+    let claims = ConsulClaims::new(here.consul.clone(), &prefix, here.cluster.pools.clone(), &args.at.file().display().to_string());
+    let agent = Agent::new(AgentOptions {
+        consul: here.consul,
+        others,
+        prefix,
+        host: here.host,
+        address,
+        servers,
+        ttl,
+        claims,
+        board: options.board.clone(),
+        lifecycle: Options { claims: None, ..options.options.clone() },
+    });
+    options.options.claims = Some(agent.claims());
+    if let Some(address) = args.page {
+        let line = |host: &crate::model::cluster::Host| (host.name.clone(), host.address.to_string(), host.role.to_string());
+        let seen = agent.seen(&here.cluster.name, here.cluster.hosts.iter().map(line).collect());
+        options.serve.page = Some(PageOptions { address, page: Arc::new(StatusPage::new(seen)) });
+    }
+    options.beside = Some(agent.begin());
+    daemon::carry_out("cluster agent", false, options)
+}

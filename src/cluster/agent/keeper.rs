@@ -1,0 +1,196 @@
+//! Keeping the session: asked for, renewed, and asked for anew when it has ended.
+
+use std::time::Duration;
+
+use super::clock::Moment;
+use super::session::Act;
+use super::{Core, quorum, stored};
+use crate::external::consul::{Behavior, ConsulError, NewSession};
+
+/// The longest sleep: an end is noticed within it.
+const NAP: Duration = Duration::from_millis(500);
+/// How long another host's agent may take to answer.
+const OTHER: Duration = Duration::from_millis(500);
+/// So long a change of the session is waited for.
+const WATCH: Duration = Duration::from_secs(30);
+
+/// Keeps it for as long as the agent runs.
+pub(super) fn keep(core: &Core) {
+    let mut told = Told::Nothing;
+    while !core.has_ended() {
+        let act = core.session().next(Moment::now());
+        let asked = match act {
+            Act::Wait(time) => {
+                std::thread::sleep(time.min(NAP));
+                continue;
+            }
+            Act::Create => create(core),
+            Act::Renew(id) => renew(core, &id),
+        };
+        match asked {
+            Ok(()) => told.well(core),
+            Err(error) => {
+                unanswered(core);
+                told.badly(core, &error);
+            }
+        }
+        core.alarm.notify_all();
+    }
+}
+
+/// What was told of it last, so that each is told once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Well,
+    Badly,
+}
+
+impl Told {
+    fn well(&mut self, core: &Core) {
+        if *self == Self::Badly {
+            core.warn("Consul answers again".into());
+        }
+        *self = Self::Well;
+    }
+
+    fn badly(&mut self, core: &Core, error: &ConsulError) {
+        if *self != Self::Badly {
+            let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+            core.warn(format!("the session of this host is not renewed: {error}{source}"));
+        }
+        *self = Self::Badly;
+    }
+}
+
+fn create(core: &Core) -> Result<(), ConsulError> {
+    let terms = core.session().terms();
+    let sent = Moment::now();
+    // It hangs on its time alone. With serfHealth it would end as soon as the others miss this host for some seconds, which
+    // this host cannot know of.
+    let id = core.consul.begin_session(&NewSession {
+        behavior: Behavior::Release,
+        lock_delay: Some(terms.margin),
+        name: format!("pipework agent on {}", core.host),
+        node_checks: Some(Vec::new()),
+        ttl: Some(terms.ttl),
+        ..NewSession::default()
+    })?;
+    core.session().created(id.clone(), sent);
+    store(core, &id, sent);
+    warn_of_reaping(core);
+    // What was down for want of one may be up again.
+    wake_all(core);
+    Ok(())
+}
+
+/// Consul's own way with servers that it misses takes their sessions long before these have ended (consul#6793): then a host that
+/// was only cut off has less time than it knows of.
+fn warn_of_reaping(core: &Core) {
+    let settings: Result<Option<serde_json::Value>, _> = core.consul.get("operator/autopilot/configuration", &[]);
+    if settings.ok().flatten().is_some_and(|settings| settings.get("CleanupDeadServers") == Some(&true.into())) {
+        core.warn(
+            "Consul strikes out servers that it misses, and their sessions with them, before these have ended: \
+             consul operator autopilot set-config -cleanup-dead-servers=false"
+                .into(),
+        );
+    }
+}
+
+fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
+    let patience = core.session().terms().pulse() / 2;
+    let mut sent = Moment::now();
+    let mut renewed = core.consul.renew_session_within(id, patience);
+    for other in core.others.iter().filter(|_| core.session().live(Moment::now()).is_some()) {
+        if renewed.is_ok() {
+            break;
+        }
+        sent = Moment::now();
+        // That one knows as much as ours. What it does not know may be its own trouble: only a yes counts.
+        renewed = other.renew_session_within(id, patience.min(OTHER)).and_then(|known| if known { Ok(true) } else { renewed });
+    }
+    if renewed? {
+        let was_live = core.session().live(Moment::now()).is_some();
+        core.session().renewed(id, sent);
+        store(core, id, sent);
+        if !was_live {
+            wake_all(core);
+        }
+    } else if has_ended(core, id)? {
+        end(core, id);
+    }
+    Ok(())
+}
+
+/// A leader that has only just begun may not know yet what its log says, and answers that there is no such session. One that is
+/// asked for a consistent answer waits until it knows.
+fn has_ended(core: &Core, id: &str) -> Result<bool, ConsulError> {
+    let found: Option<Option<Vec<serde_json::Value>>> = core.consul.get(&format!("session/info/{id}"), &[("consistent", "")])?;
+    Ok(found.flatten().is_none_or(|found| found.is_empty()))
+}
+
+fn end(core: &Core, id: &str) {
+    core.warn("the session of this host has ended: its addresses go down, and come back under another one".into());
+    core.session_is_gone(id);
+}
+
+fn wake_all(core: &Core) {
+    if let Some(bell) = core.bell.get() {
+        let _ = bell.all_again();
+    }
+}
+
+fn store(core: &Core, id: &str, sent: Moment) {
+    if let Err(error) = stored::write(&core.file, id, sent) {
+        core.warn(format!("{}: {error}: an agent that follows this one begins with another session", core.file.display()));
+    }
+}
+
+/// Nobody renewed it. Where it is seen that no server can end it either, its time goes on.
+fn unanswered(core: &Core) {
+    let looked = Moment::now();
+    let is_in_doubt = core.session().deadline().is_some();
+    if is_in_doubt && quorum::nobody_decides(&quorum::look_at_all(&core.servers)) {
+        let known = {
+            let mut session = core.session();
+            session.nobody_decides(looked);
+            session.id().map(str::to_owned).zip(session.sent())
+        };
+        if let Some((id, sent)) = known {
+            store(core, &id, sent);
+        }
+    }
+    core.session().unanswered(Moment::now());
+}
+
+/// Hears of a session's end before the next renewal would: somebody destroyed it, or this host's node was struck out.
+pub(super) fn watch(core: &Core) {
+    let (mut of, mut index) = (String::new(), 0);
+    while !core.has_ended() {
+        let Some(id) = core.live() else {
+            std::thread::sleep(NAP);
+            continue;
+        };
+        if id != of {
+            (of, index) = (id.clone(), 0);
+        }
+        let seen: Result<(Option<Option<Vec<serde_json::Value>>>, u64), _> =
+            core.consul.watch(&format!("session/info/{id}"), &[], index, WATCH);
+        let is_missing = |found: &Option<Option<Vec<_>>>| matches!(found, Some(found) if found.as_ref().is_none_or(Vec::is_empty));
+        match seen {
+            Ok((found, next)) if is_missing(&found) => {
+                if has_ended(core, &id).unwrap_or(false) {
+                    end(core, &id);
+                } else {
+                    std::thread::sleep(NAP);
+                }
+                index = next;
+            }
+            Ok((_, next)) => index = next,
+            Err(_) => {
+                index = 0;
+                std::thread::sleep(NAP);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Which addresses this host uses, and who waits for which. Bookkeeping: it asks nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::lifecycle::claims::{Claim, User};
+use crate::model::pool::{Owner, PoolName};
+
+/// So many guests of this host are known to wait for one address, and so many addresses are waited for.
+const MOST_WAITING: usize = 256;
+
+/// An address: pools of different networks may have the same.
+pub type Place = (PoolName, IpAddr);
+
+/// An address that a guest of this host has, or is about to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Whose it is.
+    pub claim: Claim,
+    /// Which guest has it.
+    pub user: User,
+    /// The session that it is locked by; none while it is not.
+    pub session: Option<String>,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    uses: BTreeMap<Place, Use>,
+    waiting: BTreeMap<Place, BTreeSet<u64>>,
+    /// Locks that are to be given back as soon as somebody hears it, and by which session they are had.
+    owed: BTreeMap<Place, (Use, String)>,
+}
+
+/// Where a claim's address is written.
+pub fn place(claim: &Claim) -> Place {
+    (claim.pool.clone(), claim.addr.ip())
+}
+
+impl Ledger {
+    /// The use that a guest has already under that session: nothing is to be asked.
+    pub fn is_held(&self, claim: &Claim, user: &User, session: &str) -> bool {
+        self.uses
+            .get(&place(claim))
+            .is_some_and(|one| one.session.as_deref() == Some(session) && one.user.netns == user.netns && one.claim.owner == claim.owner)
+    }
+
+    /// A claim that is in use here, which need not be read again.
+    pub fn claim_of(&self, pool: &PoolName, owner: &Owner) -> Option<Claim> {
+        let of = |one: &&Use| one.claim.pool == *pool && one.claim.owner == *owner && one.session.is_some();
+        self.uses.values().find(of).map(|one| Claim { is_new: false, ..one.claim.clone() })
+    }
+
+    /// A guest is about to have it. One that has it already, another of this host's, is in the way: `Err` names it.
+    ///
+    /// # Errors
+    /// Who has it.
+    pub fn begin(&mut self, claim: &Claim, user: &User) -> Result<(), User> {
+        match self.uses.get(&place(claim)) {
+            Some(one) if one.user.netns != user.netns => Err(one.user.clone()),
+            Some(_) => Ok(()),
+            None => {
+                self.uses.insert(place(claim), Use { claim: claim.clone(), user: user.clone(), session: None });
+                Ok(())
+            }
+        }
+    }
+
+    /// It is locked.
+    pub fn locked(&mut self, claim: &Claim, user: &User, session: &str) {
+        let place = place(claim);
+        self.owed.remove(&place);
+        self.wait_no_more(&place, user.netns);
+        self.uses.insert(place, Use { claim: claim.clone(), user: user.clone(), session: Some(session.to_owned()) });
+    }
+
+    /// It cannot be had now: told when it may be.
+    pub fn wait(&mut self, claim: &Claim, user: &User) {
+        self.uses.remove(&place(claim));
+        self.wait_too(claim, user);
+    }
+
+    /// The same, of one that another guest of this host has.
+    pub fn wait_too(&mut self, claim: &Claim, user: &User) {
+        if self.waiting.len() < MOST_WAITING || self.waiting.contains_key(&place(claim)) {
+            let guests = self.waiting.entry(place(claim)).or_default();
+            if guests.len() < MOST_WAITING {
+                guests.insert(user.netns);
+            }
+        }
+    }
+
+    fn wait_no_more(&mut self, place: &Place, netns: u64) {
+        if let Some(guests) = self.waiting.get_mut(place) {
+            guests.remove(&netns);
+            if guests.is_empty() {
+                self.waiting.remove(place);
+            }
+        }
+    }
+
+    /// A guest has it no more. Its lock is owed from now on.
+    pub fn end(&mut self, place: &Place, netns: u64) {
+        self.wait_no_more(place, netns);
+        if self.uses.get(place).is_some_and(|one| one.user.netns == netns)
+            && let Some(one) = self.uses.remove(place)
+            && let Some(session) = one.session.clone()
+        {
+            self.owed.insert(place.clone(), (one, session));
+        }
+    }
+
+    /// Those that are in use.
+    pub fn uses(&self) -> impl Iterator<Item = (&Place, &Use)> {
+        self.uses.iter()
+    }
+
+    /// What is waited for.
+    pub fn waiting(&self) -> &BTreeMap<Place, BTreeSet<u64>> {
+        &self.waiting
+    }
+
+    /// Nobody waits for it any more. Returns who did.
+    pub fn woken(&mut self, place: &Place) -> BTreeSet<u64> {
+        self.waiting.remove(place).unwrap_or_default()
+    }
+
+    /// What is to be given back, and by which session.
+    pub fn owed(&self) -> &BTreeMap<Place, (Use, String)> {
+        &self.owed
+    }
+
+    /// It was given back.
+    pub fn paid(&mut self, place: &Place) {
+        self.owed.remove(place);
+    }
+
+    /// All locks have ended with their session. Those that are in use are none any more.
+    pub fn lost(&mut self) {
+        self.owed.clear();
+        self.uses.values_mut().for_each(|one| one.session = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn claim(addr: &str, owner: &str) -> Claim {
+        let pool = "lan".parse().unwrap();
+        Claim { pool, owner: owner.parse().unwrap(), addr: addr.parse().unwrap(), gateway: None, is_new: true }
+    }
+
+    fn user(netns: u64) -> User {
+        User { host: "a".into(), container: None, netns }
+    }
+
+    #[test]
+    fn a_lock_is_owed_once_its_guest_has_the_address_no_more() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        ledger.begin(&web, &user(1)).unwrap();
+        ledger.locked(&web, &user(1), "s");
+        assert!(ledger.is_held(&web, &user(1), "s") && !ledger.is_held(&web, &user(1), "t") && !ledger.is_held(&web, &user(2), "s"));
+        assert_eq!(ledger.begin(&web, &user(2)), Err(user(1)));
+        ledger.end(&place(&web), 2);
+        assert!(ledger.owed().is_empty(), "another guest's end is no matter");
+        ledger.end(&place(&web), 1);
+        assert_eq!(ledger.owed().get(&place(&web)).unwrap().1, "s");
+        // Had again before it was given back: nothing is owed.
+        ledger.begin(&web, &user(2)).unwrap();
+        ledger.locked(&web, &user(2), "s");
+        assert!(ledger.owed().is_empty());
+    }
+
+    #[test]
+    fn who_waits_is_woken_once() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        ledger.begin(&web, &user(1)).unwrap();
+        ledger.wait(&web, &user(1));
+        assert_eq!(ledger.uses().count(), 0);
+        assert_eq!(ledger.woken(&place(&web)), [1].into());
+        assert!(ledger.woken(&place(&web)).is_empty() && ledger.waiting().is_empty());
+    }
+
+    #[test]
+    fn with_the_session_all_locks_end_and_the_uses_are_still_known() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        ledger.locked(&web, &user(1), "s");
+        assert_eq!(ledger.claim_of(&web.pool, &web.owner).unwrap(), Claim { is_new: false, ..web.clone() });
+        ledger.lost();
+        assert!(!ledger.is_held(&web, &user(1), "s") && ledger.claim_of(&web.pool, &web.owner).is_none());
+        ledger.end(&place(&web), 1);
+        assert!(ledger.owed().is_empty() && ledger.uses().count() == 0);
+    }
+}

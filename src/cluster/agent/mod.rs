@@ -1,0 +1,241 @@
+//! `pipework cluster agent`: the daemon, with a cluster around it.
+//!
+//! ```text
+//! daemon: attach, detach ── Claims ──> uses: lock in Consul ──> ledger: who has what
+//!    ^                                                             │
+//!    └── bell: look again, intents          session ── deadline ──>│ fence: take down
+//!                                           services: each address, for DNS <┘
+//! ```
+//!
+//! A guest has an address of a pool only while the session of this host has it locked. Before anybody else can have the lock,
+//! the address is down: [`session`] says until when it may be up, [`fence`] sees to it, and neither asks the network first.
+
+pub mod clock;
+mod fence;
+mod intents;
+mod keeper;
+mod ledger;
+pub mod quorum;
+mod seen;
+mod services;
+pub mod session;
+mod stored;
+mod uses;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+pub use intents::{Stored, intent_key};
+pub use seen::Seen;
+
+use clock::Moment;
+use ledger::{Ledger, Place};
+use session::{Session, Terms};
+use uses::Uses;
+
+use crate::cluster::claims::ConsulClaims;
+use crate::external::consul::Consul;
+use crate::frontend::daemon::beside::{Begin, Bell};
+use crate::frontend::daemon::board::{Board, Event, Kind};
+use crate::lifecycle::Options;
+use crate::lifecycle::claims::Claims;
+
+/// The service that each agent is: `pipework-agent.service.consul` has the hosts' addresses.
+pub const AGENT: &str = "pipework-agent";
+
+/// What the agent needs to know.
+#[derive(Debug)]
+pub struct AgentOptions {
+    /// The local Consul agent.
+    pub consul: Consul,
+    /// Other hosts' agents, as far as they can be asked: when the local one is away, they can renew the session, too.
+    pub others: Vec<Consul>,
+    /// Where the cluster's keys are: `pipework/NAME`, without a slash at its end.
+    pub prefix: String,
+    /// This host's name.
+    pub host: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The RPC ports of Consul's servers, to see whether any can decide; none when they are not known.
+    pub servers: Vec<SocketAddr>,
+    /// How long the session lives without being renewed.
+    pub ttl: Duration,
+    /// Where addresses and owners are written down.
+    pub claims: ConsulClaims,
+    /// What is told of it.
+    pub board: Board,
+    /// Where records are.
+    pub lifecycle: Options,
+}
+
+/// What all threads of the agent have in common.
+#[derive(Debug)]
+struct Core {
+    consul: Consul,
+    others: Vec<Consul>,
+    claims: ConsulClaims,
+    prefix: String,
+    host: String,
+    address: IpAddr,
+    servers: Vec<SocketAddr>,
+    board: Board,
+    lifecycle: Options,
+    file: PathBuf,
+    session: Mutex<Session>,
+    /// Told when the session changed, or something is condemned.
+    alarm: Condvar,
+    ledger: Mutex<Ledger>,
+    /// Addresses that this host must not have, and in which guest it may have them.
+    condemned: Mutex<BTreeSet<(Place, u64)>>,
+    gate: Mutex<()>,
+    /// Counts how often the uses changed.
+    news: (Mutex<u64>, Condvar),
+    bell: OnceLock<Bell>,
+    ended: AtomicBool,
+}
+
+/// An agent that has not begun yet.
+pub struct Agent {
+    core: Arc<Core>,
+    claims: Arc<dyn Claims>,
+}
+
+impl Agent {
+    /// Reads what the agent before it left. Nothing is asked yet.
+    pub fn new(options: AgentOptions) -> Self {
+        let AgentOptions { consul, others, prefix, host, address, servers, ttl, claims, board, lifecycle } = options;
+        let file = lifecycle.run_dir.join(stored::FILE);
+        let session = Session::new(Terms::of(ttl));
+        let session = match stored::read(&file) {
+            Some((id, sent)) => session.resumed(id, sent),
+            None => session,
+        };
+        let core = Core {
+            consul,
+            others,
+            claims,
+            prefix,
+            host,
+            address,
+            servers,
+            board,
+            lifecycle,
+            file,
+            session: Mutex::new(session),
+            alarm: Condvar::new(),
+            ledger: Mutex::default(),
+            condemned: Mutex::default(),
+            gate: Mutex::default(),
+            news: (Mutex::default(), Condvar::new()),
+            bell: OnceLock::new(),
+            ended: AtomicBool::new(false),
+        };
+        let core = Arc::new(core);
+        Self { claims: Arc::new(Uses::new(core.clone())), core }
+    }
+
+    /// The agent, to be looked at. `hosts`: name, address and role of each.
+    pub fn seen(&self, cluster: &str, hosts: Vec<(String, String, String)>) -> Seen {
+        Seen { core: self.core.clone(), cluster: cluster.to_owned(), hosts }
+    }
+
+    /// The claims that the daemon goes by.
+    pub fn claims(&self) -> Arc<dyn Claims> {
+        self.claims.clone()
+    }
+
+    /// What begins beside the daemon, and ends with it. Addresses stay as they are then, and their locks: the next agent takes
+    /// them up while the session lives.
+    pub fn begin(&self) -> Begin {
+        let core = self.core.clone();
+        Box::new(move |bell| {
+            let _ = core.bell.set(bell);
+            for (name, work) in [
+                ("session", keeper::keep as fn(&Core)),
+                ("session-watch", keeper::watch),
+                ("fence", fence::stand),
+                ("locks", uses::tend_locks),
+                ("services", services::keep),
+                ("intents", intents::follow),
+            ] {
+                let core = core.clone();
+                std::thread::Builder::new().name(name.into()).spawn(move || work(&core))?;
+            }
+            Ok(Box::new(Ending(core)))
+        })
+    }
+}
+
+/// Ends the threads when it is dropped. They look now and then, and end with the process anyhow.
+struct Ending(Arc<Core>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        lock(&self.session)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    fn gate(&self) -> MutexGuard<'_, ()> {
+        lock(&self.gate)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// The session, while it can be relied on.
+    fn live(&self) -> Option<String> {
+        self.session().live(Moment::now()).map(str::to_owned)
+    }
+
+    fn session_is_gone(&self, id: &str) {
+        self.session().gone(id, Moment::now());
+        self.alarm.notify_all();
+    }
+
+    /// A guest of this host must not have it.
+    fn condemn(&self, place: Place, netns: u64) {
+        lock(&self.condemned).insert((place, netns));
+        self.alarm.notify_all();
+    }
+
+    /// The uses are others than before.
+    fn changed(&self) {
+        *lock(&self.news.0) += 1;
+        self.news.1.notify_all();
+    }
+
+    /// Waits until the uses changed since `seen`, for so long at most.
+    fn await_change(&self, seen: &mut u64, time: Duration) {
+        let (news, condition) = &self.news;
+        let waited = condition.wait_timeout_while(lock(news), time, |now| *now == *seen);
+        *seen = *waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+
+    fn bell_again(&self, guests: BTreeSet<u64>) {
+        if let Some(bell) = self.bell.get().filter(|_| !guests.is_empty()) {
+            let _ = bell.again(guests);
+        }
+    }
+
+    fn warn(&self, why: String) {
+        self.board.tell(Event { why: Some(why), source: Some("cluster".into()), ..Event::new(Kind::Warning) });
+    }
+}

@@ -1,0 +1,189 @@
+//! The claims as the agent hands them to the daemon: an address is locked by this host's session before a guest has it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Core;
+use super::clock::Moment;
+use super::ledger::{Place, place};
+use crate::cluster::claims::ConsulClaims;
+use crate::external::consul::{Freshness, Pair};
+use crate::guest::trace;
+use crate::lifecycle::claims::{Claim, ClaimError, Claimed, Claims, User};
+use crate::lifecycle::tend;
+use crate::model::pool::{Owner, Pool, PoolName};
+
+/// How long another host's lock is waited for at once: a drained task's address is let go a moment after its end. After that it is
+/// told, and waited for without holding up anything.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often a lock that another host has is looked at.
+const IMPATIENT: Duration = Duration::from_millis(250);
+/// The longest sleep: an end is noticed within it.
+const NAP: Duration = Duration::from_millis(500);
+/// How long Consul may take to do what is asked.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The uses of this host.
+#[derive(Debug)]
+pub struct Uses {
+    core: Arc<Core>,
+}
+
+impl Uses {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Asks until another host has let go, or the patience is over.
+    fn lock(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
+        let begun = Moment::now();
+        loop {
+            let session = self.core.live().ok_or(ClaimError::NoSession)?;
+            match self.acquire(claim, user, &session) {
+                // It may have ended while this was asked: then whoever takes all addresses down may not have seen this one.
+                Ok(()) if self.core.live().as_ref() == Some(&session) => return Ok(()),
+                Ok(()) => return Err(ClaimError::NoSession),
+                Err(ClaimError::InUse { .. }) if Moment::now().since(begun) < PATIENCE => std::thread::sleep(PAUSE),
+                Err(ClaimError::NoSession) => {
+                    self.core.session_is_gone(&session);
+                    return Err(ClaimError::NoSession);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One at a time with [`Core::pay`]: what is locked again is not given back by what was under way.
+    fn acquire(&self, claim: &Claim, user: &User, session: &str) -> Result<(), ClaimError> {
+        let _gate = self.core.gate();
+        self.core.claims_of(session).hold(claim, user)?;
+        self.core.ledger().locked(claim, user, session);
+        Ok(())
+    }
+}
+
+/// Gives back what is owed and wakes who waits, for as long as the agent runs.
+pub(super) fn tend_locks(core: &Core) {
+    let (mut news, mut tidied) = (0, Moment::now());
+    while !core.has_ended() {
+        let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
+        core.await_change(&mut news, time);
+        core.pay();
+        core.look_at_waiting();
+        if Moment::now().since(tidied) > core.session().terms().pulse() {
+            core.tidy();
+            tidied = Moment::now();
+        }
+    }
+}
+
+impl Claims for Uses {
+    fn pools(&self) -> Result<Vec<Pool>, ClaimError> {
+        self.core.claims.pools()
+    }
+
+    fn place(&self) -> String {
+        self.core.claims.place()
+    }
+
+    /// What is in use here is not read again: nobody else changes it, and it stands while Consul is away.
+    fn claim(&self, pool: &PoolName, owner: &Owner, wish: Option<IpAddr>) -> Result<Claim, ClaimError> {
+        let held = self.core.ledger().claim_of(pool, owner);
+        match held.filter(|claim| wish.is_none_or(|wish| wish == claim.addr.ip()) && self.core.live().is_some()) {
+            Some(claim) => Ok(claim),
+            None => self.core.claims.claim(pool, owner, wish),
+        }
+    }
+
+    fn release(&self, pool: &PoolName, owner: &Owner) -> Result<Option<IpAddr>, ClaimError> {
+        self.core.claims.release(pool, owner)
+    }
+
+    fn forget(&self, pool: &PoolName, claimed: &Claimed) -> Result<bool, ClaimError> {
+        self.core.claims.forget(pool, claimed)
+    }
+
+    fn all(&self, pool: &PoolName) -> Result<Vec<Claimed>, ClaimError> {
+        self.core.claims.all(pool)
+    }
+
+    fn hold(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
+        let session = self.core.live().ok_or(ClaimError::NoSession)?;
+        if self.core.ledger().is_held(claim, user, &session) {
+            return Ok(());
+        }
+        let begun = self.core.ledger().begin(claim, user);
+        if let Err(other) = begun {
+            self.core.ledger().wait_too(claim, user);
+            let by = format!("{} by {}", other.host, other.container.unwrap_or_else(|| "another container".into()));
+            return Err(ClaimError::InUse { addr: claim.addr.ip(), by });
+        }
+        let locked = self.lock(claim, user);
+        match &locked {
+            Ok(()) => self.core.changed(),
+            Err(ClaimError::InUse { .. }) => {
+                self.core.ledger().wait(claim, user);
+                self.core.condemn(place(claim), user.netns);
+            }
+            // Whatever it may have had before, nobody knows that it may have it now.
+            Err(ClaimError::NoSession) => {}
+            Err(_) => self.core.ledger().wait(claim, user),
+        }
+        locked
+    }
+
+    fn let_go(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
+        self.core.ledger().end(&place(claim), user.netns);
+        // Another host may wait for it: it is given back at once, and by a thread that may wait for Consul.
+        self.core.changed();
+        Ok(())
+    }
+}
+
+impl Core {
+    /// What is asked with a session.
+    fn claims_of(&self, session: &str) -> ConsulClaims {
+        self.claims.clone().with_session(Some(session.to_owned())).with_patience(ANSWER)
+    }
+
+    /// Gives back the locks that are owed. What nobody hears now is told again.
+    fn pay(&self) {
+        let owed = self.ledger().owed().clone();
+        for (place, (one, session)) in owed {
+            let _gate = self.gate();
+            // Locked again meanwhile, by a guest that came after: then it is owed no more.
+            if self.ledger().owed().get(&place).is_none_or(|(_, own)| *own != session) {
+                continue;
+            }
+            match self.claims_of(&session).let_go(&one.claim, &one.user) {
+                Err(error) if error.may_pass() => return,
+                _ => self.ledger().paid(&place),
+            }
+        }
+    }
+
+    /// A guest that died before it had the address, or whose attach failed, has left no record that would end with it.
+    fn tidy(&self) {
+        let uses: Vec<(Place, u64)> = self.ledger().uses().map(|(place, one)| (place.clone(), one.user.netns)).collect();
+        for (place, netns) in uses {
+            if tend::recorded_of(netns, &self.lifecycle).is_ok_and(|records| records.is_empty()) && trace::namespace("", netns).is_none() {
+                self.ledger().end(&place, netns);
+            }
+        }
+    }
+
+    /// Wakes guests whose address is free by now.
+    fn look_at_waiting(&self) {
+        let waiting: Vec<Place> = self.ledger().waiting().keys().cloned().collect();
+        for (pool, addr) in waiting {
+            let key = self.claims.use_key(&pool, addr);
+            let is_free = |pair: Option<Pair>| pair.is_none_or(|pair| pair.session.is_none());
+            if self.live().is_some() && self.consul.key(&key, Freshness::Usual).is_ok_and(is_free) {
+                let guests = self.ledger().woken(&(pool, addr));
+                self.bell_again(guests);
+            }
+        }
+    }
+}
