@@ -206,6 +206,7 @@ fn tcp_without_a_token_that_is_kept_does_not_begin() {
             listen: listen.map(|address| address.parse().unwrap()),
             token_file,
             run_dir: dir.path().to_owned(),
+            page: None,
         };
         let refused = serve(&Board::new(Log::Silent), &options).map(drop).err();
         assert!(!options.socket.exists(), "nothing is left of it");

@@ -281,9 +281,7 @@ impl Chains {
         }
         let may_wait = self.running.len() < MOST_WAITING;
         let may_ask = self.asking.len() < MOST_ASKING;
-        let has_room = |token: &u64| {
-            self.guests.get(token).is_none_or(|guest| (may_wait || !guest.waits()) && (may_ask || !guest.asks()))
-        };
+        let has_room = |token: &u64| self.guests.get(token).is_none_or(|guest| (may_wait || !guest.waits()) && (may_ask || !guest.asks()));
         let place = self.ready.iter().position(has_room)?;
         let token = self.ready.remove(place)?;
         let guest = self.guests.get_mut(&token)?;
