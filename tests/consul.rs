@@ -60,7 +60,8 @@ fn a_key_is_locked_by_one_session(consul: &Consul) {
     assert!(consul.write("lock", b"two", 0, Condition::Acquire(&two)).unwrap(), "no delay after a release");
     consul.end_session(&one).unwrap();
     consul.end_session(&two).unwrap();
-    let error = consul.write("lock", b"", 0, Condition::Acquire(&one)).unwrap_err();
+    // On a key that nobody had: the other is delayed for a moment.
+    let error = consul.write("never-locked", b"", 0, Condition::Acquire(&one)).unwrap_err();
     assert!(error.is_dead_session(), "{error}");
     consul.erase("lock", None).unwrap();
 }
