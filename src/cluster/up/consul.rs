@@ -207,8 +207,9 @@ fn forget_key(place: &Place<'_>) -> Result<(), UpError> {
 
 /// Ours does not run as it is to. Somebody else's in its place is left alone.
 fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
+    // Ours may begin to answer between the two looks: only one that still does not run is not the one that answered.
     let answers = ours.standing() == Standing::No && access::consul(place.cluster)?.leader().is_ok();
-    if answers {
+    if answers && ours.standing() == Standing::No {
         let what = format!("an agent that is not of this program answers at {}", place.cluster.agent_address());
         let hint = format!("end it, or use it as it is: [consul] address = \"{}\"", place.cluster.agent_address());
         return Err(UpError::wrong(what, hint));
