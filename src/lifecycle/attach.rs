@@ -31,7 +31,7 @@ use crate::model::facts::{AddrFacts, Facts, GuestId};
 use crate::model::hook::HookEvent;
 use crate::model::op::Op;
 use crate::model::record::{LinkIdentity, Record};
-use crate::model::report::{Outcome, Report, SCHEMA, Step};
+use crate::model::report::{Outcome, Report, SCHEMA};
 use crate::model::request::AttachRequest;
 use crate::model::topology::How;
 use crate::model::types::{IfAddr, IfName};
@@ -573,7 +573,7 @@ pub(super) struct Account<'a> {
 impl Account<'_> {
     pub(super) fn report(&self, planned: &Plan, result: Outcome, warnings: Vec<String>) -> Report {
         let commands = Commands::new(self.guest).with_ovsdb(self.ovsdb.clone());
-        let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+        let step = |op: &Op| commands.step(op);
         Report {
             schema: SCHEMA,
             result,

@@ -22,7 +22,7 @@ use crate::model::facts::GuestId;
 use crate::model::hook::HookEvent;
 use crate::model::op::Op;
 use crate::model::record::Record;
-use crate::model::report::{DetachReport, DetachedInterface, Outcome, SCHEMA, Step};
+use crate::model::report::{DetachReport, DetachedInterface, Outcome, SCHEMA};
 use crate::model::request::{AttachRequest, GuestRef};
 use crate::model::types::{IfName, Side};
 use crate::plan;
@@ -367,7 +367,7 @@ impl Job<'_> {
     fn account(&self, record: &Record, taken: Taken) -> DetachedInterface {
         let id = record.guest.id();
         let commands = Commands::new(&id).with_ovsdb(record.ovsdb.clone());
-        let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+        let step = |op: &Op| commands.step(op);
         DetachedInterface {
             guest: (&id).into(),
             interface: record.interface.clone(),

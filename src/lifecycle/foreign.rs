@@ -9,7 +9,7 @@ use crate::model::facts::{LinkFacts, LinkKind, Names, origin_name};
 use crate::model::op::Op;
 use crate::model::ovs::NewOvsPort;
 use crate::model::phy::PhyFacts;
-use crate::model::report::{DetachedInterface, Step};
+use crate::model::report::DetachedInterface;
 use crate::model::request::GuestRef;
 use crate::model::types::{IfName, LinkRef};
 use crate::plan::execute::{Event, Kernel};
@@ -49,7 +49,7 @@ pub(super) fn detach(
         return Err(DetachError::Foreign { guest: guest.to_string(), interface: name, is: link.describe() });
     };
     let commands = Commands::new(&held.id);
-    let steps = ops.iter().map(|op| Step { side: op.side(), text: op.describe(), command: commands.print(op) }).collect::<Vec<_>>();
+    let steps = ops.iter().map(|op| commands.step(op)).collect::<Vec<_>>();
     let mut left = Vec::new();
     let mut machine = Machine::new(System::new(&mut sides), &mut database);
     for op in ops.iter().filter(|_| !options.dry_run) {

@@ -20,7 +20,7 @@ use crate::model::hook::HookEvent;
 use crate::model::op::Op;
 use crate::model::pair::{End, PairRequest};
 use crate::model::record::LinkIdentity;
-use crate::model::report::{LinkEndReport, LinkReport, Outcome, SCHEMA, Step};
+use crate::model::report::{LinkEndReport, LinkReport, Outcome, SCHEMA};
 use crate::model::request::AttachRequest;
 use crate::model::types::LinkRef;
 use crate::plan::execute::{Done, Event, execute};
@@ -186,7 +186,7 @@ impl Linking<'_> {
     fn report(&self, guests: &[GuestId; 2], planned: &Plan, result: Outcome) -> LinkReport {
         let [first, second] = guests;
         let commands = Commands::of_pair([first, second]);
-        let step = |op: &Op| Step { side: op.side(), text: op.describe(), command: commands.print(op) };
+        let step = |op: &Op| commands.step(op);
         let end = |(guest, request): (&GuestId, &AttachRequest)| LinkEndReport {
             guest: guest.into(),
             interface: crate::model::facts::guest_if(request),

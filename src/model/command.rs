@@ -8,6 +8,7 @@ use super::lease::FOREVER;
 use super::op::{NewLink, NewPair, NewRoute, Op, Tool, ToolStep, destination};
 use super::ovs::{BRIDGE_MARK, NewOvsPort, OvsVlans};
 use super::pair::End;
+use super::report::Step;
 use super::sharing::{MacvlanMode, Sharing};
 use super::types::{Family, IfAddr, IfName, LinkRef, Side};
 use super::vlan::{NicVlan, PortVlan, VlanProtocol};
@@ -210,6 +211,11 @@ impl<'a> Commands<'a> {
             text += &format!(" && {} link set dev {} name {}", self.ip(to.side), name(from), name(to));
         }
         text
+    }
+
+    /// One step, for a report.
+    pub fn step(&self, op: &Op) -> Step {
+        Step { side: op.side(), text: op.describe(), command: self.print(op) }
     }
 
     /// One step.

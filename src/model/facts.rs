@@ -157,6 +157,11 @@ pub struct GuestId {
 }
 
 impl GuestId {
+    /// The host itself, which steps are printed for that are about no guest.
+    pub fn of_host(path: String, netns: u64) -> Self {
+        Self { name: "this host".into(), engine: "netns", container: None, container_name: None, pid: None, path, netns }
+    }
+
     /// What stands in made interface names for the guest: the PID as in the original, else the namespace.
     pub fn number(&self) -> u64 {
         self.pid.map_or(self.netns, u64::from)

@@ -84,7 +84,7 @@ pub(super) fn place(verb: &str, which: &Which) -> Option<(Cluster, Host)> {
             return None;
         }
     };
-    let own = which.host.clone().or_else(|| nix::unistd::gethostname().ok()?.into_string().ok()).unwrap_or_default();
+    let own = which.host.clone().unwrap_or_else(crate::frontend::node);
     let short = own.split('.').next().unwrap_or_default();
     match cluster.host(&own).or_else(|| cluster.host(short)).cloned() {
         Some(host) => Some((cluster, host)),

@@ -10,6 +10,7 @@ use crate::cluster::access;
 use crate::cluster::swarm::classic::{Address, Advertised, Nodes};
 use crate::external::consul::{Consul, ConsulError};
 use crate::kernel::signal::Signals;
+use crate::lifecycle::chain;
 
 /// The words of `cluster swarm`, as typed.
 #[derive(Clone, Debug, Args)]
@@ -70,23 +71,17 @@ pub(super) fn run(args: &SwarmArgs) -> ExitCode {
 
 fn nodes(discovery: &str) -> Result<Nodes, Vec<String>> {
     let address: Address = discovery.parse().map_err(|error| vec![format!("{error}")])?;
-    let token = access::token(None).map_err(chain)?;
-    let consul = Consul::new(&address.access.with_token(token)).map_err(chain)?;
+    let token = access::token(None).map_err(reasons)?;
+    let consul = Consul::new(&address.access.with_token(token)).map_err(reasons)?;
     Ok(Nodes::new(consul, &address.prefix))
 }
 
-fn chain(error: ConsulError) -> Vec<String> {
-    let mut all = vec![error.to_string()];
-    let mut next = std::error::Error::source(&error);
-    while let Some(error) = next {
-        all.push(error.to_string());
-        next = error.source();
-    }
-    all
+fn reasons(error: ConsulError) -> Vec<String> {
+    chain(&error)
 }
 
 fn list(discovery: &str) -> Result<(), Vec<String>> {
-    nodes(discovery)?.list().map_err(chain)?.iter().for_each(|node| say(node));
+    nodes(discovery)?.list().map_err(reasons)?.iter().for_each(|node| say(node));
     Ok(())
 }
 
@@ -110,7 +105,7 @@ fn join(args: &JoinArgs) -> Result<(), Vec<String>> {
             Err(error) => {
                 // Told once for each time that it goes wrong.
                 if std::mem::replace(&mut is_well, false) {
-                    complain(&format!("pipework: {}: trying again", chain(error).join(": ")));
+                    complain(&format!("pipework: {}: trying again", chain(&error).join(": ")));
                 }
                 Duration::from_secs(1).min(args.heartbeat)
             }
@@ -120,5 +115,5 @@ fn join(args: &JoinArgs) -> Result<(), Vec<String>> {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    member.leave().map_err(chain)
+    member.leave().map_err(reasons)
 }

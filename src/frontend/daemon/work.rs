@@ -470,8 +470,7 @@ fn is_enough(container: &Container, host: &Host) -> bool {
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
-    let all = std::iter::successors(Some(error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    crate::lifecycle::chain(error).join(": ")
 }
 
 /// Longer than any work takes that waits for nobody.

@@ -163,17 +163,9 @@ impl Run<'_> {
         if !self.options.steps {
             return Vec::new();
         }
-        let host = GuestId {
-            name: "this host".into(),
-            engine: "netns",
-            container: None,
-            container_name: None,
-            pid: None,
-            path: self.home.path().display().to_string(),
-            netns: self.home.inode(),
-        };
+        let host = GuestId::of_host(self.home.path().display().to_string(), self.home.inode());
         let commands = Commands::new(&host);
-        ops.iter().map(|op| Step { side: op.side(), text: op.describe(), command: commands.print(op) }).collect()
+        ops.iter().map(|op| commands.step(op)).collect()
     }
 }
 
