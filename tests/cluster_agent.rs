@@ -435,7 +435,8 @@ fn a_cut_off_host_lets_go_before_another_has_it(world: &World, slots: &BTreeMap<
     // So that host 3 has one.
     if !slots.keys().any(|slot| world.runs(slot).iter().any(|(host, _)| *host == 3)) {
         world.lab.host(1).docker("node update --availability drain consul02");
-        world.lab.host(1).docker("service update -d --force web");
+        // Not `-d`: the cut must not come in the middle of the update, as that then waits a minute for a task it cannot stop.
+        world.lab.host(1).docker("service update --quiet --force web");
         eventually_of("a slot on host 3", || slots.keys().any(|slot| world.runs(slot).iter().any(|(host, _)| *host == 3)), || world.logs());
         world.lab.host(1).docker("node update --availability active consul02");
     }
