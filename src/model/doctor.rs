@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::facts::LinkFacts;
 use super::op::{Op, Stp};
@@ -81,7 +81,7 @@ pub struct Asked {
 }
 
 /// What kind of thing is wrong. In JSON in kebab case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// There is no such bridge.
@@ -115,7 +115,7 @@ pub enum Fault {
 }
 
 /// A thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Which kind.
     pub fault: Fault,
@@ -140,12 +140,14 @@ pub enum Fix {
 }
 
 /// How a bridge fares: the document that `--json` prints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorReport {
     /// Version of this document.
     pub schema: u32,
     /// The bridge.
     pub bridge: IfName,
+    /// The MTU of its way out, else its own, in bytes; none when there is no bridge.
+    pub mtu: Option<u32>,
     /// Whether nothing is wrong.
     pub healthy: bool,
     /// What is.
@@ -154,4 +156,22 @@ pub struct DoctorReport {
     pub fixed: Vec<Finding>,
     /// What could not be found out, and what else there is to say.
     pub notes: Vec<String>,
+}
+
+/// How the bridges of a host fare: the document of `doctor --all --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The host.
+    pub host: String,
+    /// Its bridges.
+    pub bridges: Vec<DoctorReport>,
+    /// Why nothing, or not all, is known.
+    pub problem: Option<String>,
+}
+
+impl HostReport {
+    /// Whether nothing is wrong, as far as it can be told.
+    pub fn is_healthy(&self) -> bool {
+        self.problem.is_none() && self.bridges.iter().all(|bridge| bridge.healthy)
+    }
 }

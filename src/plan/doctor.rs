@@ -1,7 +1,9 @@
 //! What is wrong with a bridge, of what was observed.
 
+use std::collections::BTreeMap;
+
 use super::firewall::{NftDrop, forward_drop, nft_drops, raw_drops};
-use crate::model::doctor::{Asked, BridgeFacts, Fault, Finding, Fix, PortFacts, Rules};
+use crate::model::doctor::{Asked, BridgeFacts, Fault, Finding, Fix, HostReport, PortFacts, Rules};
 use crate::model::op::{Conf, HostStep, Op, Stp};
 use crate::model::types::{Family, IfName, LinkRef};
 
@@ -99,10 +101,47 @@ fn address_on_port(facts: &BridgeFacts, port: &PortFacts) -> Finding {
     }
 }
 
+/// The way out says how much gets through; without one the bridge does.
+fn narrowest(facts: &BridgeFacts) -> Option<u32> {
+    facts.ports.iter().filter(|port| port.leads_out).map(|port| port.link.mtu).min()
+}
+
+/// How large a packet gets out of the bridge, in bytes: the MTU of its way out, else its own.
+pub fn way_out_mtu(facts: &BridgeFacts) -> Option<u32> {
+    let link = facts.link.as_ref()?;
+    Some(narrowest(facts).unwrap_or(link.mtu))
+}
+
+/// What is wrong between hosts that is so on none of them: bridges of one name, and so of one network, with several MTUs.
+pub fn between(hosts: &[HostReport]) -> Vec<Finding> {
+    let mut bridges: BTreeMap<&IfName, BTreeMap<u32, Vec<&str>>> = BTreeMap::new();
+    for host in hosts {
+        for report in &host.bridges {
+            if let Some(mtu) = report.mtu {
+                bridges.entry(&report.bridge).or_default().entry(mtu).or_default().push(&host.host);
+            }
+        }
+    }
+    bridges.into_iter().filter(|(_, mtus)| mtus.len() > 1).map(|(bridge, mtus)| several_mtus(bridge, &mtus)).collect()
+}
+
+fn several_mtus(bridge: &IfName, mtus: &BTreeMap<u32, Vec<&str>>) -> Finding {
+    let told: Vec<String> = mtus.iter().map(|(mtu, hosts)| format!("{mtu} on {}", hosts.join(", "))).collect();
+    // What most have is what was meant; among equals the smaller, which passes everywhere.
+    let right = mtus.iter().rev().max_by_key(|(_, hosts)| hosts.len()).map_or(0, |(mtu, _)| *mtu);
+    let others: Vec<&str> = mtus.iter().filter(|(mtu, _)| **mtu != right).flat_map(|(_, hosts)| hosts.iter().copied()).collect();
+    Finding {
+        fault: Fault::Mtu,
+        what: format!("the MTU of {bridge} differs between hosts: {}", told.join("; ")),
+        why: "large packets from the one to the other are dropped without a word: pings work, and downloads hang".into(),
+        mend: format!("on {}: ip link set dev NIC mtu {right}, then pipework doctor --fix", others.join(", ")),
+        fix: None,
+    }
+}
+
 fn mtus(facts: &BridgeFacts, mtu: u32) -> Vec<Finding> {
     let bridge = &facts.bridge;
-    // The way out says how much gets through; without one the bridge does.
-    let narrowest = facts.ports.iter().filter(|port| port.leads_out).map(|port| port.link.mtu).min();
+    let narrowest = narrowest(facts);
     let right = narrowest.unwrap_or(mtu);
     let links = std::iter::once((bridge.to_string(), mtu)).chain(facts.ports.iter().map(|port| (port.link.name.clone(), port.link.mtu)));
     let wrong = links.filter(|(_, own)| *own != right);
@@ -235,5 +274,41 @@ fn answers(facts: &BridgeFacts, asked: &Asked) -> Option<Finding> {
             "the host's MAC address is there twice, or is filtered",
             format!("compare: ip link show dev {bridge}, and what the switch knows of that address"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::doctor::DoctorReport;
+
+    fn host(host: &str, bridges: &[(&str, Option<u32>)]) -> HostReport {
+        let report = |(bridge, mtu): &(&str, Option<u32>)| DoctorReport {
+            schema: 1,
+            bridge: bridge.parse().unwrap(),
+            mtu: *mtu,
+            healthy: true,
+            findings: Vec::new(),
+            fixed: Vec::new(),
+            notes: Vec::new(),
+        };
+        HostReport { host: host.into(), bridges: bridges.iter().map(report).collect(), problem: None }
+    }
+
+    #[test]
+    fn mtus_that_differ_between_hosts_are_told_by_bridge_and_what_most_have_is_right() {
+        let told = |hosts: &[HostReport]| -> Vec<(String, String)> {
+            between(hosts).into_iter().map(|finding| (finding.what, finding.mend)).collect()
+        };
+        let same = [host("a", &[("br0", Some(1500)), ("br1", Some(9000))]), host("b", &[("br0", Some(1500))]), host("c", &[("br0", None)])];
+        assert_eq!(told(&same), []);
+        let (what, mend) =
+            told(&[host("a", &[("br0", Some(1500))]), host("b", &[("br0", Some(9000))]), host("c", &[("br0", Some(9000))])]).pop().unwrap();
+        assert_eq!(what, "the MTU of br0 differs between hosts: 1500 on a; 9000 on b, c");
+        assert!(mend.starts_with("on a: ip link set dev NIC mtu 9000"), "{mend}");
+        // Among equals the one that passes everywhere.
+        let (_, mend) = told(&[host("a", &[("br0", Some(1500))]), host("b", &[("br0", Some(9000))])]).pop().unwrap();
+        assert!(mend.starts_with("on b: ip link set dev NIC mtu 1500"), "{mend}");
     }
 }

@@ -34,7 +34,7 @@ pub use bridge::MAX_PORTS;
 pub use converge::converge;
 pub use detach::{GuestNow, detach, inherit, inherit_up, settled};
 pub use differences::differences;
-pub use doctor::diagnose;
+pub use doctor::{between, diagnose, way_out_mtu};
 pub use error::PlanError;
 pub use hints::hint;
 pub use host_bridge::{BridgeError, BridgePlan, host_bridge, merged, unwanted};

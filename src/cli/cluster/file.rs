@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path) -> Result<Cluster, Vec<String>> {
 }
 
 /// The cluster, and this host in it. What is wrong is told.
-pub(super) fn place(verb: &str, which: &Which) -> Option<(Cluster, Host)> {
+pub(in crate::cli) fn place(verb: &str, which: &Which) -> Option<(Cluster, Host)> {
     let cluster = match read(&which.file) {
         Ok(cluster) => cluster,
         Err(wrong) => {

@@ -1,14 +1,14 @@
 //! `pipework cluster`: several hosts as one.
 
 mod agent;
-mod file;
+pub(super) mod file;
 mod intents;
 mod leave;
 mod status;
 mod swarm;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -50,13 +50,20 @@ enum ClusterCommand {
 
 /// Which cluster, and which of its hosts this is.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Which {
+pub(in crate::cli) struct Which {
     /// The cluster's file
     #[arg(long, value_name = "FILE", default_value = crate::model::cluster::DEFAULT_FILE)]
     pub(super) file: PathBuf,
     /// Which of the file's hosts this is [default: by its host name]
     #[arg(long, value_name = "NAME")]
     pub(super) host: Option<String>,
+}
+
+impl Which {
+    /// Whether anything of it was typed.
+    pub(in crate::cli) fn is_said(&self) -> bool {
+        self.host.is_some() || self.file != Path::new(crate::model::cluster::DEFAULT_FILE)
+    }
 }
 
 /// Parse, run, print.

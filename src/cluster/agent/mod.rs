@@ -11,6 +11,7 @@
 //! the address is down: [`session`] says until when it may be up, [`fence`] sees to it, and neither asks the network first.
 
 pub mod clock;
+mod examiner;
 mod fence;
 mod intents;
 mod keeper;
@@ -161,6 +162,7 @@ impl Agent {
                 ("locks", uses::tend_locks),
                 ("services", services::keep),
                 ("intents", intents::follow),
+                ("examiner", examiner::answer),
             ] {
                 let core = core.clone();
                 std::thread::Builder::new().name(name.into()).spawn(move || work(&core))?;

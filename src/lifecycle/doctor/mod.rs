@@ -12,13 +12,13 @@ use crate::kernel::host_bridge::answering;
 use crate::kernel::netns::Namespace;
 use crate::kernel::privilege::{self, Missing};
 use crate::kernel::{System, doctor, observe};
-use crate::model::doctor::{Asked, BridgeFacts, DoctorReport, Fault, Finding, Fix};
+use crate::model::doctor::{Asked, BridgeFacts, DoctorReport, Fault, Finding, Fix, HostReport};
 use crate::model::error::KernelError;
 use crate::model::host_bridge::Below;
 use crate::model::report::SCHEMA;
 use crate::model::types::IfName;
-use crate::plan::diagnose;
 use crate::plan::execute::Kernel;
+use crate::plan::{diagnose, way_out_mtu};
 
 /// So often a gateway is asked before its silence counts: three questions each time.
 const ROUNDS: usize = 3;
@@ -78,7 +78,7 @@ pub fn bridges(options: &DoctorOptions) -> Result<Vec<IfName>, DoctorError> {
 /// [`DoctorError`].
 pub fn examine(bridge: &IfName, options: &DoctorOptions) -> Result<DoctorReport, DoctorError> {
     privilege::check()?;
-    let (facts, mut notes) = look(bridge, options)?;
+    let (mut facts, mut notes) = look(bridge, options)?;
     let mut findings = diagnose(&facts);
     let mut fixed = Vec::new();
     if options.fix && findings.iter().any(|finding| finding.fix.is_some()) {
@@ -89,13 +89,30 @@ pub fn examine(bridge: &IfName, options: &DoctorOptions) -> Result<DoctorReport,
                 None => {}
             }
         }
-        let (facts, again) = look(bridge, options)?;
+        let again;
+        (facts, again) = look(bridge, options)?;
         findings = diagnose(&facts);
         notes.extend(again.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         // What is there still was not mended.
         fixed.retain(|one: &Finding| !findings.contains(one));
     }
-    Ok(DoctorReport { schema: SCHEMA, bridge: bridge.clone(), healthy: findings.is_empty(), findings, fixed, notes })
+    let mtu = way_out_mtu(&facts);
+    Ok(DoctorReport { schema: SCHEMA, bridge: bridge.clone(), mtu, healthy: findings.is_empty(), findings, fixed, notes })
+}
+
+/// Examines all bridges of this host that guests are likely to be reached through.
+pub fn examine_host(host: &str, options: &DoctorOptions) -> HostReport {
+    let mut report = HostReport { host: host.to_owned(), bridges: Vec::new(), problem: None };
+    let examined = bridges(options).and_then(|bridges| {
+        report.bridges = bridges.iter().map(|bridge| examine(bridge, options)).collect::<Result<_, _>>()?;
+        Ok(())
+    });
+    report.problem = match examined {
+        Ok(()) if report.bridges.is_empty() => Some("there is no bridge of ours to examine".into()),
+        Ok(()) => None,
+        Err(error) => Some(error.chain().join(": ")),
+    };
+    report
 }
 
 /// All that is to be known, and what is to be said beside it.
