@@ -4,6 +4,7 @@ pub mod access;
 pub mod agent;
 pub mod claims;
 pub mod configured;
+mod conflicts;
 pub mod examined;
 pub mod page;
 pub mod status;

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::access;
+use super::claims::ConsulClaims;
+use super::conflicts::conflicts;
+use super::verify::{self, Attached};
 use crate::external::consul::{Consul, ConsulError, Freshness};
 use crate::guest::swarm::SwarmEngine;
+use crate::lifecycle::claims::Claims;
 use crate::lifecycle::{self, StatusOptions};
 use crate::model::cluster::{Cluster, Host, SwarmMode};
 use crate::model::pool::Pool;
@@ -31,6 +36,10 @@ pub struct ClusterStatus {
     pub pools: Vec<PoolStatus>,
     /// The attachments of this host.
     pub attachments: Vec<AttachmentStatus>,
+    /// Those of all hosts that are alive, as each has noted them in Consul.
+    pub everywhere: Vec<Attached>,
+    /// Which addresses two have, or one and another host's lock.
+    pub conflicts: Vec<String>,
     /// What does not answer, and what is not as it is to be.
     pub problems: Vec<String>,
 }
@@ -83,7 +92,7 @@ pub struct PoolStatus {
 impl ClusterStatus {
     /// Whether nothing is amiss.
     pub fn is_ok(&self) -> bool {
-        self.problems.is_empty()
+        self.problems.is_empty() && self.conflicts.is_empty()
     }
 }
 
@@ -112,6 +121,8 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         .collect();
     let pools = cluster.pools.iter().map(|pool| pool_status(cluster, consul.as_ref(), pool)).collect();
     let (attachments, warnings) = attachments().map_err(|error| note("attachments", &error)).unwrap_or_default();
+    let seen = consul.as_ref().map(|consul| everywhere(cluster, consul, &hosts).map_err(|error| note("attachments", &*error)));
+    let (everywhere, conflicts) = seen.and_then(Result::ok).unwrap_or_default();
     let bridge = bridge(cluster).map_err(|error| note("bridge", &*error)).ok().flatten();
     problems.extend(warnings);
     if leader.is_none() {
@@ -123,7 +134,18 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
     problems.extend(bridge.iter().filter(|bridge| !bridge.up).map(|bridge| format!("bridge: {} is not there, or down", bridge.name)));
     let drifted = attachments.iter().filter(|status| !status.is_ok());
     problems.extend(drifted.map(|status| format!("{} {}: {}", status.guest.name, status.interface, status.words())));
-    ClusterStatus { cluster: cluster.name.clone(), host: host.name.clone(), leader, hosts, bridge, pools, attachments, problems }
+    ClusterStatus {
+        cluster: cluster.name.clone(),
+        host: host.name.clone(),
+        leader,
+        hosts,
+        bridge,
+        pools,
+        attachments,
+        everywhere,
+        conflicts,
+        problems,
+    }
 }
 
 /// How Swarm sees each host, as a manager knows it: nothing on a worker.
@@ -171,6 +193,20 @@ fn bridge(cluster: &Cluster) -> Result<Option<BridgeStatus>, Box<dyn std::error:
     }))
 }
 
+/// Who is attached on hosts that are alive, and where that does not fit together. What a dead host noted is no more so.
+fn everywhere(
+    cluster: &Cluster,
+    consul: &Consul,
+    hosts: &[HostStatus],
+) -> Result<(Vec<Attached>, Vec<String>), Box<dyn std::error::Error>> {
+    let is_alive = |name: &str| hosts.iter().any(|host| host.name == name && host.consul == "alive");
+    let attached: Vec<Attached> = verify::attached(cluster, consul)?.into_iter().filter(|one| is_alive(&one.host)).collect();
+    let claims = ConsulClaims::new(consul.clone(), &cluster.prefix(), cluster.pools.clone(), "cluster.toml").with_patience(Duration::ZERO);
+    let pools = cluster.pools.iter().map(|pool| claims.all(&pool.name).map(|all| (pool, all))).collect::<Result<Vec<_>, _>>()?;
+    let conflicts = conflicts(&attached, &pools);
+    Ok((attached, conflicts))
+}
+
 /// Counted from the keys: `POOL/ip/ADDRESS` is a claim, `POOL/use/ADDRESS` its use.
 fn pool_status(cluster: &Cluster, consul: Option<&Consul>, pool: &Pool) -> PoolStatus {
     let count = |part: &str| -> Option<usize> {
@@ -179,20 +215,11 @@ fn pool_status(cluster: &Cluster, consul: Option<&Consul>, pool: &Pool) -> PoolS
         // A use whose session has ended is none.
         Some(found.ok()?.iter().filter(|pair| part != "use" || pair.session.is_some()).count())
     };
-    PoolStatus { name: pool.name.to_string(), subnet: pool.subnet.to_string(), claimed: count("ip"), used: count("use"), size: size(pool) }
-}
-
-/// How many addresses are given out at most.
-fn size(pool: &Pool) -> u128 {
-    let number = |address: IpAddr| match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    };
-    let (first, last) = match pool.range {
-        Some((first, last)) => (number(first), number(last)),
-        None => (number(pool.subnet.network()).saturating_add(1), number(pool.subnet.broadcast()).saturating_sub(1)),
-    };
-    let inside = |address: &&IpAddr| (first..=last).contains(&number(**address)) && pool.subnet.contains(**address);
-    let taken = pool.reserved.iter().chain(&pool.gateway).filter(inside).collect::<std::collections::BTreeSet<_>>().len();
-    last.saturating_sub(first).saturating_add(1).saturating_sub(taken as u128)
+    PoolStatus {
+        name: pool.name.to_string(),
+        subnet: pool.subnet.to_string(),
+        claimed: count("ip"),
+        used: count("use"),
+        size: pool.size().saturating_sub(pool.kept_back()),
+    }
 }

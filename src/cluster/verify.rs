@@ -145,7 +145,7 @@ fn note(cluster: &Cluster, consul: &Consul, host: &str, own: &[Attached]) -> Res
 }
 
 /// Who is attached anywhere, as each host has noted it. What cannot be read is nobody.
-fn attached(cluster: &Cluster, consul: &Consul) -> Result<Vec<Attached>, ConsulError> {
+pub(super) fn attached(cluster: &Cluster, consul: &Consul) -> Result<Vec<Attached>, ConsulError> {
     let pairs = consul.keys_under(&prefix(cluster), Freshness::Usual)?;
     Ok(pairs.iter().filter_map(|pair| serde_json::from_slice::<Vec<Attached>>(&pair.value).ok()).flatten().collect())
 }

@@ -71,9 +71,16 @@ fn print(now: &ClusterStatus) {
     }
     let count = |count: Option<usize>| count.map_or("?".to_owned(), |count| count.to_string());
     for pool in &now.pools {
-        say(&format!("pool {}: {}, {} of {} claimed, {} in use", pool.name, pool.subnet, count(pool.claimed), pool.size, count(pool.used)));
+        let free = pool.claimed.map_or("?".to_owned(), |claimed| pool.size.saturating_sub(claimed as u128).to_string());
+        let (claimed, used) = (count(pool.claimed), count(pool.used));
+        say(&format!("pool {}: {}, {claimed} of {} claimed, {free} free, {used} in use", pool.name, pool.subnet, pool.size));
     }
     now.attachments.iter().for_each(|status| say(&format!("attached {}", words(status))));
+    now.everywhere.iter().filter(|one| one.host != now.host).for_each(|one| {
+        let addresses: Vec<String> = one.addresses.iter().map(ToString::to_string).collect();
+        say(&format!("attached on {}: {} {}", one.host, one.guest, all(&addresses)).replace(char::is_control, " "));
+    });
+    now.conflicts.iter().for_each(|conflict| complain(&format!("pipework: conflict: {conflict}").replace(char::is_control, " ")));
     now.problems.iter().for_each(|problem| complain(&format!("pipework: warning: {problem}")));
 }
 

@@ -1,4 +1,4 @@
-//! `pipework doctor --all`: three hosts, each examined by its agent, and what differs between them.
+//! What one host tells of all: `pipework doctor --all`, each examined by its agent, and what does not fit together; `cluster status`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lab;
@@ -33,7 +33,7 @@ fn faults(ran: &Ran) -> Vec<(String, String)> {
 }
 
 #[test]
-fn one_command_examines_all_hosts_and_tells_what_differs_between_them() {
+fn one_command_examines_all_hosts_and_another_tells_who_has_what() {
     if no_consul() {
         return;
     }
@@ -73,6 +73,23 @@ fn one_command_examines_all_hosts_and_tells_what_differs_between_them() {
     assert!(faults(&ask(" --json")).contains(&("consul02".to_owned(), "stp".to_owned())));
     assert_eq!(lab.host(2).sh("cat /sys/class/net/br0/bridge/stp_state"), "1");
     lab.host(2).space.sh("ip link set br0 type bridge stp_state 0");
+
+    // Two hosts gave one address, each without asking.
+    for (number, address) in [(1, "192.168.116.50"), (2, "192.168.116.50"), (3, "192.168.116.51")] {
+        lab.host(number).sh("ip netns add g");
+        lab.host(number).ok(&format!("attach br0 netns:/run/netns/g {address}/24"));
+    }
+    lab.run_all("cluster status");
+    let ran = lab.host(3).run("cluster status --json");
+    assert_eq!(ran.code, Some(2), "{}{}", ran.out, ran.err);
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    let twice = "192.168.116.50 is attached more than once: netns:/run/netns/g on consul01, netns:/run/netns/g on consul02";
+    assert_eq!(told["conflicts"], serde_json::json!([twice]), "{told}");
+    assert_eq!(told["everywhere"].as_array().unwrap().len(), 3, "{told}");
+    lab.host(2).ok("detach netns:/run/netns/g");
+    lab.run_all("cluster status");
+    let told = lab.host(3).ok("cluster status");
+    assert!(told.contains("attached on consul01: netns:/run/netns/g 192.168.116.50"), "{told}");
 
     // A host without an agent does not answer, and is told so.
     Host::signal(&agents[1], Signal::SIGKILL);
