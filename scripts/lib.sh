@@ -9,7 +9,7 @@ need_root() {
   exec sudo --preserve-env=PATH,CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,DOCKER_HOST,PIPEWORK_ORIGINAL,PIPEWORK_TEST_STRICT "$0" "$@"
 }
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %4d s: %s\n' "$SECONDS" "$*"; }
 
 # Installs the Debian packages that are not there. Fails with apt's last words.
 install_packages() (
