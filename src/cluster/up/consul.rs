@@ -11,7 +11,7 @@ use super::{Place, UpError};
 use crate::cluster::access;
 use crate::external::consul::{Consul, Member, Secret};
 use crate::external::program;
-use crate::external::resident::{Resident, Standing};
+use crate::external::resident::{Resident, Standing, UnitWords};
 use crate::model::cluster::{AclPart, Cluster, Host, HttpPart, Role};
 
 /// The agents' policy: themselves, and what they are asked on behalf of nobody.
@@ -157,6 +157,7 @@ fn resident(place: &Place<'_>, configuration: &str) -> Result<Resident, UpError>
         args,
         version: hex::encode(hash.finalize()),
         dir: place.run_dir.join("cluster"),
+        unit: UnitWords::default(),
     })
 }
 
@@ -373,8 +374,7 @@ pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpErr
             let _ = consul.leave();
         }
         resident.stop()?;
-        let _ = std::fs::remove_file(resident.dir.join(format!("{}.log", resident.name)));
-        let _ = std::fs::remove_dir(&resident.dir);
+        resident.forget_log();
         remove(std::fs::remove_file(&path), &path)?;
         remove(std::fs::remove_dir_all(&place.cluster.consul.data_dir), &place.cluster.consul.data_dir)
     })?;
