@@ -259,7 +259,7 @@ impl Host {
 
     /// What is left here of what `cluster up` made: files and agents.
     pub fn left(&self) -> String {
-        self.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep '[c]onsul agent' || true")
+        self.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep -e '[c]onsul agent' -e '[p]ipework cluster' || true")
     }
 
     /// Sends a signal to what [`Self::command`] started: nsenter only waits for it.

@@ -18,6 +18,12 @@ pub struct Made {
     pub swarm: bool,
     /// The bridge.
     pub bridge: bool,
+    /// The agent.
+    pub agent: bool,
+    /// Classic Swarm: what keeps this engine registered.
+    pub member: bool,
+    /// Classic Swarm: its manager's container.
+    pub manager: bool,
 }
 
 /// The note itself.

@@ -1,7 +1,9 @@
 //! `pipework cluster up` and `down`: this host made a part of the cluster, step by step, and taken out of it again. Each step is
 //! looked at first and done if needed, so a second run does nothing, and one that was killed goes on where it was.
 
+mod agent;
 mod bridge;
+mod classic;
 mod consul;
 mod made;
 mod step;
@@ -23,12 +25,16 @@ pub struct Place<'a> {
     pub cluster: &'a Cluster,
     /// This host.
     pub host: &'a Host,
+    /// The cluster's file: a whole path.
+    pub file: PathBuf,
     /// What was made here.
     pub note: Note,
     /// Where pid files and logs are.
     pub run_dir: PathBuf,
     /// Whether new servers are waited for until they vote.
     pub voters: bool,
+    /// Whether nothing is done about the agent.
+    pub no_agent: bool,
 }
 
 /// Makes this host a part of the cluster. Returns how many steps there was something to do for.
@@ -41,8 +47,16 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
     if place.cluster.swarm.mode == SwarmMode::Engine {
         swarm::up(place, &mut steps)?;
     }
+    // One that is not wanted any more goes.
+    if place.cluster.swarm.mode == SwarmMode::Classic { classic::up(place, &mut steps)? } else { classic::down(place, &mut steps)? }
     if let Some(part) = &place.cluster.bridge {
         bridge::up(place, part, &mut steps)?;
+    }
+    match place.cluster.agent.run {
+        _ if place.no_agent => {}
+        true => agent::up(place, &mut steps)?,
+        false if place.note.read()?.agent => agent::down(place, &mut steps)?,
+        false => {}
     }
     Ok(steps.done)
 }
@@ -59,6 +73,9 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
         let what = format!("attached here are still {}", attached.join(", "));
         return Err(UpError::wrong(what, "detach them (pipework detach GUEST --all), or say --yes: they stay without a network"));
     }
+    if made.agent {
+        agent::down(place, &mut steps)?;
+    }
     forget(place);
     if let (true, Some(part)) = (made.bridge, &place.cluster.bridge) {
         bridge::down(place, part, force, &mut steps)?;
@@ -66,6 +83,7 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
     if made.swarm {
         swarm::leave(place, &mut steps)?;
     }
+    classic::down(place, &mut steps)?;
     consul::down(place, &mut steps)?;
     Ok(steps.done)
 }
@@ -76,10 +94,15 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
 /// The first step that could not be done.
 pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
     let mut steps = Steps::new(&place.host.name, wait, tell);
-    forget(place);
-    if place.note.read()?.swarm {
+    let made = place.note.read()?;
+    if made.swarm {
         swarm::leave(place, &mut steps)?;
     }
+    classic::down(place, &mut steps)?;
+    if made.agent {
+        agent::down(place, &mut steps)?;
+    }
+    forget(place);
     consul::down(place, &mut steps)?;
     Ok(steps.done)
 }

@@ -137,7 +137,11 @@ pub(super) fn classic(swarm: &SwarmPart, consul: Option<&ConsulPart>, node: Opti
     if swarm.image.is_some() && swarm.managers.is_empty() {
         node.wrong("managers", "name the hosts on which the image's manager runs: managers = [\"...\"]");
     }
-    if swarm.image.is_some() && consul.is_some_and(|consul| consul.tls.is_some() || consul.acl != AclPart::Off) {
+    let is_closed = |consul: &ConsulPart| {
+        let is_https = consul.address.as_ref().is_some_and(|address| address.starts_with("https:"));
+        is_https || consul.tls.is_some() || consul.acl != AclPart::Off
+    };
+    if swarm.image.is_some() && consul.is_some_and(is_closed) {
         node.wrong("image", "the old manager asks Consul in plain HTTP and without a token: leave it out, or TLS and ACLs");
     }
     if swarm.engine_port == swarm.manager_port && !swarm.managers.is_empty() {
