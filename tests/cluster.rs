@@ -44,18 +44,33 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     }
     let mut lab = Cluster::new();
     lab.start_engines();
-    lab.write_file(&[]);
+    let last = "name = \"consul03\"\n";
+    let mut changes = vec![
+        (last, "name = \"consul03\"\nrole = \"client\"\nlabels = { rack = \"b\" }\n"),
+        ("managers = [\"consul01\", \"consul02\", \"consul03\"]", "managers = [\"consul01\"]"),
+        ("# persist = true", "persist = \"networkd\""),
+    ];
+    lab.write_file(&changes);
+    let own = "/etc/systemd/network/10-ens32.network";
+    lab.host(1).sh(&format!("mkdir -p /etc/systemd/network; printf '[Match]\nName=ens32\n[Network]\nAddress=192.168.116.111/24\nGateway=192.168.116.1\n' > {own}"));
     let nics: Vec<Vec<String>> = lab.hosts.iter().map(|host| host.space.addrs("ens32")).collect();
-    lab.ok_all("cluster up");
+    lab.ok_all("cluster up --voters");
     for ran in lab.ok_all("cluster up --json") {
         assert!(!ran.out.is_empty() && ran.out.lines().all(|line| line.contains(r#""outcome":"already""#)), "{}", ran.out);
     }
-    let nodes = lab.host(1).docker("node ls");
-    assert_eq!(nodes.matches("Ready").count(), 3, "{nodes}");
-    let labels = lab.host(1).docker("node inspect -f '{{.Spec.Labels}}' consul02");
-    assert_eq!(labels, "map[pipework.host:consul02]");
+    let nodes = lab.host(1).docker("node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}'");
+    assert_eq!(nodes.lines().map(str::trim).collect::<Vec<_>>(), ["consul01 Ready Leader", "consul02 Ready", "consul03 Ready"]);
+    let labels = |host: &str| lab.host(1).docker(&format!("node inspect -f '{{{{.Spec.Labels}}}}' {host}"));
+    assert_eq!(labels("consul02"), "map[pipework.host:consul02]");
+    assert_eq!(labels("consul03"), "map[pipework.host:consul03 rack:b]");
+    assert_eq!(lab.host(1).consul("/v1/operator/raft/configuration")["Servers"].as_array().unwrap().len(), 2);
+    assert_eq!(lab.host(2).consul("/v1/catalog/nodes?node-meta=rack:b")[0]["Node"], "consul03");
+    assert_eq!(lab.host(3).consul("/v1/session/list").as_array().unwrap().len(), 3, "an agent's on each host");
+    lasts(&lab);
+    only_what_changed_is_done_again(&lab, &mut changes);
     assert_eq!(lab.host(1).consul("/v1/kv/pipework/lab/swarm/join"), serde_json::Value::Null, "no token is left there");
 
+    let mut watch = Watch::begin(lab.host(1));
     lab.host(2).container("ubuntu114");
     lab.host(3).container("ubuntu119");
     lab.host(2).ok("br0 ubuntu114 192.168.116.114/24@192.168.116.1");
@@ -68,18 +83,22 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     let to: Vec<&str> = verified["reach"][0]["to"].as_array().unwrap().iter().map(|to| to["addr"].as_str().unwrap()).collect();
     assert_eq!(to, ["192.168.116.1", "192.168.116.119"]);
     lab.cut(3);
+    watch.until(r#""consul":"failed""#);
     let ran = lab.host(2).run("cluster verify");
     assert!(ran.code == Some(2) && ran.out.contains("does not reach 192.168.116.119 (ubuntu119 on consul03)"), "{}{}", ran.out, ran.err);
     lab.mend(3);
+    watch.until(r#""problems":[]"#);
+    watch.end();
 
     let availability = || lab.host(1).docker("node inspect -f '{{.Spec.Availability}}' consul03");
     lab.host(1).ok("cluster drain consul03");
     assert_eq!(availability(), "drain");
     lab.host(1).ok("cluster drain consul03 --end");
     assert_eq!(availability(), "active");
-    lab.host(3).ok("cluster drain");
-    assert!(lab.host(1).consul("/v1/health/node/consul03").to_string().contains("_node_maintenance"));
-    lab.host(3).ok("cluster drain --end");
+    lab.host(3).fails("cluster drain", "on consul01: pipework cluster drain consul03");
+    lab.host(1).ok("cluster drain");
+    assert!(lab.host(2).consul("/v1/health/node/consul01").to_string().contains("_node_maintenance"));
+    lab.host(1).ok("cluster drain --end");
 
     lab.host(2).fails("cluster down", "attached here are still ubuntu114");
     lab.host(2).ok("detach ubuntu114 --all");
@@ -96,6 +115,81 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
         assert_eq!(host.left(), "");
         assert_eq!((host.space.addrs("ens32"), &host.space.link("br0")), (nic, &serde_json::Value::Null));
         assert_eq!(host.docker("info -f {{.Swarm.LocalNodeState}}"), "inactive");
+    }
+    assert_eq!(lab.host(1).sh("ls -A /etc/systemd/network"), "10-ens32.network");
+    assert_eq!(lab.host(1).sh(&format!("cat {own}")), "[Match]\nName=ens32\n[Network]\nAddress=192.168.116.111/24\nGateway=192.168.116.1");
+}
+
+/// The bridge is in networkd's files; those of the administrator lie beside.
+fn lasts(lab: &Cluster) {
+    let files = lab.host(1).sh("ls -A /etc/systemd/network");
+    for wanted in ["00-pipework-br0.netdev", "00-pipework-br0.network", "00-pipework-br0-uplink.network"] {
+        assert!(files.contains(wanted), "{files}");
+    }
+    assert!(lab.host(1).sh("cat /etc/systemd/network/00-pipework-br0.network").contains("192.168.116.111/24"));
+}
+
+/// Another comment: nothing. Another word for the agent, or another file of this program: the agent alone is started anew. With
+/// `--no-agent` it is let be.
+fn only_what_changed_is_done_again(lab: &Cluster, changes: &mut Vec<(&str, &str)>) {
+    let done = |ran: Ran| {
+        assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+        let steps = ran.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        steps.filter(|step| step["outcome"] == "done").map(|step| step["step"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let host = lab.host(2);
+    changes.push(("# Its keys in Consul", "# All its keys in Consul"));
+    lab.write_file(changes);
+    assert_eq!(done(host.run("cluster up --json")), [""; 0]);
+    changes.push(("# ttl = 30", "ttl = 20"));
+    lab.write_file(changes);
+    assert_eq!(done(host.run("cluster up --json --no-agent")), [""; 0]);
+    assert_eq!(done(host.run("cluster up --json")), ["agent"]);
+    assert_eq!(done(host.run("cluster up --json")), [""; 0]);
+    let copy = lab.dir.path().join("pipework");
+    std::fs::copy(env!("CARGO_BIN_EXE_pipework"), &copy).unwrap();
+    let of_copy = || Ran::from(host.command(copy.to_str().unwrap()).args(["cluster", "up", "--json"]).output().unwrap());
+    assert_eq!(done(of_copy()), ["agent"]);
+    assert_eq!(done(of_copy()), [""; 0]);
+    lab.ok_all("cluster up");
+    // One that was killed is there again by itself.
+    let pid = || host.sh("cut -d' ' -f2 /run/pipework/cluster/pipework-agent.pid");
+    let before = pid();
+    host.sh(&format!("kill -KILL {before}"));
+    eventually("it is there again", || host.try_sh(&format!("test $(cut -d' ' -f2 -s /run/pipework/cluster/pipework-agent.pid) -ne {before}")));
+    assert_eq!(done(host.run("cluster up --json")).iter().filter(|step| *step != "agent").count(), 0);
+}
+
+/// `cluster status --watch`, line by line.
+struct Watch {
+    child: std::process::Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Watch {
+    fn begin(host: &lab::cluster::Host) -> Self {
+        use std::io::BufRead;
+        let mut child = host.program().args(["cluster", "status", "--watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Until a line says so; each that it tells is another one.
+    fn until(&mut self, wanted: &str) {
+        let mut before = String::new();
+        loop {
+            let line = self.lines.next().expect("it stays").unwrap();
+            assert_ne!(line, before);
+            if line.contains(wanted) {
+                return;
+            }
+            before = line;
+        }
+    }
+
+    fn end(mut self) {
+        lab::cluster::Host::signal(&self.child, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
     }
 }
 

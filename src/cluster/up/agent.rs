@@ -81,14 +81,15 @@ fn why(agent: &Resident) -> String {
     format!("it does not run; {}{words}", agent.log())
 }
 
-/// Whether a daemon that is none of ours looks after this host. One that is just starting has the place for a moment.
+/// Whether a daemon that is none of ours looks after this host. Its lock is not tried for while ours may want it; and ours may have
+/// been started between two looks.
 fn is_taken(place: &Place<'_>, own: &Resident) -> Result<bool, UpError> {
     let path = place.run_dir.join(LOCK);
-    if !path.exists() {
+    if own.is_tended() || !path.exists() {
         return Ok(false);
     }
     let is_free = ExclusiveLock::try_take(&path).map_err(UpError::file(&path))?.is_some();
-    Ok(!is_free && own.standing() == Standing::No)
+    Ok(!is_free && !own.is_tended())
 }
 
 fn answers(place: &Place<'_>, consul: &Consul, agent: &Resident) -> Result<Seen, UpError> {

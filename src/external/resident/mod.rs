@@ -105,6 +105,11 @@ impl Resident {
         if environ.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes()) { Standing::Runs } else { Standing::Old }
     }
 
+    /// Whether somebody sees to it that it runs, and starts it again when it does not.
+    pub fn is_tended(&self) -> bool {
+        if Self::by_systemd() { unit::is_tended(self) } else { supervise::is_there(self) }
+    }
+
     /// Starts it, in place of one with another configuration.
     ///
     /// # Errors

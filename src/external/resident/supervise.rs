@@ -44,6 +44,10 @@ pub(super) fn program_pid(resident: &Resident) -> Option<i32> {
     numbers(resident)?.1.map(Pid::as_raw)
 }
 
+pub(super) fn is_there(resident: &Resident) -> bool {
+    numbers(resident).is_some()
+}
+
 /// Asks it to end. `false`: there is nobody.
 pub(super) fn ask_to_end(resident: &Resident) -> bool {
     let Some((supervisor, _)) = numbers(resident) else { return false };

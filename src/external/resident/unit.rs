@@ -62,6 +62,11 @@ pub(super) fn main_pid(resident: &Resident) -> Option<i32> {
     text.parse().ok().filter(|pid| *pid > 0)
 }
 
+pub(super) fn is_tended(resident: &Resident) -> bool {
+    let state = systemctl(&["show", "--property=ActiveState", "--value", &name(resident)]);
+    state.is_ok_and(|state| !matches!(state.as_str(), "inactive" | "failed"))
+}
+
 pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     let path = path(resident);
     let text = text(resident);
