@@ -10,13 +10,14 @@ mod step;
 mod swarm;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use made::{Made, Note};
 pub use step::{Outcome, Seen, StepReport, Steps, UpError};
 pub(crate) use swarm::nodes_of_hosts;
 
 use crate::model::cluster::{Cluster, Host, SwarmMode};
+use crate::state::ExclusiveLock;
 
 /// Where steps are done.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub struct Place<'a> {
 /// # Errors
 /// The first step that could not be done; the earlier ones stay.
 pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     consul::up(place, &mut steps)?;
     if place.cluster.swarm.mode == SwarmMode::Engine {
@@ -66,6 +68,7 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
 /// # Errors
 /// The first step that could not be done.
 pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     let made = place.note.read()?;
     let attached = if force { Vec::new() } else { attached(place)? };
@@ -93,6 +96,7 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
 /// # Errors
 /// The first step that could not be done.
 pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     let made = place.note.read()?;
     if made.swarm {
@@ -112,6 +116,7 @@ pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport
 /// # Errors
 /// The first step that could not be done.
 pub fn drain(place: &Place<'_>, target: &str, drained: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     if place.cluster.host(target).is_none() {
         let names: Vec<&str> = place.cluster.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -124,6 +129,21 @@ pub fn drain(place: &Place<'_>, target: &str, drained: bool, wait: Duration, tel
         consul::maintenance(place, drained, &mut steps)?;
     }
     Ok(steps.done)
+}
+
+/// One run at a time on a host: two would each start what they do not see yet.
+fn alone(place: &Place<'_>, wait: Duration) -> Result<ExclusiveLock, UpError> {
+    let path = place.run_dir.join(format!("cluster-{}.lock", place.cluster.name));
+    let deadline = Instant::now() + wait;
+    loop {
+        match ExclusiveLock::try_take(&path).map_err(UpError::file(&path))? {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() > deadline => {
+                return Err(UpError::wrong("another run is at work on this host", "wait for it, or end it; --timeout waits longer"));
+            }
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 /// The guests whose attachments are on the bridge.
