@@ -35,7 +35,7 @@ pub(super) fn version(place: &Place<'_>, program: &std::path::Path, args: &[Stri
     let mut hash = Md5::new();
     hash.update(format!("{:?} {} {} {} {}", place.cluster, file.ino(), file.size(), file.mtime(), file.mtime_nsec()));
     args.iter().for_each(|word| hash.update(word));
-    let token = access::token(place.cluster.consul.token_file.as_deref())?;
+    let token = access::token(access::token_file(place.cluster).as_deref())?;
     token.iter().for_each(|token| hash.update(token.reveal()));
     Ok(hex::encode(hash.finalize()))
 }

@@ -14,6 +14,8 @@ pub struct Made {
     pub consul: bool,
     /// The file with the first token.
     pub token: bool,
+    /// The file with this host's own token.
+    pub host_token: bool,
     /// This engine's part in a swarm.
     pub swarm: bool,
     /// The bridge.

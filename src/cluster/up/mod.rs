@@ -8,6 +8,7 @@ mod consul;
 mod made;
 mod step;
 mod swarm;
+mod tokens;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
