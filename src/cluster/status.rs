@@ -102,7 +102,8 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         (Some(consul), SwarmMode::Engine) => swarm(cluster, consul).map_err(|why| note("swarm", &*why)).unwrap_or_default(),
         _ => BTreeMap::new(),
     };
-    let agents = consul.as_ref().map(|consul| agents(consul).map_err(|error| note("agents", &error)).unwrap_or_default()).unwrap_or_default();
+    let agents =
+        consul.as_ref().map(|consul| agents(consul).map_err(|error| note("agents", &error)).unwrap_or_default()).unwrap_or_default();
     let hosts: Vec<HostStatus> = cluster
         .hosts
         .iter()

@@ -62,7 +62,14 @@ fn print(now: &ClusterStatus) {
     let mut rows = vec![["HOST", "ADDRESS", "ROLE", "CONSUL", "SWARM", "AGENT"].map(str::to_owned).to_vec()];
     rows.extend(now.hosts.iter().map(|host| {
         let swarm = host.swarm.clone().unwrap_or_else(|| "-".into());
-        vec![host.name.clone(), host.address.to_string(), host.role.to_owned(), host.consul.clone(), swarm, if host.agent { "alive" } else { "-" }.to_owned()]
+        vec![
+            host.name.clone(),
+            host.address.to_string(),
+            host.role.to_owned(),
+            host.consul.clone(),
+            swarm,
+            if host.agent { "alive" } else { "-" }.to_owned(),
+        ]
     }));
     table(&rows);
     if let Some(bridge) = &now.bridge {

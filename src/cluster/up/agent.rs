@@ -66,7 +66,10 @@ pub(super) fn up(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError
         Standing::Old => Ok(Seen::Not("it runs with another configuration, or as another version".into())),
         Standing::No if is_taken(place, &agent)? => {
             let what = "another daemon of this program looks after this host";
-            Err(UpError::wrong(what, "the agent does all that it does: end it (systemctl disable --now pipework.service), or say [agent] run = false"))
+            Err(UpError::wrong(
+                what,
+                "the agent does all that it does: end it (systemctl disable --now pipework.service), or say [agent] run = false",
+            ))
         }
         Standing::No => Ok(Seen::Not(why(&agent))),
     };

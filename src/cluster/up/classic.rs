@@ -41,7 +41,8 @@ fn engine(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let look = || match TcpStream::connect_timeout(&at, LISTENS) {
         Ok(_) => Ok(Seen::So(format!("listens on {at}"))),
         Err(error) => {
-            let hint = format!("managers reach engines by TCP: dockerd -H unix:///var/run/docker.sock -H tcp://{at}, or \"hosts\" in daemon.json");
+            let hint =
+                format!("managers reach engines by TCP: dockerd -H unix:///var/run/docker.sock -H tcp://{at}, or \"hosts\" in daemon.json");
             Err(UpError::wrong(format!("the engine does not listen on {at}: {error}"), hint))
         }
     };

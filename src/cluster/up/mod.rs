@@ -51,7 +51,11 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
         swarm::up(place, &mut steps)?;
     }
     // One that is not wanted any more goes.
-    if place.cluster.swarm.mode == SwarmMode::Classic { classic::up(place, &mut steps)? } else { classic::down(place, &mut steps)? }
+    if place.cluster.swarm.mode == SwarmMode::Classic {
+        classic::up(place, &mut steps)?
+    } else {
+        classic::down(place, &mut steps)?
+    }
     if let Some(part) = &place.cluster.bridge {
         bridge::up(place, part, &mut steps)?;
     }

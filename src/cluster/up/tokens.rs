@@ -147,7 +147,9 @@ fn agent_description(host: &str) -> String {
 }
 
 fn host_token(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
-    let (Some(path), Some(all)) = (access::host_token_file(place.cluster), place.cluster.consul.token_file.as_deref()) else { return Ok(()) };
+    let (Some(path), Some(all)) = (access::host_token_file(place.cluster), place.cluster.consul.token_file.as_deref()) else {
+        return Ok(());
+    };
     let look = || {
         if !path.exists() {
             return Ok(Seen::Not("the host has none of its own".into()));

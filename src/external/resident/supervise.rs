@@ -75,7 +75,10 @@ pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     let child = child.ok_or_else(|| ResidentError::NoProcess(resident.name.clone()))?;
     // Until it has the lock, whoever looks would start another.
     let deadline = Instant::now() + BEGINNING;
-    while !is_there(resident) && Instant::now() < deadline && !matches!(waitpid(child, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::Exited(..))) {
+    while !is_there(resident)
+        && Instant::now() < deadline
+        && !matches!(waitpid(child, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::Exited(..)))
+    {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())

@@ -58,10 +58,11 @@ impl KeptContainer {
     /// # Errors
     /// When the engine does not answer.
     pub fn standing(&self) -> Result<KeptStanding, GuestError> {
-        let found = self.ask("container", async |client| match client.inspect_container(&self.name, None::<InspectContainerOptions>).await {
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            answer => answer.map(Some),
-        })?;
+        let found =
+            self.ask("container", async |client| match client.inspect_container(&self.name, None::<InspectContainerOptions>).await {
+                Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+                answer => answer.map(Some),
+            })?;
         Ok(found.map_or(KeptStanding::Absent, |found| self.judge(found)))
     }
 

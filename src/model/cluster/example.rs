@@ -114,7 +114,20 @@ mod tests {
         let cluster = read(EXAMPLE).unwrap();
         assert_eq!((cluster.hosts.len(), cluster.prefix().as_str()), (3, "pipework/lab"));
         assert!(cluster.pools[0].reserved.contains(&"192.168.116.111".parse().unwrap()), "hosts' own addresses");
-        let secure = ["gossip_key_file", "ca_file", "cert_file", "key_file", "acl", "token_file", "labels", "mtu", "persist", "ttl", "page", "reserved"];
+        let secure = [
+            "gossip_key_file",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "acl",
+            "token_file",
+            "labels",
+            "mtu",
+            "persist",
+            "ttl",
+            "page",
+            "reserved",
+        ];
         let said = secure.iter().fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
         let cluster = read(&said).unwrap();
         assert_eq!(cluster.agent_address(), "https://127.0.0.1:8501");

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use toml::de::DeTable;
 
 use super::tree::{Mistakes, Node};
-use super::{AclPart, AgentPart, BridgeKind, BridgePart, Cluster, ConsulPart, Host, HttpPart, Persist, Role, SwarmMode, SwarmPart, TlsPart, check};
+use super::{
+    AclPart, AgentPart, BridgeKind, BridgePart, Cluster, ConsulPart, Host, HttpPart, Persist, Role, SwarmMode, SwarmPart, TlsPart, check,
+};
 use crate::model::host_bridge::Keeper;
 use crate::model::pool::Pool;
 use crate::model::topology::Located;
@@ -251,11 +253,7 @@ impl Default for AgentPart {
 
 fn agent(node: &Node<'_>) -> AgentPart {
     let usual = AgentPart::default();
-    AgentPart {
-        run: node.flag("run", usual.run),
-        ttl: node.number("ttl", &(1..=86_400)),
-        page: node.flag("page", usual.page),
-    }
+    AgentPart { run: node.flag("run", usual.run), ttl: node.number("ttl", &(1..=86_400)), page: node.flag("page", usual.page) }
 }
 
 fn pool(node: &Node<'_>) -> Option<Pool> {
