@@ -1,4 +1,7 @@
-//! `pipework cluster up` and `down`, killed half way and run again.
+//! `pipework cluster up` and `down`, killed half way and run again: after each step, and at moments that are drawn by lot.
+//!
+//! `PIPEWORK_KILLS=20 cargo test --test cluster_killed` draws more of them than two; `PIPEWORK_SEED`, which each run prints, draws
+//! the same again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lab;
@@ -11,8 +14,13 @@ use lab::cluster::{Cluster, Host, no_consul};
 use lab::engine::no_engine;
 use nix::sys::signal::Signal;
 
+/// Of `up` with all that there is.
+const STEPS: u64 = 9;
+/// About what a whole run takes, in milliseconds: later than that there is nothing to kill.
+const WHOLE: u64 = 6000;
+
 #[test]
-fn killed_at_each_step_it_goes_on_from_there() {
+fn killed_at_each_step_and_at_any_moment_it_goes_on_from_there() {
     if no_consul() || no_engine() {
         return;
     }
@@ -20,35 +28,81 @@ fn killed_at_each_step_it_goes_on_from_there() {
     lab.start_engines();
     lab.write_file(&[]);
     // The first host's run is killed after each of its steps, and a moment into each.
-    for step in 0..8 {
-        let start = |host: &Host| {
-            let mut command = host.program();
-            command.args(["cluster", "up", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
-        };
-        let mut runs: Vec<Child> = lab.hosts.iter().map(start).collect();
+    for step in 0..STEPS {
+        let mut runs = begin(&lab, "up");
         let mut lines = BufReader::new(runs[0].stdout.take().unwrap()).lines();
         for _ in 0..step {
             lines.next().unwrap().unwrap();
         }
         std::thread::sleep(Duration::from_millis(step % 2 * 60));
-        for run in &mut runs {
-            Host::signal(run, Signal::SIGKILL);
-            run.wait().unwrap();
-        }
+        kill(&mut runs);
     }
+    completes(&lab);
+    let mut lot = Lot::new();
+    let rounds = std::env::var("PIPEWORK_KILLS").map_or(2, |count| count.parse().unwrap());
+    for round in 1..=rounds {
+        let (down, up) = (lot.below(WHOLE), lot.below(WHOLE));
+        println!("round {round}: down killed after {down} ms, up after {up} ms");
+        kill_after(&lab, "down", down);
+        kill_after(&lab, "up", up);
+        completes(&lab);
+    }
+    kill_after(&lab, "down", 300);
+    lab.ok_all("cluster down");
+    for host in &lab.hosts {
+        assert_eq!(host.left(), "");
+    }
+}
+
+fn begin(lab: &Cluster, verb: &str) -> Vec<Child> {
+    let start = |host: &Host| {
+        let mut command = host.program();
+        command.args(["cluster", verb, "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    lab.hosts.iter().map(start).collect()
+}
+
+fn kill(runs: &mut Vec<Child>) {
+    for run in runs {
+        Host::signal(run, Signal::SIGKILL);
+        run.wait().unwrap();
+    }
+}
+
+fn kill_after(lab: &Cluster, verb: &str, moment: u64) {
+    let mut runs = begin(lab, verb);
+    std::thread::sleep(Duration::from_millis(moment));
+    kill(&mut runs);
+}
+
+/// Run again it is whole, and run once more there is nothing to do.
+fn completes(lab: &Cluster) {
     lab.ok_all("cluster up");
     for ran in lab.ok_all("cluster up") {
         assert!(ran.out.contains("nothing to do"), "{}", ran.out);
     }
     assert_eq!(lab.host(2).docker("node ls").matches("Ready").count(), 3);
     assert_eq!(lab.host(1).consul("/v1/kv/pipework/lab/swarm/rotation-due"), serde_json::Value::Null);
-
-    let mut down = lab.host(1).program().args(["cluster", "down"]).stdout(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    Host::signal(&down, Signal::SIGKILL);
-    down.wait().unwrap();
-    lab.ok_all("cluster down");
     for host in &lab.hosts {
-        assert_eq!(host.left(), "");
+        let twice = "ps -ef | grep -c -e '[c]onsul agent' -e '[p]ipework cluster agent'";
+        assert_eq!(host.sh(twice), "2", "{}: one of each", host.name);
+    }
+}
+
+/// Numbers by lot (xorshift64), the same for the same seed.
+struct Lot(u64);
+
+impl Lot {
+    fn new() -> Self {
+        let seed = std::env::var("PIPEWORK_SEED").map_or_else(|_| u64::from(std::process::id()) << 20 | 1, |seed| seed.parse().unwrap());
+        println!("PIPEWORK_SEED={seed}");
+        Self(seed.max(1))
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
     }
 }

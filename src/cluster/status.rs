@@ -1,12 +1,13 @@
 //! `pipework cluster status`: what this host knows of all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::access;
+use super::agent::AGENT;
 use super::claims::ConsulClaims;
 use super::conflicts::conflicts;
 use super::verify::{self, Attached};
@@ -57,6 +58,8 @@ pub struct HostStatus {
     pub consul: String,
     /// How Swarm sees it; none when this host does not manage.
     pub swarm: Option<String>,
+    /// Whether its agent lives, as Consul's check has it.
+    pub agent: bool,
 }
 
 /// A bridge.
@@ -108,6 +111,8 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         (Some(consul), SwarmMode::Engine) => swarm(cluster, consul).map_err(|why| note("swarm", &*why)).unwrap_or_default(),
         _ => BTreeMap::new(),
     };
+    let agents =
+        consul.as_ref().map(|consul| agents(consul).map_err(|error| note("agents", &error)).unwrap_or_default()).unwrap_or_default();
     let hosts: Vec<HostStatus> = cluster
         .hosts
         .iter()
@@ -117,6 +122,7 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
             role: host.role.name(),
             consul: states.get(&host.name).copied().unwrap_or("none").to_owned(),
             swarm: swarm.get(&host.name).cloned(),
+            agent: agents.contains(&host.name),
         })
         .collect();
     let pools = cluster.pools.iter().map(|pool| pool_status(cluster, consul.as_ref(), pool)).collect();
@@ -129,6 +135,8 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         problems.push("consul: there is no leader".into());
     }
     problems.extend(hosts.iter().filter(|host| host.consul != "alive").map(|host| format!("consul: {} is {}", host.name, host.consul)));
+    let silent = hosts.iter().filter(|host| cluster.agent.run && !host.agent);
+    problems.extend(silent.map(|host| format!("agent: that of {} does not answer", host.name)));
     let bad = |host: &&HostStatus| host.swarm.as_ref().is_some_and(|state| !state.starts_with("ready"));
     problems.extend(hosts.iter().filter(bad).map(|host| format!("swarm: {} is {}", host.name, host.swarm.as_deref().unwrap_or("none"))));
     problems.extend(bridge.iter().filter(|bridge| !bridge.up).map(|bridge| format!("bridge: {} is not there, or down", bridge.name)));
@@ -146,6 +154,13 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         conflicts,
         problems,
     }
+}
+
+/// The hosts whose agents live.
+fn agents(consul: &Consul) -> Result<BTreeSet<String>, ConsulError> {
+    let found: Option<Vec<serde_json::Value>> = consul.get(&format!("health/service/{AGENT}"), &[("passing", "")])?;
+    let host = |entry: &serde_json::Value| entry.pointer("/Service/Meta/host")?.as_str().map(str::to_owned);
+    Ok(found.unwrap_or_default().iter().filter_map(host).collect())
 }
 
 /// How Swarm sees each host, as a manager knows it: nothing on a worker.

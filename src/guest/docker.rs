@@ -2,6 +2,7 @@
 
 pub(super) mod describe;
 pub(super) mod events;
+pub mod kept;
 pub mod remembered;
 pub mod sidecar;
 pub mod swarm;

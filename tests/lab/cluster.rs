@@ -134,7 +134,8 @@ impl Cluster {
 
     /// An engine on each host, started at once, with the image `box` in it, which has the same ID everywhere.
     pub fn start_engines(&mut self) {
-        self.hosts.iter_mut().for_each(Host::begin_engine);
+        // Those that run already were given words of their own.
+        self.hosts.iter_mut().filter(|host| host.engine.is_none()).for_each(Host::begin_engine);
         self.hosts.iter().for_each(Host::await_engine);
         let image = self.dir.path().join("box.tar");
         let bin = self.dir.path().join("image/bin");
@@ -259,7 +260,7 @@ impl Host {
 
     /// What is left here of what `cluster up` made: files and agents.
     pub fn left(&self) -> String {
-        self.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep '[c]onsul agent' || true")
+        self.sh("find /var/lib/pipework /run/pipework -type f 2>/dev/null || true; ps -ef | grep -e '[c]onsul agent' -e '[p]ipework cluster' || true")
     }
 
     /// Sends a signal to what [`Self::command`] started: nsenter only waits for it.
@@ -284,6 +285,11 @@ impl Host {
 
     /// Starts an engine at the usual socket, without waiting for it.
     pub fn begin_engine(&mut self) {
+        self.begin_engine_with(&[]);
+    }
+
+    /// The same, with more words.
+    pub fn begin_engine_with(&mut self, more: &[&str]) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("dockerd.log")).unwrap();
         let mut command = self.command("dockerd");
         for (option, value) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "docker.pid")] {
@@ -291,6 +297,7 @@ impl Host {
         }
         command.arg(format!("--cgroup-parent=/{}", self.cgroup()));
         command.args(["-H", "unix:///run/docker.sock", "--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        command.args(more);
         self.engine = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 

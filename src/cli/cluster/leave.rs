@@ -43,7 +43,7 @@ pub struct DrainArgs {
 
 pub(super) fn leave(args: &LeaveArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("leave", &args.which) else { return ExitCode::FAILURE };
-    let ended = up::leave(&place(&cluster, &host, false), Duration::from_secs(args.timeout.into()), &mut teller(args.json));
+    let ended = up::leave(&place(&args.which, &cluster, &host), Duration::from_secs(args.timeout.into()), &mut teller(args.json));
     end("leave", &host, args.json, ended)
 }
 
@@ -51,6 +51,6 @@ pub(super) fn drain(args: &DrainArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("drain", &args.which) else { return ExitCode::FAILURE };
     let wait = Duration::from_secs(args.timeout.into());
     let target = args.target.as_deref().unwrap_or(&host.name);
-    let ended = up::drain(&place(&cluster, &host, false), target, !args.end, wait, &mut teller(args.json));
+    let ended = up::drain(&place(&args.which, &cluster, &host), target, !args.end, wait, &mut teller(args.json));
     end("drain", &host, args.json, ended)
 }

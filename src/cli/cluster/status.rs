@@ -59,10 +59,17 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
 
 fn print(now: &ClusterStatus) {
     say(&format!("cluster {}, seen from {}; leader {}", now.cluster, now.host, now.leader.as_deref().unwrap_or("none")));
-    let mut rows = vec![["HOST", "ADDRESS", "ROLE", "CONSUL", "SWARM"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["HOST", "ADDRESS", "ROLE", "CONSUL", "SWARM", "AGENT"].map(str::to_owned).to_vec()];
     rows.extend(now.hosts.iter().map(|host| {
         let swarm = host.swarm.clone().unwrap_or_else(|| "-".into());
-        vec![host.name.clone(), host.address.to_string(), host.role.to_owned(), host.consul.clone(), swarm]
+        vec![
+            host.name.clone(),
+            host.address.to_string(),
+            host.role.to_owned(),
+            host.consul.clone(),
+            swarm,
+            if host.agent { "alive" } else { "-" }.to_owned(),
+        ]
     }));
     table(&rows);
     if let Some(bridge) = &now.bridge {

@@ -1,5 +1,6 @@
 //! `pipework cluster swarm`: classic Swarm's discovery, as its own `list` and `join`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,11 @@ pub struct JoinArgs {
     #[arg(long, value_name = "SECONDS", default_value = "180s", value_parser = seconds)]
     ttl: Duration,
     /// Where it is registered: consul://HOST:PORT/PREFIX, best this host's own agent
-    #[arg(value_name = "DISCOVERY")]
-    discovery: String,
+    #[arg(value_name = "DISCOVERY", required_unless_present = "file", conflicts_with = "file")]
+    discovery: Option<String>,
+    /// Instead: with this host's agent, token, certificates and the path that this cluster's file names
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 /// `60`, or `60s` as the original has it.
@@ -76,6 +80,12 @@ fn nodes(discovery: &str) -> Result<Nodes, Vec<String>> {
     Ok(Nodes::new(consul, &address.prefix))
 }
 
+/// Where cluster.toml says.
+fn nodes_of(file: &Path) -> Result<Nodes, Vec<String>> {
+    let cluster = super::file::read(file)?;
+    Ok(Nodes::new(access::consul(&cluster).map_err(reasons)?, &cluster.swarm.path))
+}
+
 fn reasons(error: ConsulError) -> Vec<String> {
     chain(&error)
 }
@@ -90,7 +100,11 @@ fn join(args: &JoinArgs) -> Result<(), Vec<String>> {
         return Err(vec!["--ttl: give at least twice the --heartbeat, or it counts as gone between two".into()]);
     }
     let node: Advertised = args.advertise.parse().map_err(|error| vec![format!("--advertise: {error}")])?;
-    let mut member = nodes(&args.discovery)?.member(&node, args.ttl);
+    let nodes = match (&args.file, &args.discovery) {
+        (Some(file), _) => nodes_of(file)?,
+        (None, discovery) => nodes(discovery.as_deref().unwrap_or_default())?,
+    };
+    let mut member = nodes.member(&node, args.ttl);
     let mut signals = Signals::hold().map_err(|error| vec![error.to_string()])?;
     let mut is_well = true;
     while signals.pending().is_none() {

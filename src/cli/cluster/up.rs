@@ -23,6 +23,9 @@ pub struct UpArgs {
     /// Wait also until all servers vote: 10 s after they have joined
     #[arg(long)]
     voters: bool,
+    /// Do nothing about `pipework cluster agent`
+    #[arg(long)]
+    no_agent: bool,
     /// Report each step as a line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -47,20 +50,23 @@ pub struct DownArgs {
 pub(super) fn up(args: &UpArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("up", &args.which) else { return ExitCode::FAILURE };
     cluster.advice().iter().for_each(|advice| complain(&format!("pipework: warning: {advice}")));
-    let place = place(&cluster, &host, args.voters);
+    let place = Place { voters: args.voters, no_agent: args.no_agent, ..place(&args.which, &cluster, &host) };
     let ended = cluster::up::up(&place, Duration::from_secs(args.timeout.into()), &mut teller(args.json));
     end("up", &host, args.json, ended)
 }
 
 pub(super) fn down(args: &DownArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("down", &args.which) else { return ExitCode::FAILURE };
-    let place = place(&cluster, &host, false);
+    let place = place(&args.which, &cluster, &host);
     let ended = cluster::up::down(&place, args.yes, Duration::from_secs(args.timeout.into()), &mut teller(args.json));
     end("down", &host, args.json, ended)
 }
 
-pub(super) fn place<'a>(cluster: &'a Cluster, host: &'a Host, voters: bool) -> Place<'a> {
-    Place { cluster, host, note: Note::new(&state::state_dir(), &cluster.name), run_dir: state::run_dir(), voters }
+pub(super) fn place<'a>(which: &Which, cluster: &'a Cluster, host: &'a Host) -> Place<'a> {
+    // What stays runs in another directory.
+    let file = std::path::absolute(&which.file).unwrap_or_else(|_| which.file.clone());
+    let note = Note::new(&state::state_dir(), &cluster.name);
+    Place { cluster, host, file, note, run_dir: state::run_dir(), voters: false, no_agent: false }
 }
 
 /// Tells each step as it ends: on standard output, what failed on standard error.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::session::Act;
-use super::{Core, quorum, stored};
+use super::{Core, quorum, session_name, stored};
 use crate::external::consul::{Behavior, ConsulError, NewSession};
 
 /// The longest sleep: an end is noticed within it.
@@ -71,7 +71,7 @@ fn create(core: &Core) -> Result<(), ConsulError> {
     let id = core.consul.begin_session(&NewSession {
         behavior: Behavior::Release,
         lock_delay: Some(terms.margin),
-        name: format!("pipework agent on {}", core.host),
+        name: session_name(&core.host),
         node_checks: Some(Vec::new()),
         ttl: Some(terms.ttl),
         ..NewSession::default()

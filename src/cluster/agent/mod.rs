@@ -48,6 +48,14 @@ use crate::lifecycle::claims::Claims;
 /// The service that each agent is: `pipework-agent.service.consul` has the hosts' addresses.
 pub const AGENT: &str = "pipework-agent";
 
+/// What the identifiers of an agent's services begin with, and nobody else's do.
+pub const SERVICE: &str = "pipework:";
+
+/// The name of a host's session, for people and for whoever looks whether it is there.
+pub fn session_name(host: &str) -> String {
+    format!("pipework agent on {host}")
+}
+
 /// What the agent needs to know.
 #[derive(Debug)]
 pub struct AgentOptions {

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::ledger::Use;
-use super::{AGENT, Core};
+use super::{AGENT, Core, SERVICE};
 use crate::external::consul::Service;
 use crate::model::pool::Owner;
 
-/// What our services' identifiers begin with, and nobody else's do.
-const PREFIX: &str = "pipework:";
 /// The longest sleep: an end is noticed within it.
 const NAP: Duration = Duration::from_millis(500);
 /// A host that does not come back: its services are forgotten then.
@@ -76,7 +74,7 @@ impl Kept {
     /// What an agent that was killed registered, and nobody has any more. `false`: it is not known yet.
     fn forget_left_behind(&self, core: &Core, wanted: &BTreeMap<String, Service>) -> bool {
         let Ok(services) = core.consul.services() else { return false };
-        for id in services.keys().filter(|id| id.starts_with(PREFIX) && !wanted.contains_key(*id)) {
+        for id in services.keys().filter(|id| id.starts_with(SERVICE) && !wanted.contains_key(*id)) {
             let _ = core.consul.deregister(id);
         }
         true
@@ -87,7 +85,7 @@ impl Kept {
 fn agent(core: &Core, pulse: Duration) -> Service {
     let meta = [("host", core.host.clone()), ("version", env!("CARGO_PKG_VERSION").to_owned())];
     Service {
-        id: format!("{PREFIX}agent"),
+        id: format!("{SERVICE}agent"),
         name: AGENT.into(),
         address: core.address,
         tags: vec!["pipework".into()],
@@ -109,7 +107,7 @@ fn service(one: &Use, host: &str, pulse: Duration) -> Service {
     .into();
     meta.extend(one.user.container.clone().map(|container| ("container".to_owned(), container)));
     Service {
-        id: format!("{PREFIX}{}:{}", claim.pool, claim.addr.ip()),
+        id: format!("{SERVICE}{}:{}", claim.pool, claim.addr.ip()),
         name: name(&claim.owner),
         address: claim.addr.ip(),
         tags: vec!["pipework".into(), claim.pool.to_string()],

@@ -3,8 +3,8 @@
 use super::step::{Seen, Steps};
 use super::{Place, UpError};
 use crate::lifecycle::host_bridge::{self, HostOptions, HostUp};
-use crate::model::cluster::{BridgeKind, BridgePart, Cluster, Host};
-use crate::model::host_bridge::{Below, HostBridgeNow, Vxlan, vxlan_name};
+use crate::model::cluster::{BridgeKind, BridgePart, Cluster, Host, Persist};
+use crate::model::host_bridge::{Below, HostBridgeNow, Keeper, Vxlan, vxlan_name};
 
 /// What it lies on.
 fn below(cluster: &Cluster, host: &Host, part: &BridgePart) -> Result<Below, UpError> {
@@ -22,32 +22,62 @@ fn below(cluster: &Cluster, host: &Host, part: &BridgePart) -> Result<Below, UpE
 pub(super) fn up(place: &Place<'_>, part: &BridgePart, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let options = HostOptions::from_environment();
     let below = below(place.cluster, place.host, part)?;
-    let look = || Ok(seen(&below, part, &host_bridge::observe(&part.name, &options)?));
+    let keeper = keeper(part, &options)?;
+    let look = || seen(place, &below, part, &host_bridge::observe(&part.name, &options)?);
     steps.step("bridge", look, || {
         place.note.change(|made| made.bridge = true)?;
         // Whether the gateway still answers is looked at before this returns; if it does not, all is as it was.
-        let request = HostUp { bridge: part.name.clone(), below: below.clone(), confirm: None, persist: None };
+        let request = HostUp { bridge: part.name.clone(), below: below.clone(), confirm: None, persist: keeper };
         host_bridge::up(&request, &options, &mut |_| {})?;
         Ok(())
     })
 }
 
-fn seen(below: &Below, part: &BridgePart, now: &HostBridgeNow) -> Seen {
+/// Whose configuration is to make it last.
+fn keeper(part: &BridgePart, options: &HostOptions) -> Result<Option<Keeper>, UpError> {
+    match part.persist {
+        None => Ok(None),
+        Some(Persist::Keeper(keeper)) => Ok(Some(keeper)),
+        Some(Persist::Whoever) => host_bridge::keeper_of(&options.etc_dir).map(Some).ok_or_else(|| {
+            let what = format!("nobody is known to keep this host's network: no files under {}", options.etc_dir.display());
+            UpError::wrong(what, "say who does: [bridge] persist = \"networkd\", \"networkmanager\" or \"ifcfg\"; or leave it out")
+        }),
+    }
+}
+
+fn seen(place: &Place<'_>, below: &Below, part: &BridgePart, now: &HostBridgeNow) -> Result<Seen, UpError> {
+    let not = |why: String| Ok(Seen::Not(why));
     let port = match below {
         Below::Uplink(nic) => nic.clone(),
         Below::Vxlan(_) => vxlan_name(&part.name),
     };
     if !now.is_there {
-        return Seen::Not(format!("there is no {}", part.name));
+        return not(format!("there is no {}", part.name));
     }
     if !now.ports.iter().any(|name| *name == port.to_string()) {
-        return Seen::Not(format!("{port} is no port of {}", part.name));
+        return not(format!("{port} is no port of {}", part.name));
     }
     if !now.up {
-        return Seen::Not(format!("{} is down", part.name));
+        return not(format!("{} is down", part.name));
+    }
+    if let (Some(wanted), Some(is)) = (part.mtu, now.mtu.filter(|is| part.mtu.is_some_and(|wanted| wanted.get() != *is))) {
+        let what = format!("{} has an MTU of {is}, and cluster.toml says {wanted}", part.name);
+        return Err(UpError::wrong(what, format!("ip link set {port} mtu {wanted} and ip link set {} mtu {wanted}", part.name)));
+    }
+    if part.persist.is_some() && now.record.as_ref().is_none_or(|record| record.files.is_empty()) {
+        return not(format!("{} would be gone after the next boot", part.name));
+    }
+    // An agent knows which of them are there.
+    let is_kept = place.cluster.agent.run && !place.no_agent;
+    if let (Below::Vxlan(vxlan), false) = (below, is_kept)
+        && let Some(peer) = vxlan.peers.iter().find(|peer| !now.peers.contains(peer))
+    {
+        return not(format!("{peer} is no peer of {port}"));
     }
     let addresses: Vec<String> = now.addresses.iter().map(ToString::to_string).collect();
-    Seen::So(format!("{} over {port}, {}", part.name, if addresses.is_empty() { "no address".into() } else { addresses.join(", ") }))
+    let lasts = if part.persist.is_some() { ", also after the next boot" } else { "" };
+    let addresses = if addresses.is_empty() { "no address".into() } else { addresses.join(", ") };
+    Ok(Seen::So(format!("{} over {port}, {addresses}{lasts}", part.name)))
 }
 
 /// Takes away what [`up`] made.

@@ -7,63 +7,29 @@ use serde_json::{Map, Value, json};
 
 use super::made::write;
 use super::step::{Seen, Steps};
-use super::{Place, UpError};
+use super::{Place, UpError, tokens};
 use crate::cluster::access;
-use crate::external::consul::{Consul, Member, Secret};
+use crate::external::consul::{Consul, ConsulError, Member, Secret};
 use crate::external::program;
-use crate::external::resident::{Resident, Standing};
+use crate::external::resident::{Resident, Standing, UnitWords};
 use crate::model::cluster::{AclPart, Cluster, Host, HttpPart, Role};
-
-/// The agents' policy: themselves, and what they are asked on behalf of nobody.
-const AGENT_POLICY: &str = "pipework-consul-agent";
-const AGENT_RULES: &str = "node_prefix \"\" { policy = \"read\" }\nservice_prefix \"\" { policy = \"read\" }";
-/// Where the token that was given to the agent is noted, in its data directory.
-const AGENT_TOKEN: &str = "pipework-agent-token";
 
 /// All of it.
 pub(super) fn up(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let part = &place.cluster.consul;
     if part.acl != AclPart::Off {
-        token(place, steps)?;
+        tokens::there(place, steps)?;
     }
     if part.address.is_none() {
         agent(place, steps)?;
     }
-    let consul = access::consul(place.cluster)?;
-    members(place, steps, &consul)?;
+    members(place, steps, &tokens::mightiest(place)?)?;
     if part.acl != AclPart::Off && part.address.is_none() {
-        agent_token(place, steps, &consul)?;
+        tokens::handed_out(place, steps)?;
     }
+    let consul = access::consul(place.cluster)?;
     catalogue(place, steps, &consul)?;
     if place.voters { voters(place, steps, &consul) } else { Ok(()) }
-}
-
-/// The first server of the file makes the token that all begin with; the others are given a copy of it.
-fn token(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
-    let Some(path) = place.cluster.consul.token_file.as_deref() else { return Ok(()) };
-    let first = place.cluster.servers().next();
-    let makes = place.cluster.consul.acl == AclPart::Bootstrap && first.is_some_and(|first| first.name == place.host.name);
-    let look = || {
-        if !path.exists() {
-            return Ok(Seen::Not("there is none".into()));
-        }
-        Secret::from_file(path)?;
-        Ok(Seen::So(path.display().to_string()))
-    };
-    steps.step("consul: token", look, || {
-        if !makes {
-            let from = first.map(|first| first.name.as_str()).unwrap_or_default();
-            let hint = match place.cluster.consul.acl {
-                AclPart::Bootstrap => format!("run `pipework cluster up` on {from} first, and copy the file from there (mode 0600)"),
-                _ => "put the token there, with mode 0600".to_owned(),
-            };
-            return Err(UpError::wrong(format!("{}: it is not there", path.display()), hint));
-        }
-        let uuid = Path::new("/proc/sys/kernel/random/uuid");
-        let token = std::fs::read_to_string(uuid).map_err(UpError::file(uuid))?;
-        place.note.change(|made| made.token = true)?;
-        write(path, token.trim().as_bytes(), 0o600)
-    })
 }
 
 /// The agent's words. None of them is a secret.
@@ -87,8 +53,15 @@ fn words(cluster: &Cluster, host: &Host, config: &Path) -> Vec<String> {
     words
 }
 
-/// The agent's configuration, with all secrets. For a file of mode 0600.
-fn configuration(place: &Place<'_>) -> Result<String, UpError> {
+/// The agent's configuration.
+pub(super) struct Configuration {
+    /// With all secrets: for a file of mode 0600.
+    text: String,
+    /// What it is started anew for: tokens can be others without that.
+    version: String,
+}
+
+pub(super) fn configuration(place: &Place<'_>) -> Result<Configuration, UpError> {
     let part = &place.cluster.consul;
     let mut all = Map::new();
     all.insert("disable_update_check".into(), true.into());
@@ -117,31 +90,33 @@ fn configuration(place: &Place<'_>) -> Result<String, UpError> {
         all.insert("ports".into(), json!({"http": -1, "https": 8501}));
     }
     if part.acl != AclPart::Off {
-        let mut tokens = Map::new();
-        if let Some(path) = &part.token_file {
-            let token = Secret::from_file(path)?;
-            tokens.insert("agent_master".into(), agent_master(&token).into());
-            if place.host.role == Role::Server {
-                tokens.insert("master".into(), token.reveal().into());
-            }
-        }
-        all.insert(
-            "acl".into(),
-            json!({"enabled": true, "default_policy": "deny", "enable_token_persistence": true, "tokens": Value::Object(tokens)}),
-        );
+        all.insert("acl".into(), json!({"enabled": true, "default_policy": "deny", "enable_token_persistence": true}));
     }
-    serde_json::to_string_pretty(&Value::Object(all)).map_err(|error| UpError::file(&config_path(place.cluster))(error.into()))
+    let version = print(place, &all)?;
+    if let Some(acl) = all.get_mut("acl") {
+        acl["tokens"] = tokens::configured(place)?;
+    }
+    Ok(Configuration { text: print(place, &all)?, version })
+}
+
+fn print(place: &Place<'_>, all: &Map<String, Value>) -> Result<String, UpError> {
+    serde_json::to_string_pretty(all).map_err(|error| UpError::file(&config_path(place.cluster))(error.into()))
+}
+
+/// Writes it.
+pub(super) fn configure(place: &Place<'_>) -> Result<(), UpError> {
+    write(&config_path(place.cluster), configuration(place)?.text.as_bytes(), 0o600)
 }
 
 /// Beside the data directory.
-fn config_path(cluster: &Cluster) -> PathBuf {
+pub(super) fn config_path(cluster: &Cluster) -> PathBuf {
     let mut path = cluster.consul.data_dir.as_os_str().to_owned();
     path.push(".json");
     path.into()
 }
 
 /// The agent as a program that stays; without its configuration's version.
-fn resident(place: &Place<'_>, configuration: &str) -> Result<Resident, UpError> {
+fn resident(place: &Place<'_>, version: &str) -> Result<Resident, UpError> {
     let binary = &place.cluster.consul.binary;
     let program = if binary.contains('/') { Some(PathBuf::from(binary)) } else { program::find(binary) };
     let program = program.filter(|path| path.is_absolute() && path.is_file()).ok_or_else(|| {
@@ -149,7 +124,7 @@ fn resident(place: &Place<'_>, configuration: &str) -> Result<Resident, UpError>
     })?;
     let args = words(place.cluster, place.host, &config_path(place.cluster));
     let mut hash = Md5::new();
-    args.iter().map(String::as_str).chain([configuration]).for_each(|text| hash.update(text.as_bytes()));
+    args.iter().map(String::as_str).chain([version]).for_each(|text| hash.update(text.as_bytes()));
     Ok(Resident {
         name: "pipework-consul".into(),
         description: format!("Consul of cluster {} (pipework cluster up)", place.cluster.name),
@@ -157,34 +132,31 @@ fn resident(place: &Place<'_>, configuration: &str) -> Result<Resident, UpError>
         args,
         version: hex::encode(hash.finalize()),
         dir: place.run_dir.join("cluster"),
+        unit: UnitWords::default(),
     })
 }
 
 fn agent(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
-    let (path, mut resident) = (config_path(place.cluster), None);
+    let path = config_path(place.cluster);
     let look = || {
-        let text = configuration(place)?;
-        let program = super::consul::resident(place, &text)?;
-        let is_written = std::fs::read_to_string(&path).is_ok_and(|old| old == text);
+        let wanted = configuration(place)?;
+        let program = resident(place, &wanted.version)?;
+        let is_written = std::fs::read_to_string(&path).is_ok_and(|old| old == wanted.text);
         if !is_written || program.standing() != Standing::Runs {
             return foreign(place, &program);
         }
         // It answers before it has a leader.
-        access::consul(place.cluster)?.leader()?;
+        leader(&access::consul(place.cluster)?)?;
         Ok(Seen::So(format!("{} of {}, log: {}", place.host.role, place.cluster.datacenter, program.log())))
     };
     steps.step("consul: agent", look, || {
-        let text = configuration(place)?;
         place.note.change(|made| made.consul = true)?;
-        write(&path, text.as_bytes(), 0o600)?;
+        tokens::begin(place)?;
+        configure(place)?;
         private_directory(&place.cluster.consul.data_dir)?;
         forget_key(place)?;
-        let program = super::consul::resident(place, &text)?;
-        if program.standing() != Standing::Runs {
-            program.start()?;
-        }
-        resident = Some(program);
-        Ok(())
+        let program = resident(place, &configuration(place)?.version)?;
+        if program.standing() == Standing::Runs { Ok(()) } else { Ok(program.start()?) }
     })
 }
 
@@ -208,7 +180,7 @@ fn forget_key(place: &Place<'_>) -> Result<(), UpError> {
 /// Ours does not run as it is to. Somebody else's in its place is left alone.
 fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
     // Ours may begin to answer between the two looks: only one that still does not run is not the one that answered.
-    let answers = ours.standing() == Standing::No && access::consul(place.cluster)?.leader().is_ok();
+    let answers = ours.standing() == Standing::No && leader(&access::consul(place.cluster)?).is_ok();
     if answers && ours.standing() == Standing::No {
         let what = format!("an agent that is not of this program answers at {}", place.cluster.agent_address());
         let hint = format!("end it, or use it as it is: [consul] address = \"{}\"", place.cluster.agent_address());
@@ -220,10 +192,18 @@ fn foreign(place: &Place<'_>, ours: &Resident) -> Result<Seen, UpError> {
     }))
 }
 
+/// The leader. A client that knows no server yet says so by 500, and answers none the less.
+fn leader(consul: &Consul) -> Result<Option<String>, ConsulError> {
+    match consul.leader() {
+        Err(ConsulError::Refused { status: 500.., .. }) => Ok(None),
+        answered => answered,
+    }
+}
+
 /// Joined, a leader, all members alive.
 fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
     let own = if place.cluster.consul.address.is_some() { consul.agent_self()?.node } else { place.host.name.clone() };
-    let (local, denied) = (local(place, consul)?, std::cell::Cell::new(false));
+    let (local, denied) = (tokens::local(place, consul)?, std::cell::Cell::new(false));
     let look = || {
         // Before the first leader has made it, no token is known (403). One that may see nothing is shown an empty list.
         let seen = |consul: &Consul| match consul.members() {
@@ -233,7 +213,7 @@ fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<
         let (members, by_token) = (seen(&local)?, seen(consul)?);
         let missing = missing(place.cluster, &members);
         denied.set(!by_token.iter().any(|member| member.name == own));
-        match consul.leader()? {
+        match leader(consul)? {
             _ if !missing.is_empty() && !members.is_empty() => Ok(Seen::Not(format!("missing: {}", names(&missing)))),
             None => Ok(Seen::Not("there is no leader".into())),
             Some(_) if denied.get() => {
@@ -260,21 +240,6 @@ fn members(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<
     })
 }
 
-/// The local agent, by the token that it knows without any server (`agent_master`): so it can be told whom to join.
-fn local(place: &Place<'_>, consul: &Consul) -> Result<Consul, UpError> {
-    let token = consul.access().token().filter(|_| place.cluster.consul.acl != AclPart::Off && place.cluster.consul.address.is_none());
-    let Some(token) = token else { return Ok(consul.clone()) };
-    let own = Secret::new(&agent_master(token))?;
-    Ok(Consul::new(&consul.access().clone().with_token(Some(own)))?)
-}
-
-/// A second token, which follows from the first, and from which the first does not.
-fn agent_master(token: &Secret) -> String {
-    let hash = hex::encode(Md5::digest(format!("agent_master of {}", token.reveal())));
-    let part = |range: std::ops::Range<usize>| hash.get(range).unwrap_or_default();
-    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
-}
-
 fn with_hint(error: UpError, hint: &str) -> UpError {
     match error {
         UpError::Late { seconds, why, hint: None } => UpError::Late { seconds, why, hint: Some(hint.to_owned()) },
@@ -289,23 +254,6 @@ fn missing<'a>(cluster: &'a Cluster, members: &[Member]) -> Vec<&'a Host> {
 
 fn names(hosts: &[&Host]) -> String {
     hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// The agent registers itself by a token of its own, which lasts in its data directory.
-fn agent_token(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
-    let note = place.cluster.consul.data_dir.join(AGENT_TOKEN);
-    let (host, datacenter) = (place.host.name.as_str(), place.cluster.datacenter.as_str());
-    let look = || Ok(if note.exists() { Seen::So("the agent has its own".into()) } else { Seen::Not("the agent has none".into()) });
-    steps.step("consul: agent's token", look, || {
-        consul.acl_policy(AGENT_POLICY, "Agents see nodes and services (pipework cluster up)", AGENT_RULES)?;
-        let token = consul.acl_token(&token_description(host), AGENT_POLICY, Some((host, datacenter)))?;
-        consul.agent_token(&token)?;
-        write(&note, b"given\n", 0o600)
-    })
-}
-
-pub(super) fn token_description(host: &str) -> String {
-    format!("Consul agent of {host} (pipework cluster up)")
 }
 
 fn catalogue(place: &Place<'_>, steps: &mut Steps<'_>, consul: &Consul) -> Result<(), UpError> {
@@ -351,6 +299,12 @@ pub(super) fn maintenance(place: &Place<'_>, on: bool, steps: &mut Steps<'_>) ->
     steps.step("consul: maintenance", look, || Ok(consul.maintenance(on, "pipework cluster drain")?))
 }
 
+/// Whether other hosts' agents go on, as far as is known.
+fn others_live(place: &Place<'_>) -> bool {
+    let members = access::consul(place.cluster).and_then(|consul| consul.members());
+    members.map_or(true, |members| members.iter().any(|member| member.is_alive() && member.name != place.host.name))
+}
+
 /// Takes away what [`up`] made: the agent leaves, ends, and its data goes.
 pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     if !place.note.read()?.consul {
@@ -358,6 +312,7 @@ pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpErr
     }
     let path = config_path(place.cluster);
     let resident = resident(place, "")?;
+    let is_known_elsewhere = others_live(place);
     let look = || {
         let is_gone = resident.standing() == Standing::No && !path.exists() && !place.cluster.consul.data_dir.exists();
         Ok(if is_gone { Seen::So("gone".into()) } else { Seen::Not("it is there".into()) })
@@ -366,27 +321,21 @@ pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpErr
         if resident.standing() != Standing::No
             && let Ok(consul) = access::consul(place.cluster)
         {
-            if place.cluster.consul.acl != AclPart::Off {
-                let _ = consul.acl_token_remove(&token_description(&place.host.name));
-            }
+            let local = tokens::local(place, &consul)?;
+            tokens::taken_back(place);
             // It may be alone, or without a leader: it ends all the same.
-            let _ = consul.leave();
+            let _ = local.leave();
         }
         resident.stop()?;
-        let _ = std::fs::remove_file(resident.dir.join(format!("{}.log", resident.name)));
-        let _ = std::fs::remove_dir(&resident.dir);
+        resident.forget_log();
         remove(std::fs::remove_file(&path), &path)?;
         remove(std::fs::remove_dir_all(&place.cluster.consul.data_dir), &place.cluster.consul.data_dir)
     })?;
     place.note.change(|made| made.consul = false)?;
-    if let (true, Some(path)) = (place.note.read()?.token, &place.cluster.consul.token_file) {
-        remove(std::fs::remove_file(path), path)?;
-        place.note.change(|made| made.token = false)?;
-    }
-    Ok(())
+    tokens::forgotten(place, is_known_elsewhere, steps)
 }
 
-fn remove(removed: std::io::Result<()>, path: &Path) -> Result<(), UpError> {
+pub(super) fn remove(removed: std::io::Result<()>, path: &Path) -> Result<(), UpError> {
     match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(UpError::file(path)(error)),
         _ => Ok(()),

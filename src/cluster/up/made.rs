@@ -14,10 +14,18 @@ pub struct Made {
     pub consul: bool,
     /// The file with the first token.
     pub token: bool,
+    /// The file with this host's own token.
+    pub host_token: bool,
     /// This engine's part in a swarm.
     pub swarm: bool,
     /// The bridge.
     pub bridge: bool,
+    /// The agent.
+    pub agent: bool,
+    /// Classic Swarm: what keeps this engine registered.
+    pub member: bool,
+    /// Classic Swarm: its manager's container.
+    pub manager: bool,
 }
 
 /// The note itself.

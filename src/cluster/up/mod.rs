@@ -1,20 +1,24 @@
 //! `pipework cluster up` and `down`: this host made a part of the cluster, step by step, and taken out of it again. Each step is
 //! looked at first and done if needed, so a second run does nothing, and one that was killed goes on where it was.
 
+mod agent;
 mod bridge;
+mod classic;
 mod consul;
 mod made;
 mod step;
 mod swarm;
+mod tokens;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use made::{Made, Note};
 pub use step::{Outcome, Seen, StepReport, Steps, UpError};
 pub(crate) use swarm::nodes_of_hosts;
 
 use crate::model::cluster::{Cluster, Host, SwarmMode};
+use crate::state::ExclusiveLock;
 
 /// Where steps are done.
 #[derive(Debug)]
@@ -23,12 +27,16 @@ pub struct Place<'a> {
     pub cluster: &'a Cluster,
     /// This host.
     pub host: &'a Host,
+    /// The cluster's file: a whole path.
+    pub file: PathBuf,
     /// What was made here.
     pub note: Note,
     /// Where pid files and logs are.
     pub run_dir: PathBuf,
     /// Whether new servers are waited for until they vote.
     pub voters: bool,
+    /// Whether nothing is done about the agent.
+    pub no_agent: bool,
 }
 
 /// Makes this host a part of the cluster. Returns how many steps there was something to do for.
@@ -36,13 +44,26 @@ pub struct Place<'a> {
 /// # Errors
 /// The first step that could not be done; the earlier ones stay.
 pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     consul::up(place, &mut steps)?;
     if place.cluster.swarm.mode == SwarmMode::Engine {
         swarm::up(place, &mut steps)?;
     }
+    // One that is not wanted any more goes.
+    if place.cluster.swarm.mode == SwarmMode::Classic {
+        classic::up(place, &mut steps)?
+    } else {
+        classic::down(place, &mut steps)?
+    }
     if let Some(part) = &place.cluster.bridge {
         bridge::up(place, part, &mut steps)?;
+    }
+    match place.cluster.agent.run {
+        _ if place.no_agent => {}
+        true => agent::up(place, &mut steps)?,
+        false if place.note.read()?.agent => agent::down(place, &mut steps)?,
+        false => {}
     }
     Ok(steps.done)
 }
@@ -52,12 +73,16 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
 /// # Errors
 /// The first step that could not be done.
 pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     let made = place.note.read()?;
     let attached = if force { Vec::new() } else { attached(place)? };
     if !attached.is_empty() {
         let what = format!("attached here are still {}", attached.join(", "));
         return Err(UpError::wrong(what, "detach them (pipework detach GUEST --all), or say --yes: they stay without a network"));
+    }
+    if made.agent {
+        agent::down(place, &mut steps)?;
     }
     forget(place);
     if let (true, Some(part)) = (made.bridge, &place.cluster.bridge) {
@@ -66,6 +91,7 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
     if made.swarm {
         swarm::leave(place, &mut steps)?;
     }
+    classic::down(place, &mut steps)?;
     consul::down(place, &mut steps)?;
     Ok(steps.done)
 }
@@ -75,11 +101,17 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
 /// # Errors
 /// The first step that could not be done.
 pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
-    forget(place);
-    if place.note.read()?.swarm {
+    let made = place.note.read()?;
+    if made.swarm {
         swarm::leave(place, &mut steps)?;
     }
+    classic::down(place, &mut steps)?;
+    if made.agent {
+        agent::down(place, &mut steps)?;
+    }
+    forget(place);
     consul::down(place, &mut steps)?;
     Ok(steps.done)
 }
@@ -89,6 +121,7 @@ pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport
 /// # Errors
 /// The first step that could not be done.
 pub fn drain(place: &Place<'_>, target: &str, drained: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+    let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     if place.cluster.host(target).is_none() {
         let names: Vec<&str> = place.cluster.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -101,6 +134,21 @@ pub fn drain(place: &Place<'_>, target: &str, drained: bool, wait: Duration, tel
         consul::maintenance(place, drained, &mut steps)?;
     }
     Ok(steps.done)
+}
+
+/// One run at a time on a host: two would each start what they do not see yet.
+fn alone(place: &Place<'_>, wait: Duration) -> Result<ExclusiveLock, UpError> {
+    let path = place.run_dir.join(format!("cluster-{}.lock", place.cluster.name));
+    let deadline = Instant::now() + wait;
+    loop {
+        match ExclusiveLock::try_take(&path).map_err(UpError::file(&path))? {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() > deadline => {
+                return Err(UpError::wrong("another run is at work on this host", "wait for it, or end it; --timeout waits longer"));
+            }
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 /// The guests whose attachments are on the bridge.

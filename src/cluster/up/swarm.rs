@@ -85,12 +85,20 @@ impl Job<'_> {
             self.is_ours(&now)?;
             let part = if now.is_manager { "manager" } else { "worker" };
             Ok(match now.state.as_str() {
-                "active" if now.is_manager == wanted || !wanted => Seen::So(format!("{part}, node {}", now.node.unwrap_or_default())),
-                "active" => Seen::Not("it is a worker, and is to manage: docker node promote on a manager".into()),
+                "active" if !wanted || (now.is_manager && self.stays_manager(&now)?) => {
+                    Seen::So(format!("{part}, node {}", now.node.unwrap_or_default()))
+                }
+                "active" if now.is_manager => Seen::Not("it is about to be made a worker".into()),
+                "active" => Seen::Not("it is a worker, and is to manage: run `pipework cluster up` on another manager, too".into()),
                 state => Seen::Not(format!("its engine is {state}{}", now.error.map(|e| format!(": {e}")).unwrap_or_default())),
             })
         };
         steps.step("swarm: member", look, || self.enter())
+    }
+
+    /// A run of `down` that was killed may have had it made a worker, which takes effect some time after.
+    fn stays_manager(&self, now: &Standing) -> Result<bool, UpError> {
+        Ok(self.engine.nodes()?.iter().any(|node| Some(&node.id) == now.node.as_ref() && node.is_manager))
     }
 
     /// A swarm that somebody else began is not taken over.
@@ -112,8 +120,10 @@ impl Job<'_> {
 
     fn enter(&self) -> Result<(), UpError> {
         let now = self.engine.standing()?;
-        if now.state != "inactive" {
-            return Ok(());
+        match &now.node {
+            _ if now.state == "inactive" => {}
+            Some(own) if now.is_manager => return Ok(self.engine.promote(own)?),
+            _ => return Ok(()),
         }
         self.place.note.change(|made| made.swarm = true)?;
         let own = self.place.host.name.as_str();
@@ -182,7 +192,7 @@ impl Job<'_> {
         let mut session: Option<(String, Instant)> = None;
         let look = || self.all_in();
         let ended = steps.step("swarm: all hosts", look, || {
-            self.label()?;
+            self.tend()?;
             if matches!(&session, Some((_, renewed)) if renewed.elapsed() < RENEWAL) {
                 return Ok(());
             }
@@ -248,17 +258,28 @@ impl Job<'_> {
         if !missing.is_empty() {
             return Ok(Seen::Not(format!("missing: {}: run `pipework cluster up` there, too", missing.join(", "))));
         }
+        let demoted = |host: &&Host| {
+            self.place.cluster.is_manager(&host.name) && self.node(host, &nodes, &known).is_some_and(|node| !node.is_manager)
+        };
+        if let Some(host) = hosts.iter().find(demoted) {
+            return Ok(Seen::Not(format!("{} is a worker, and is to manage", host.name)));
+        }
         let bare = hosts.iter().any(|host| self.node(host, &nodes, &known).is_some_and(|node| !has_all(node, &labels(host))));
         let managers = nodes.iter().filter(|node| node.is_manager).count();
         Ok(if bare { Seen::Not("labels are missing".into()) } else { Seen::So(format!("{} nodes, {managers} manage", nodes.len())) })
     }
 
-    fn label(&self) -> Result<(), UpError> {
+    /// Labels, and managers that are workers.
+    fn tend(&self) -> Result<(), UpError> {
         let (nodes, known) = (self.engine.nodes()?, self.known()?);
         for host in &self.place.cluster.hosts {
             let labels = labels(host);
-            if let Some(node) = self.node(host, &nodes, &known).filter(|node| !has_all(node, &labels)) {
+            let Some(node) = self.node(host, &nodes, &known) else { continue };
+            if !has_all(node, &labels) {
                 self.engine.label(&node.id, &labels)?;
+            }
+            if self.place.cluster.is_manager(&host.name) && !node.is_manager {
+                self.engine.promote(&node.id)?;
             }
         }
         Ok(())

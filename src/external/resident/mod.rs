@@ -13,6 +13,8 @@ use thiserror::Error;
 const VERSION: &str = "PIPEWORK_CONFIGURATION";
 /// So long a program may take to end.
 const ENDING: Duration = Duration::from_secs(20);
+/// So many bytes at the end of a log are looked at.
+const LAST_WORDS: u64 = 1024;
 
 /// Why a program does not stay.
 #[derive(Debug, Error)]
@@ -57,6 +59,24 @@ pub struct Resident {
     pub version: String,
     /// Where its pid file and its log are, when there is no systemd.
     pub dir: PathBuf,
+    /// What its unit says besides.
+    pub unit: UnitWords,
+}
+
+/// What a unit says besides what is to be run, and that it is after the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitWords {
+    /// Units that are started before it where they are started at all.
+    pub after: String,
+    /// Lines of its section `[Service]`.
+    pub service: String,
+}
+
+impl Default for UnitWords {
+    /// A program that is started again when it fails.
+    fn default() -> Self {
+        Self { after: String::new(), service: "Restart=on-failure\nRestartSec=2\nLimitNOFILE=65536\n".into() }
+    }
 }
 
 /// How it stands.
@@ -83,6 +103,11 @@ impl Resident {
         let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let wanted = format!("{VERSION}={}", self.version);
         if environ.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes()) { Standing::Runs } else { Standing::Old }
+    }
+
+    /// Whether somebody sees to it that it runs, and starts it again when it does not.
+    pub fn is_tended(&self) -> bool {
+        if Self::by_systemd() { unit::is_tended(self) } else { supervise::is_there(self) }
     }
 
     /// Starts it, in place of one with another configuration.
@@ -119,6 +144,24 @@ impl Resident {
     /// Where what it says is found.
     pub fn log(&self) -> String {
         if Self::by_systemd() { format!("journalctl -u {}", unit::name(self)) } else { self.file("log").display().to_string() }
+    }
+
+    /// The last line of its log, where that is a file.
+    pub fn last_words(&self) -> Option<String> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut log = std::fs::File::open(self.file("log")).ok()?;
+        let length = log.metadata().ok()?.len();
+        log.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS))).ok()?;
+        let mut text = Vec::new();
+        log.take(LAST_WORDS).read_to_end(&mut text).ok()?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(|line| line.replace(char::is_control, " "))
+    }
+
+    /// Its log goes, too, where that is a file; and the directory with the last one.
+    pub fn forget_log(&self) {
+        let _ = std::fs::remove_file(self.file("log"));
+        let _ = std::fs::remove_dir(&self.dir);
     }
 
     fn file(&self, ending: &str) -> PathBuf {

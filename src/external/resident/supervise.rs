@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::{Resident, ResidentError, VERSION, file_error};
@@ -24,6 +25,8 @@ const STEADY: Duration = Duration::from_secs(60);
 /// So long after SIGTERM it gets SIGKILL.
 const TERM_PATIENCE: Duration = Duration::from_secs(10);
 
+/// So long a supervisor may take to begin.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// So often the lock is asked for.
 const LOCKING: u32 = 40;
 
@@ -42,6 +45,10 @@ fn numbers(resident: &Resident) -> Option<(Pid, Option<Pid>)> {
 
 pub(super) fn program_pid(resident: &Resident) -> Option<i32> {
     numbers(resident)?.1.map(Pid::as_raw)
+}
+
+pub(super) fn is_there(resident: &Resident) -> bool {
+    numbers(resident).is_some()
 }
 
 /// Asks it to end. `false`: there is nobody.
@@ -65,7 +72,16 @@ pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     let whole = resident.clone();
     // The child takes the lock: this process would give it up for both, because they share the open file (flock(2)).
     let child = fork::child(&keep, || locked(file).into_iter().for_each(|lock| supervise(&whole, lock, &out)));
-    child.map(drop).ok_or_else(|| ResidentError::NoProcess(resident.name.clone()))
+    let child = child.ok_or_else(|| ResidentError::NoProcess(resident.name.clone()))?;
+    // Until it has the lock, whoever looks would start another.
+    let deadline = Instant::now() + BEGINNING;
+    while !is_there(resident)
+        && Instant::now() < deadline
+        && !matches!(waitpid(child, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::Exited(..)))
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 /// The lock on the pid file; `None` when another supervisor has it. Whoever only looks has it for a moment.
@@ -85,6 +101,7 @@ fn supervise(resident: &Resident, mut lock: Flock<File>, out: &File) {
     // Signals of the terminal are not for it.
     let _ = nix::unistd::setsid();
     let Ok(mut signals) = Signals::hold_with_children() else { return };
+    let _ = note(&mut lock, None);
     let mut failures = 0;
     while signals.pending().is_none() {
         let began = Instant::now();
@@ -151,8 +168,8 @@ fn end(child: &mut Child) {
 }
 
 fn note(lock: &mut Flock<File>, program: Option<u32>) -> std::io::Result<()> {
-    let program = program.map(|pid| format!(" {pid}")).unwrap_or_default();
+    let numbers = format!("{}{}", std::process::id(), program.map(|pid| format!(" {pid}")).unwrap_or_default());
     lock.seek(SeekFrom::Start(0))?;
-    lock.set_len(0)?;
-    lock.write_all(format!("{}{program}\n", std::process::id()).as_bytes())
+    // Always as long, in one go: whoever reads meanwhile finds either what was or what is.
+    lock.write_all(format!("{numbers:31}\n").as_bytes())
 }

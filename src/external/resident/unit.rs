@@ -25,21 +25,20 @@ pub(super) fn text(resident: &Resident) -> String {
 [Unit]
 Description={}
 Wants=network-online.target
-After=network-online.target
+After={}
 
 [Service]
 Environment={VERSION}={}
 ExecStart={}
-Restart=on-failure
-RestartSec=2
-LimitNOFILE=65536
-
+{}
 [Install]
 WantedBy=multi-user.target
 ",
         resident.description.replace('%', "%%"),
+        format!("network-online.target {}", resident.unit.after).trim_end(),
         resident.version,
-        words.join(" ")
+        words.join(" "),
+        resident.unit.service
     )
 }
 
@@ -61,6 +60,11 @@ fn systemctl(words: &[&str]) -> Result<String, ResidentError> {
 pub(super) fn main_pid(resident: &Resident) -> Option<i32> {
     let text = systemctl(&["show", "--property=MainPID", "--value", &name(resident)]).ok()?;
     text.parse().ok().filter(|pid| *pid > 0)
+}
+
+pub(super) fn is_tended(resident: &Resident) -> bool {
+    let state = systemctl(&["show", "--property=ActiveState", "--value", &name(resident)]);
+    state.is_ok_and(|state| !matches!(state.as_str(), "inactive" | "failed"))
 }
 
 pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
@@ -89,6 +93,7 @@ pub(super) fn stop(resident: &Resident) -> Result<(), ResidentError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::UnitWords;
     use super::*;
 
     #[test]
@@ -100,9 +105,11 @@ mod tests {
             args: vec!["agent".into(), "-node=a b".into(), "-x=$1".into()],
             version: "abc".into(),
             dir: "/run/pipework".into(),
+            unit: UnitWords { after: "docker.service".into(), ..UnitWords::default() },
         };
         let text = text(&resident);
         assert!(text.contains("\nExecStart=/usr/bin/consul agent \"-node=a b\" \"-x=$$1\"\n"), "{text}");
+        assert!(text.contains("\nAfter=network-online.target docker.service\n") && text.contains("\nRestart=on-failure\n"), "{text}");
         assert!(text.contains("\nDescription=Consul of 100%% lab\n"), "{text}");
     }
 }

@@ -52,6 +52,8 @@ use crate::model::error::KernelError;
 use crate::model::intent::Host;
 use crate::state::ExclusiveLock;
 
+/// Whose lock the daemon has, in the run directory.
+pub const LOCK: &str = "daemon.lock";
 /// So many messages may wait. Who tells more waits itself.
 const MOST_MESSAGES: usize = 512;
 /// After something was heard, more is waited for so long: a flood of changes costs no more than a few.
@@ -138,7 +140,7 @@ pub fn run(options: DaemonOptions) -> Result<bool, DaemonError> {
     let _ = rustix::process::setpriority_process(None, FIRST);
     let signals = Signals::hold()?;
     let notifier = Notifier::from_environment()?;
-    let lock = options.run_dir.join("daemon.lock");
+    let lock = options.run_dir.join(LOCK);
     let _lock = ExclusiveLock::try_take(&lock).map_err(DaemonError::Lock)?.ok_or(DaemonError::Another(lock))?;
     let rules = Rules::read(&config, &host, grammar, &options).map_err(DaemonError::Files)?;
     let mut warnings = tend::begin(&options, &mut |_| {})?;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::oci::POLICY;
 pub use place::{Change, Placed};
-pub use systemd::{SystemdUnit, UNIT, UNIT_DIR};
+pub use systemd::{SystemdUnit, UNIT, UNIT_DIR, service};
 
 /// Where Podman looks for hooks when nothing is configured (oci-hooks(5)).
 pub const HOOKS_DIR: &str = "/usr/share/containers/oci/hooks.d";

@@ -31,7 +31,7 @@ impl SystemdUnit {
         self.dir.join(UNIT)
     }
 
-    /// The file's text. What it writes to is its own, the netns directory, and the resolv.conf of containers (--dhcp-dns).
+    /// The file's text.
     fn text(&self, program: &str) -> String {
         format!(
             "{MARK}
@@ -42,8 +42,40 @@ Documentation=man:pipework-daemon(1)
 After=network.target docker.service podman.socket
 
 [Service]
-Type=notify
 ExecStart={program} daemon
+{}
+[Install]
+WantedBy=multi-user.target
+",
+            service("on-failure")
+        )
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`InstallError`].
+    pub fn install(&self, dry_run: bool) -> Result<Placed, InstallError> {
+        let program = self.program.to_str().filter(|_| self.program.is_absolute());
+        let program = program.ok_or_else(|| InstallError::new(&self.program, "give a whole path, in UTF-8"))?;
+        place::write(&self.path(), self.text(&word(program)), dry_run)
+    }
+
+    /// Removes it, if it is ours.
+    ///
+    /// # Errors
+    /// [`InstallError`].
+    pub fn remove(&self, dry_run: bool) -> Result<Placed, InstallError> {
+        let is_ours = place::text(&self.path())?.is_some_and(|text| text.starts_with(MARK));
+        place::remove(&self.path(), is_ours, dry_run)
+    }
+}
+
+/// The lines of a section `[Service]` by which systemd runs a daemon of ours, but for the program itself. What it writes to is its own,
+/// the netns directory, and the resolv.conf of containers (--dhcp-dns).
+pub fn service(restart: &str) -> String {
+    format!(
+        "Type=notify
 # Each reload ends with a message, so that systemctl waits for it, as with Type=notify-reload of systemd 253.
 ExecReload=kill -HUP $MAINPID
 EnvironmentFile=-/etc/default/pipework
@@ -52,7 +84,7 @@ WatchdogSec=60
 Nice=-10
 TimeoutStartSec=300
 TimeoutStopSec=30
-Restart=on-failure
+Restart={restart}
 RestartSec=1
 # At the end all attachments stand, and what hooks have started goes on.
 KillMode=process
@@ -82,31 +114,8 @@ LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 UMask=0077
-
-[Install]
-WantedBy=multi-user.target
 "
-        )
-    }
-
-    /// Writes it.
-    ///
-    /// # Errors
-    /// [`InstallError`].
-    pub fn install(&self, dry_run: bool) -> Result<Placed, InstallError> {
-        let program = self.program.to_str().filter(|_| self.program.is_absolute());
-        let program = program.ok_or_else(|| InstallError::new(&self.program, "give a whole path, in UTF-8"))?;
-        place::write(&self.path(), self.text(&word(program)), dry_run)
-    }
-
-    /// Removes it, if it is ours.
-    ///
-    /// # Errors
-    /// [`InstallError`].
-    pub fn remove(&self, dry_run: bool) -> Result<Placed, InstallError> {
-        let is_ours = place::text(&self.path())?.is_some_and(|text| text.starts_with(MARK));
-        place::remove(&self.path(), is_ours, dry_run)
-    }
+    )
 }
 
 /// A path as one word of a command line in a unit (systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS").

@@ -212,6 +212,14 @@ impl SwarmEngine {
         self.change(node, |spec| spec.role = Some(NodeSpecRoleEnum::WORKER))
     }
 
+    /// Makes a worker a manager, or keeps one from being made a worker.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn promote(&self, node: &str) -> Result<(), GuestError> {
+        self.change(node, |spec| spec.role = Some(NodeSpecRoleEnum::MANAGER))
+    }
+
     /// Forgets a node that has left.
     ///
     /// # Errors

@@ -131,6 +131,24 @@ pub(super) fn managers(hosts: &[(Host, &Node<'_>)], swarm: &SwarmPart, node: Opt
     }
 }
 
+/// What the old manager of an image cannot do.
+pub(super) fn classic(swarm: &SwarmPart, consul: Option<&ConsulPart>, node: Option<&Node<'_>>) {
+    let (Some(node), SwarmMode::Classic) = (node, swarm.mode) else { return };
+    if swarm.image.is_some() && swarm.managers.is_empty() {
+        node.wrong("managers", "name the hosts on which the image's manager runs: managers = [\"...\"]");
+    }
+    let is_closed = |consul: &ConsulPart| {
+        let is_https = consul.address.as_ref().is_some_and(|address| address.starts_with("https:"));
+        is_https || consul.tls.is_some() || consul.acl != AclPart::Off
+    };
+    if swarm.image.is_some() && consul.is_some_and(is_closed) {
+        node.wrong("image", "the old manager asks Consul in plain HTTP and without a token: leave it out, or TLS and ACLs");
+    }
+    if swarm.engine_port == swarm.manager_port && !swarm.managers.is_empty() {
+        node.wrong("manager_port", "it is the engines' own: give another, like 2377");
+    }
+}
+
 pub(super) fn pools(pools: &[(Pool, &Node<'_>)]) {
     for (index, (pool, node)) in pools.iter().enumerate() {
         let inside = |address: &IpAddr| pool.subnet.contains(*address);

@@ -81,8 +81,18 @@ kind = "nic"
 # It has to answer when the bridge is there.
 gateway = "192.168.116.1"
 # mtu = 1500
+# Also after the next boot: true: by whoever keeps the host's network; or "networkd", "networkmanager", "ifcfg".
+# persist = true
 # vxlan_id = 4242
 # vxlan_port = 4790
+
+# `pipework cluster agent`, which keeps the addresses of pools: `cluster up` starts it, as the last step.
+[agent]
+run = true
+# A host that is lost has its addresses for so many seconds, or up to twice that.
+# ttl = 30
+# A status page at http://127.0.0.1:8585, for this host alone.
+# page = true
 
 # Addresses that are given out: pipework br0 web pool:lan
 [[pools]]
@@ -104,7 +114,20 @@ mod tests {
         let cluster = read(EXAMPLE).unwrap();
         assert_eq!((cluster.hosts.len(), cluster.prefix().as_str()), (3, "pipework/lab"));
         assert!(cluster.pools[0].reserved.contains(&"192.168.116.111".parse().unwrap()), "hosts' own addresses");
-        let secure = ["gossip_key_file", "ca_file", "cert_file", "key_file", "acl", "token_file", "labels", "mtu", "reserved"];
+        let secure = [
+            "gossip_key_file",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "acl",
+            "token_file",
+            "labels",
+            "mtu",
+            "persist",
+            "ttl",
+            "page",
+            "reserved",
+        ];
         let said = secure.iter().fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
         let cluster = read(&said).unwrap();
         assert_eq!(cluster.agent_address(), "https://127.0.0.1:8501");

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 pub use example::EXAMPLE;
 pub use read::read;
 
+use super::host_bridge::Keeper;
 use super::pool::{Pool, PoolName};
 use super::settings::Mtu;
 use super::types::IfName;
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub swarm: SwarmPart,
     /// The bridge that containers are attached to, the same on all hosts; `None`: somebody else sees to it.
     pub bridge: Option<BridgePart>,
+    /// `pipework cluster agent` on each host.
+    pub agent: AgentPart,
     /// Addresses that are given out. The hosts' own and the gateways are reserved in them.
     pub pools: Vec<Pool>,
 }
@@ -185,6 +188,28 @@ pub struct BridgePart {
     pub gateway: Option<IpAddr>,
     /// Its MTU.
     pub mtu: Option<Mtu>,
+    /// Whether it is there again after the next boot, and by whose configuration.
+    pub persist: Option<Persist>,
+}
+
+/// Whose configuration makes a bridge last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persist {
+    /// That of whoever keeps the host's network.
+    Whoever,
+    /// That one's.
+    Keeper(Keeper),
+}
+
+/// What is said of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentPart {
+    /// Whether `cluster up` starts it.
+    pub run: bool,
+    /// How long its session lives without being renewed, in seconds; its own is 30.
+    pub ttl: Option<u32>,
+    /// Whether it serves the status page, on the host alone.
+    pub page: bool,
 }
 
 /// What joins the hosts' bridges.

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use toml::de::DeTable;
 
 use super::tree::{Mistakes, Node};
-use super::{AclPart, BridgeKind, BridgePart, Cluster, ConsulPart, Host, HttpPart, Role, SwarmMode, SwarmPart, TlsPart, check};
+use super::{
+    AclPart, AgentPart, BridgeKind, BridgePart, Cluster, ConsulPart, Host, HttpPart, Persist, Role, SwarmMode, SwarmPart, TlsPart, check,
+};
+use crate::model::host_bridge::Keeper;
 use crate::model::pool::Pool;
 use crate::model::topology::Located;
 
-const TOP: [&str; 7] = ["name", "datacenter", "hosts", "consul", "swarm", "bridge", "pools"];
+const TOP: [&str; 8] = ["name", "datacenter", "hosts", "consul", "swarm", "bridge", "agent", "pools"];
 const HOST: [&str; 5] = ["name", "address", "nic", "role", "labels"];
 const CONSUL: [&str; 13] = [
     "binary",
@@ -28,7 +31,8 @@ const CONSUL: [&str; 13] = [
     "session_ttl_min",
 ];
 const SWARM: [&str; 8] = ["mode", "managers", "port", "data_path_port", "engine_port", "manager_port", "image", "path"];
-const BRIDGE: [&str; 6] = ["name", "kind", "gateway", "mtu", "vxlan_id", "vxlan_port"];
+const BRIDGE: [&str; 7] = ["name", "kind", "gateway", "mtu", "vxlan_id", "vxlan_port", "persist"];
+const AGENT: [&str; 3] = ["run", "ttl", "page"];
 const POOL: [&str; 5] = ["name", "subnet", "range", "gateway", "reserved"];
 
 /// The port of VXLAN that is the engine's own (IANA's).
@@ -71,12 +75,14 @@ fn whole(top: &Node<'_>) -> Option<Cluster> {
     let swarm = swarm_node.as_ref().map(swarm).unwrap_or_default();
     let bridge_node = top.node("bridge", &BRIDGE);
     let bridge = bridge_node.as_ref().map(bridge);
+    let agent = top.node("agent", &AGENT).as_ref().map(agent).unwrap_or_default();
     let pool_nodes = top.nodes("pools", &POOL);
     let pools: Vec<(Pool, &Node<'_>)> = pool_nodes.iter().filter_map(|node| Some((pool(node)?, node))).collect();
 
     check::hosts(&hosts, consul.as_ref().is_some_and(|consul| consul.address.is_some()), top);
     check::bridge(&hosts, bridge.as_ref().and_then(Option::as_ref));
     check::managers(&hosts, &swarm, swarm_node.as_ref());
+    check::classic(&swarm, consul.as_ref(), swarm_node.as_ref());
     check::pools(&pools);
     let (hosts, pools): (Vec<Host>, Vec<Pool>) = (first(hosts), first(pools));
     let pools = pools.into_iter().map(|pool| reserved(pool, &hosts)).collect();
@@ -84,7 +90,7 @@ fn whole(top: &Node<'_>) -> Option<Cluster> {
         Some(bridge) => Some(bridge?),
         None => None,
     };
-    Some(Cluster { name: name?, datacenter: datacenter?, hosts, consul: consul?, swarm, bridge, pools })
+    Some(Cluster { name: name?, datacenter: datacenter?, hosts, consul: consul?, swarm, bridge, agent, pools })
 }
 
 fn first<T>(pairs: Vec<(T, &Node<'_>)>) -> Vec<T> {
@@ -223,7 +229,31 @@ fn bridge(node: &Node<'_>) -> Option<BridgePart> {
         node.wrong("name", "give the bridge a name, like br0");
     }
     let mtu = node.number::<u32>("mtu", &(576..=65535)).and_then(|mtu| mtu.to_string().parse().ok());
-    Some(BridgePart { name: node.parsed("name")?, kind, gateway: node.address("gateway"), mtu })
+    let persist = persist(node);
+    if persist.is_some() && is_vxlan {
+        node.wrong("persist", "it goes with kind = \"nic\": after a boot, `cluster up` makes a VXLAN and its bridge again");
+    }
+    Some(BridgePart { name: node.parsed("name")?, kind, gateway: node.address("gateway"), mtu, persist })
+}
+
+/// `true`, `false`, or whose configuration.
+fn persist(node: &Node<'_>) -> Option<Persist> {
+    if !node.is_word("persist") {
+        return node.flag("persist", false).then_some(Persist::Whoever);
+    }
+    let keepers = [("networkd", Keeper::Networkd), ("networkmanager", Keeper::NetworkManager), ("ifcfg", Keeper::Ifcfg)];
+    Some(Persist::Keeper(node.choice("persist", &keepers, Keeper::Networkd)))
+}
+
+impl Default for AgentPart {
+    fn default() -> Self {
+        Self { run: true, ttl: None, page: false }
+    }
+}
+
+fn agent(node: &Node<'_>) -> AgentPart {
+    let usual = AgentPart::default();
+    AgentPart { run: node.flag("run", usual.run), ttl: node.number("ttl", &(1..=86_400)), page: node.flag("page", usual.page) }
 }
 
 fn pool(node: &Node<'_>) -> Option<Pool> {

@@ -109,6 +109,11 @@ impl<'a> Node<'a> {
         otherwise
     }
 
+    /// Whether a key has a word in quotes, rather than something else or nothing.
+    pub(super) fn is_word(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.get_ref().as_str().is_some())
+    }
+
     pub(super) fn flag(&self, key: &str, otherwise: bool) -> bool {
         let Some(value) = self.value(key) else { return otherwise };
         value.get_ref().as_bool().unwrap_or_else(|| {
