@@ -326,7 +326,7 @@ fn entry(pair: &Pair) -> Option<Entry> {
     serde_json::from_slice(&pair.value).ok()
 }
 
-fn user(pair: &Pair) -> Option<User> {
+pub(super) fn user(pair: &Pair) -> Option<User> {
     serde_json::from_slice(&pair.value).ok()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::session::Act;
-use super::{Core, quorum, stored};
+use super::{Core, quorum};
 use crate::external::consul::{Behavior, ConsulError, NewSession};
 
 /// The longest sleep: an end is noticed within it.
@@ -76,8 +76,8 @@ fn create(core: &Core) -> Result<(), ConsulError> {
         ttl: Some(terms.ttl),
         ..NewSession::default()
     })?;
-    core.session().created(id.clone(), sent);
-    store(core, &id, sent);
+    core.session().created(id, sent);
+    core.store();
     warn_of_reaping(core);
     // What was down for want of one may be up again.
     wake_all(core);
@@ -112,7 +112,7 @@ fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
     if renewed? {
         let was_live = core.session().live(Moment::now()).is_some();
         core.session().renewed(id, sent);
-        store(core, id, sent);
+        core.store();
         if !was_live {
             wake_all(core);
         }
@@ -140,25 +140,13 @@ fn wake_all(core: &Core) {
     }
 }
 
-fn store(core: &Core, id: &str, sent: Moment) {
-    if let Err(error) = stored::write(&core.file, id, sent) {
-        core.warn(format!("{}: {error}: an agent that follows this one begins with another session", core.file.display()));
-    }
-}
-
 /// Nobody renewed it. Where it is seen that no server can end it either, its time goes on.
 fn unanswered(core: &Core) {
     let looked = Moment::now();
     let is_in_doubt = core.session().deadline().is_some();
     if is_in_doubt && quorum::nobody_decides(&quorum::look_at_all(&core.servers)) {
-        let known = {
-            let mut session = core.session();
-            session.nobody_decides(looked);
-            session.id().map(str::to_owned).zip(session.sent())
-        };
-        if let Some((id, sent)) = known {
-            store(core, &id, sent);
-        }
+        core.session().nobody_decides(looked);
+        core.store();
     }
     core.session().unanswered(Moment::now());
 }

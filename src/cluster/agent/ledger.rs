@@ -21,6 +21,8 @@ pub struct Use {
     pub user: User,
     /// The session that it is locked by; none while it is not.
     pub session: Option<String>,
+    /// Whether that is known. What an agent before this one had locked may be another's by now, or be given to another host.
+    pub sure: bool,
 }
 
 /// All of them.
@@ -30,6 +32,8 @@ pub struct Ledger {
     waiting: BTreeMap<Place, BTreeSet<u64>>,
     /// Locks that are to be given back as soon as somebody hears it, and by which session they are had.
     owed: BTreeMap<Place, (Use, String)>,
+    /// What another host is to have in place of a guest of this one, whose engine is silent.
+    yielded: BTreeMap<Place, u64>,
 }
 
 /// Where a claim's address is written.
@@ -42,12 +46,13 @@ impl Ledger {
     pub fn is_held(&self, claim: &Claim, user: &User, session: &str) -> bool {
         self.uses
             .get(&place(claim))
-            .is_some_and(|one| one.session.as_deref() == Some(session) && one.user.netns == user.netns && one.claim.owner == claim.owner)
+            .filter(|one| one.sure && one.session.as_deref() == Some(session))
+            .is_some_and(|one| one.user.netns == user.netns && one.claim.owner == claim.owner)
     }
 
     /// A claim that is in use here, which need not be read again.
     pub fn claim_of(&self, pool: &PoolName, owner: &Owner) -> Option<Claim> {
-        let of = |one: &&Use| one.claim.pool == *pool && one.claim.owner == *owner && one.session.is_some();
+        let of = |one: &&Use| one.claim.pool == *pool && one.claim.owner == *owner && one.sure;
         self.uses.values().find(of).map(|one| Claim { is_new: false, ..one.claim.clone() })
     }
 
@@ -60,7 +65,7 @@ impl Ledger {
             Some(one) if one.user.netns != user.netns => Err(one.user.clone()),
             Some(_) => Ok(()),
             None => {
-                self.uses.insert(place(claim), Use { claim: claim.clone(), user: user.clone(), session: None });
+                self.uses.insert(place(claim), Use { claim: claim.clone(), user: user.clone(), session: None, sure: false });
                 Ok(())
             }
         }
@@ -71,7 +76,37 @@ impl Ledger {
         let place = place(claim);
         self.owed.remove(&place);
         self.wait_no_more(&place, user.netns);
-        self.uses.insert(place, Use { claim: claim.clone(), user: user.clone(), session: Some(session.to_owned()) });
+        self.uses.insert(place, Use { claim: claim.clone(), user: user.clone(), session: Some(session.to_owned()), sure: true });
+    }
+
+    /// What an agent before this one had locked. A guest may have it still: it goes down in time, unless it is locked again.
+    pub fn left_behind(&mut self, claim: Claim, user: User, session: Option<String>) {
+        self.uses.insert(place(&claim), Use { claim, user, session, sure: false });
+    }
+
+    /// Whether a guest has it, or had it when an agent before this one ran.
+    pub fn has(&self, place: &Place, netns: u64) -> bool {
+        self.uses.get(place).is_some_and(|one| one.user.netns == netns)
+    }
+
+    /// Another host is to have it: the guest gets it no more, and its lock is owed once it is down. `false`: it has it not.
+    pub fn yield_up(&mut self, place: &Place) -> bool {
+        let Some(one) = self.uses.get_mut(place) else { return false };
+        one.sure = false;
+        self.yielded.insert(place.clone(), one.user.netns);
+        true
+    }
+
+    /// Whether another host is to have it in place of this guest.
+    pub fn is_yielded(&self, place: &Place, netns: u64) -> bool {
+        self.yielded.get(place) == Some(&netns)
+    }
+
+    /// Nobody else asks any more for what is not among these. Returns which guests may have it again.
+    pub fn yield_no_more(&mut self, asked: &BTreeSet<Place>) -> BTreeSet<u64> {
+        let (kept, freed) = std::mem::take(&mut self.yielded).into_iter().partition(|(place, _)| asked.contains(place));
+        self.yielded = kept;
+        freed.into_values().collect()
     }
 
     /// It cannot be had now: told when it may be.
@@ -110,6 +145,18 @@ impl Ledger {
         }
     }
 
+    /// A guest has these addresses and no others. `is_all`: and waits for none.
+    pub fn settle(&mut self, netns: u64, addrs: &[IpAddr], is_all: bool) -> bool {
+        let gone = |(place, one): &(&Place, &Use)| one.user.netns == netns && !addrs.contains(&place.1);
+        let gone: Vec<Place> = self.uses.iter().filter(gone).map(|(place, _)| place.clone()).collect();
+        gone.iter().for_each(|place| self.end(place, netns));
+        if is_all {
+            let waited: Vec<Place> = self.waiting.keys().cloned().collect();
+            waited.iter().for_each(|place| self.wait_no_more(place, netns));
+        }
+        !gone.is_empty()
+    }
+
     /// Those that are in use.
     pub fn uses(&self) -> impl Iterator<Item = (&Place, &Use)> {
         self.uses.iter()
@@ -138,7 +185,9 @@ impl Ledger {
     /// All locks have ended with their session. Those that are in use are none any more.
     pub fn lost(&mut self) {
         self.owed.clear();
-        self.uses.values_mut().for_each(|one| one.session = None);
+        for one in self.uses.values_mut() {
+            (one.session, one.sure) = (None, false);
+        }
     }
 }
 

@@ -21,8 +21,9 @@ mod services;
 pub mod session;
 mod stored;
 mod uses;
+mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,7 @@ pub use seen::Seen;
 use clock::Moment;
 use ledger::{Ledger, Place};
 use session::{Session, Terms};
+use stored::Left;
 use uses::Uses;
 
 use crate::cluster::claims::ConsulClaims;
@@ -42,7 +44,7 @@ use crate::external::consul::Consul;
 use crate::frontend::daemon::beside::{Begin, Bell};
 use crate::frontend::daemon::board::{Board, Event, Kind};
 use crate::lifecycle::Options;
-use crate::lifecycle::claims::Claims;
+use crate::lifecycle::claims::{Claims, User};
 
 /// The service that each agent is: `pipework-agent.service.consul` has the hosts' addresses.
 pub const AGENT: &str = "pipework-agent";
@@ -89,6 +91,10 @@ struct Core {
     /// Told when the session changed, or something is condemned.
     alarm: Condvar,
     ledger: Mutex<Ledger>,
+    /// Addresses that other hosts ask for, and which of their guests waits.
+    asked_for: Mutex<BTreeMap<Place, User>>,
+    /// One at a time writes the file.
+    writing: Mutex<()>,
     /// Addresses that this host must not have, and in which guest it may have them.
     condemned: Mutex<BTreeSet<(Place, u64)>>,
     gate: Mutex<()>,
@@ -110,10 +116,15 @@ impl Agent {
         let AgentOptions { consul, others, prefix, host, address, servers, ttl, claims, board, lifecycle } = options;
         let file = lifecycle.run_dir.join(stored::FILE);
         let session = Session::new(Terms::of(ttl));
-        let session = match stored::read(&file) {
+        let Left { session: left, uses } = stored::read(&file);
+        let by = left.as_ref().map(|(id, _)| id.clone());
+        let session = match left {
             Some((id, sent)) => session.resumed(id, sent),
+            None if !uses.is_empty() => session.condemned(),
             None => session,
         };
+        let mut ledger = Ledger::default();
+        uses.into_iter().for_each(|(claim, user)| ledger.left_behind(claim, user, by.clone()));
         let core = Core {
             consul,
             others,
@@ -127,7 +138,9 @@ impl Agent {
             file,
             session: Mutex::new(session),
             alarm: Condvar::new(),
-            ledger: Mutex::default(),
+            ledger: Mutex::new(ledger),
+            asked_for: Mutex::default(),
+            writing: Mutex::default(),
             condemned: Mutex::default(),
             gate: Mutex::default(),
             news: (Mutex::default(), Condvar::new()),
@@ -161,6 +174,8 @@ impl Agent {
                 ("locks", uses::tend_locks),
                 ("services", services::keep),
                 ("intents", intents::follow),
+                ("wanted-watch", wanted::follow),
+                ("wanted", wanted::tend),
             ] {
                 let core = core.clone();
                 std::thread::Builder::new().name(name.into()).spawn(move || work(&core))?;
@@ -203,6 +218,19 @@ impl Core {
     /// The session, while it can be relied on.
     fn live(&self) -> Option<String> {
         self.session().live(Moment::now()).map(str::to_owned)
+    }
+
+    /// Writes down what an agent after this one has to know.
+    fn store(&self) {
+        let _writing = lock(&self.writing);
+        let (id, sent) = {
+            let session = self.session();
+            (session.id().map(str::to_owned), session.sent().unwrap_or_default())
+        };
+        let written = stored::write(&self.file, id.as_deref(), sent, self.ledger().uses().map(|(_, one)| one));
+        if let Err(error) = written {
+            self.warn(format!("{}: {error}: an agent that follows this one does not know of its session", self.file.display()));
+        }
     }
 
     fn session_is_gone(&self, id: &str) {

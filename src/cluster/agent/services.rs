@@ -40,7 +40,7 @@ impl Kept {
             let ledger = core.ledger();
             ledger
                 .uses()
-                .filter(|(_, one)| one.session.is_some())
+                .filter(|(_, one)| one.sure)
                 .map(|(_, one)| service(one, &core.host, pulse))
                 .map(|s| (s.id.clone(), s))
                 .collect()

@@ -77,6 +77,12 @@ impl Session {
         Self { state: State::Live { id, sent }, ..self }
     }
 
+    /// None, and addresses that were locked by one: they are to be taken down before anything else.
+    #[must_use]
+    pub fn condemned(self) -> Self {
+        Self { condemned: true, ..self }
+    }
+
     /// The times it keeps to.
     pub fn terms(&self) -> Terms {
         self.terms

@@ -55,21 +55,37 @@ impl Uses {
         }
     }
 
+    /// Another host is to have it.
+    fn yielded(&self, claim: &Claim, user: &User) -> Option<ClaimError> {
+        if !self.core.ledger().is_yielded(&place(claim), user.netns) {
+            return None;
+        }
+        self.core.ledger().wait_too(claim, user);
+        let by = super::lock(&self.core.asked_for).get(&place(claim)).map(|other| other.host.clone()).unwrap_or_default();
+        Some(ClaimError::InUse { addr: claim.addr.ip(), by })
+    }
+
     /// One at a time with [`Core::pay`]: what is locked again is not given back by what was under way.
     fn acquire(&self, claim: &Claim, user: &User, session: &str) -> Result<(), ClaimError> {
         let _gate = self.core.gate();
         self.core.claims_of(session).hold(claim, user)?;
         self.core.ledger().locked(claim, user, session);
+        // Before a guest has it: whoever follows an agent that is killed has to know.
+        self.core.store();
         Ok(())
     }
 }
 
 /// Gives back what is owed and wakes who waits, for as long as the agent runs.
 pub(super) fn tend_locks(core: &Core) {
-    let (mut news, mut tidied) = (0, Moment::now());
+    let (mut news, mut stored, mut tidied) = (0, 0, Moment::now());
     while !core.has_ended() {
         let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
         core.await_change(&mut news, time);
+        if news != stored {
+            stored = news;
+            core.store();
+        }
         core.pay();
         core.look_at_waiting();
         if Moment::now().since(tidied) > core.session().terms().pulse() {
@@ -114,6 +130,10 @@ impl Claims for Uses {
         if self.core.ledger().is_held(claim, user, &session) {
             return Ok(());
         }
+        if let Some(error) = self.yielded(claim, user) {
+            return Err(error);
+        }
+        let had = self.core.ledger().has(&place(claim), user.netns);
         let begun = self.core.ledger().begin(claim, user);
         if let Err(other) = begun {
             self.core.ledger().wait_too(claim, user);
@@ -129,6 +149,8 @@ impl Claims for Uses {
             }
             // Whatever it may have had before, nobody knows that it may have it now.
             Err(ClaimError::NoSession) => {}
+            // It may have it all the same: then it goes down with all others, when nobody answers in time.
+            Err(_) if had => self.core.ledger().wait_too(claim, user),
             Err(_) => self.core.ledger().wait(claim, user),
         }
         locked
@@ -139,6 +161,13 @@ impl Claims for Uses {
         // Another host may wait for it: it is given back at once, and by a thread that may wait for Consul.
         self.core.changed();
         Ok(())
+    }
+
+    fn settle(&self, netns: u64, addrs: &[IpAddr], is_all: bool) {
+        let is_other = self.core.ledger().settle(netns, addrs, is_all);
+        if is_other {
+            self.core.changed();
+        }
     }
 }
 

@@ -231,6 +231,7 @@ impl Work<'_> {
     fn is_gone(&mut self) -> Done {
         self.shop.ears.remove(self.job.token);
         let left = self.retire(&self.job.known.clone(), self.job.over);
+        self.job.known.difference(&left).for_each(|netns| self.settle(*netns, true));
         // A guest that no engine tells of is looked for again; what a container wants is told when it starts.
         let wants = self.job.wants.clone().filter(|_| matches!(self.job.who, Who::Word(_)));
         Done { failed: !left.is_empty(), known: left, wants, ..Done::default() }
@@ -258,9 +259,19 @@ impl Work<'_> {
         let mut known = self.retire(&before, true);
         failed |= !known.is_empty();
         known.insert(netns);
+        self.settle(netns, !failed);
         let listening = self.listen(&found.held, !wants.all.is_empty());
         let host_ends = self.host_ends(netns);
         Done { netns: Some(netns), listening, known, wants: read.ok(), described: Some(self.job.described), host_ends, failed }
+    }
+
+    /// Its claims end with what it has not any more, whoever took that away.
+    fn settle(&self, netns: u64, is_all: bool) {
+        let Some(claims) = &self.shop.options.claims else { return };
+        if let Ok(records) = tend::recorded_of(netns, &self.shop.options) {
+            let addrs: Vec<_> = records.iter().flat_map(Record::addrs).collect();
+            claims.settle(netns, &addrs, is_all);
+        }
     }
 
     /// A record that is there no more wants nothing, and what was made a moment ago is there.
