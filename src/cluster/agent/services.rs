@@ -38,12 +38,7 @@ impl Kept {
         let pulse = core.session().terms().pulse();
         let mut wanted: BTreeMap<String, Service> = {
             let ledger = core.ledger();
-            ledger
-                .uses()
-                .filter(|(_, one)| one.sure)
-                .map(|(_, one)| service(one, &core.host, pulse))
-                .map(|s| (s.id.clone(), s))
-                .collect()
+            ledger.uses().filter(|(_, one)| one.sure).map(|(_, one)| service(one, &core.host, pulse)).map(|s| (s.id.clone(), s)).collect()
         };
         let own = agent(core, pulse);
         wanted.insert(own.id.clone(), own);

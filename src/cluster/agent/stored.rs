@@ -42,13 +42,7 @@ struct StoredUse {
 impl StoredUse {
     fn of(one: &Use) -> Self {
         let Claim { pool, owner, addr, gateway, .. } = &one.claim;
-        Self {
-            pool: pool.to_string(),
-            owner: owner.to_string(),
-            addr: addr.to_string(),
-            gateway: *gateway,
-            user: one.user.clone(),
-        }
+        Self { pool: pool.to_string(), owner: owner.to_string(), addr: addr.to_string(), gateway: *gateway, user: one.user.clone() }
     }
 
     fn read(self) -> Option<(Claim, User)> {

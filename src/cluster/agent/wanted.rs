@@ -143,7 +143,9 @@ impl Asking {
     }
 
     fn take_back_pair(&self, core: &Core, pair: &Pair, session: &str) -> Result<(), ConsulError> {
-        if pair.session.as_deref() == Some(session) || (pair.session.is_none() && claims::user(pair).is_some_and(|user| user.host == core.host)) {
+        if pair.session.as_deref() == Some(session)
+            || (pair.session.is_none() && claims::user(pair).is_some_and(|user| user.host == core.host))
+        {
             core.consul.erase(&pair.key, Some(pair.modify_index))?;
         }
         Ok(())
@@ -163,7 +165,8 @@ fn give(
     let Some(netns) = netns else { return };
     let records = fence::records(core, &(place.clone(), netns));
     // A guest that is no engine's container is nobody's to take.
-    let Some((engine, container)) = records.first().and_then(|record| Some((&record.guest.engine, record.guest.container.as_ref()?))) else {
+    let Some((engine, container)) = records.first().and_then(|record| Some((&record.guest.engine, record.guest.container.as_ref()?)))
+    else {
         return;
     };
     let own: Vec<&ContainerEngine> = engines.iter().filter(|own| own.name() == engine).collect();
