@@ -51,6 +51,7 @@ gateway = "192.168.116.1"
 pub struct World {
     pub lab: Cluster,
     pub agents: BTreeMap<usize, Child>,
+    ttls: [u64; 3],
 }
 
 pub fn seconds(variable: &str, usual: u64) -> Duration {
@@ -59,6 +60,11 @@ pub fn seconds(variable: &str, usual: u64) -> Duration {
 
 impl World {
     pub fn new() -> Self {
+        Self::of([TTL; 3])
+    }
+
+    /// With these times to live of the agents' sessions, in seconds.
+    pub fn of(ttls: [u64; 3]) -> Self {
         let mut lab = Cluster::new();
         lab.start_engines();
         lab.start_consul("autopilot{cleanup_dead_servers=false}");
@@ -78,7 +84,7 @@ impl World {
         for number in [2, 3] {
             lab.host(number).docker(&format!("swarm join --token {token} 192.168.116.111:2377"));
         }
-        let mut world = Self { lab, agents: BTreeMap::new() };
+        let mut world = Self { lab, agents: BTreeMap::new(), ttls };
         (1..=3).for_each(|number| world.start_agent(number));
         world
     }
@@ -86,9 +92,8 @@ impl World {
     pub fn start_agent(&mut self, number: usize) {
         let host = self.lab.host(number);
         let log = std::fs::File::options().create(true).append(true).open(host.dir.join("agent.log")).unwrap();
-        let ttl = TTL.to_string();
         let mut command = host.program();
-        command.args(["cluster", "agent", "--ttl", &ttl]).env("PATH", std::env::var_os("PATH").unwrap());
+        command.args(["cluster", "agent", "--ttl", &self.ttls[number - 1].to_string()]).env("PATH", std::env::var_os("PATH").unwrap());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.agents.insert(number, child);
     }
@@ -150,6 +155,15 @@ impl World {
         slots
     }
 
+    /// The host whose session has the use of an address locked.
+    pub fn holder(&self, address: &str) -> Option<String> {
+        let found = self.lab.host(1).consul(&format!("/v1/kv/pipework/lab/pools/lan/use/{address}"));
+        let pair = found.as_array()?.first()?.clone();
+        pair["Session"].as_str()?;
+        let user: serde_json::Value = serde_json::from_str(&decoded(pair["Value"].as_str()?)).ok()?;
+        Some(user["host"].as_str()?.to_owned())
+    }
+
     /// Until Swarm has nothing to do any more: no update is under way, each slot is to run once and does, where it is to.
     #[track_caller]
     pub fn settled(&self, slots: &BTreeMap<String, String>) {
@@ -175,7 +189,8 @@ impl World {
             || {
                 let running = self.runs(slot);
                 after = running.iter().find(|(_, id)| *id != before.1).cloned();
-                after.is_some() && self.answers(address) && running.len() == 1
+                let has_it = |number: usize| self.holder(address).as_ref() == Some(&self.lab.host(number).name);
+                running.len() == 1 && after.as_ref().is_some_and(|(number, _)| has_it(*number)) && self.answers(address)
             },
             || self.logs(),
         );

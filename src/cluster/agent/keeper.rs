@@ -64,7 +64,7 @@ impl Told {
 }
 
 fn create(core: &Core) -> Result<(), ConsulError> {
-    let terms = core.session().terms();
+    let terms = core.session().wanted();
     let sent = Moment::now();
     // It hangs on its time alone. With serfHealth it would end as soon as the others miss this host for some seconds, which
     // this host cannot know of.

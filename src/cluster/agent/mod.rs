@@ -36,7 +36,7 @@ pub use seen::Seen;
 use clock::Moment;
 use ledger::{Ledger, Place};
 use session::{Session, Terms};
-use stored::Left;
+use stored::{Left, LeftSession};
 use uses::Uses;
 
 use crate::cluster::claims::ConsulClaims;
@@ -117,9 +117,9 @@ impl Agent {
         let file = lifecycle.run_dir.join(stored::FILE);
         let session = Session::new(Terms::of(ttl));
         let Left { session: left, uses } = stored::read(&file);
-        let by = left.as_ref().map(|(id, _)| id.clone());
+        let by = left.as_ref().map(|left| left.id.clone());
         let session = match left {
-            Some((id, sent)) => session.resumed(id, sent),
+            Some(LeftSession { id, sent, ttl }) => session.resumed(id, sent, ttl),
             None if !uses.is_empty() => session.condemned(),
             None => session,
         };
@@ -223,11 +223,12 @@ impl Core {
     /// Writes down what an agent after this one has to know.
     fn store(&self) {
         let _writing = lock(&self.writing);
-        let (id, sent) = {
+        let left = {
             let session = self.session();
-            (session.id().map(str::to_owned), session.sent().unwrap_or_default())
+            let (sent, ttl) = (session.sent().unwrap_or_default(), session.terms().ttl);
+            session.id().map(|id| LeftSession { id: id.to_owned(), sent, ttl })
         };
-        let written = stored::write(&self.file, id.as_deref(), sent, self.ledger().uses().map(|(_, one)| one));
+        let written = stored::write(&self.file, left.as_ref(), self.ledger().uses().map(|(_, one)| one));
         if let Err(error) = written {
             self.warn(format!("{}: {error}: an agent that follows this one does not know of its session", self.file.display()));
         }

@@ -23,6 +23,7 @@ struct Stored {
     session: Option<String>,
     boot: String,
     sent_ms: u64,
+    ttl_ms: u64,
     #[serde(default)]
     uses: Vec<StoredUse>,
 }
@@ -54,10 +55,21 @@ impl StoredUse {
 /// What an agent left.
 #[derive(Debug, Default)]
 pub struct Left {
-    /// Its session, and when the last renewal was sent.
-    pub session: Option<(String, Moment)>,
+    /// Its session.
+    pub session: Option<LeftSession>,
     /// What it had locked.
     pub uses: Vec<(Claim, User)>,
+}
+
+/// A session that an agent left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftSession {
+    /// Its identifier.
+    pub id: String,
+    /// When the last renewal was sent.
+    pub sent: Moment,
+    /// For how long it lives from then.
+    pub ttl: Duration,
 }
 
 /// What the agent before left. Of before the host was started again nothing counts: no address is left of then.
@@ -65,9 +77,9 @@ pub fn read(path: &Path) -> Left {
     let stored = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Stored>(&text).ok());
     let Some(stored) = stored.filter(|stored| Some(&stored.boot) == boot().as_ref()) else { return Left::default() };
     let is_plain = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    let sent = Moment(Duration::from_millis(stored.sent_ms));
+    let (sent, ttl) = (Moment(Duration::from_millis(stored.sent_ms)), Duration::from_millis(stored.ttl_ms));
     Left {
-        session: stored.session.filter(is_plain).map(|id| (id, sent)),
+        session: stored.session.filter(is_plain).map(|id| LeftSession { id, sent, ttl }),
         uses: stored.uses.into_iter().filter_map(StoredUse::read).collect(),
     }
 }
@@ -76,10 +88,15 @@ pub fn read(path: &Path) -> Left {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write<'a>(path: &Path, session: Option<&str>, sent: Moment, uses: impl Iterator<Item = &'a Use>) -> std::io::Result<()> {
-    let sent_ms = u64::try_from(sent.0.as_millis()).unwrap_or(u64::MAX);
-    let uses = uses.map(StoredUse::of).collect();
-    let stored = Stored { session: session.map(str::to_owned), boot: boot().unwrap_or_default(), sent_ms, uses };
+pub fn write<'a>(path: &Path, session: Option<&LeftSession>, uses: impl Iterator<Item = &'a Use>) -> std::io::Result<()> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let stored = Stored {
+        session: session.map(|session| session.id.clone()),
+        boot: boot().unwrap_or_default(),
+        sent_ms: session.map_or(0, |session| millis(session.sent.0)),
+        ttl_ms: session.map_or(0, |session| millis(session.ttl)),
+        uses: uses.map(StoredUse::of).collect(),
+    };
     let new = path.with_extension("new");
     std::fs::write(&new, serde_json::to_vec(&stored)?)?;
     std::fs::rename(&new, path)
@@ -108,9 +125,10 @@ mod tests {
         };
         let user = User { host: "a".into(), container: Some("web.1.x".into()), netns: 7 };
         let one = Use { claim: claim.clone(), user: user.clone(), session: None, sure: true };
-        write(&path, Some("0a-1"), Moment(Duration::from_millis(1234)), [&one].into_iter()).unwrap();
+        let session = LeftSession { id: "0a-1".into(), sent: Moment(Duration::from_millis(1234)), ttl: Duration::from_secs(8) };
+        write(&path, Some(&session), [&one].into_iter()).unwrap();
         let left = read(&path);
-        assert_eq!(left.session.unwrap(), ("0a-1".into(), Moment(Duration::from_millis(1234))));
+        assert_eq!(left.session.unwrap(), session);
         assert_eq!(left.uses, [(claim, user)]);
         let text = std::fs::read_to_string(&path).unwrap();
         for other in [text.replace(&boot().unwrap(), "x"), "{}".into(), "?".into()] {
