@@ -36,6 +36,7 @@ fn addresses_outlive_engines_agents_and_hosts_and_have_one_holder_all_the_time()
     an_agent_that_begins_too_late_takes_down_what_it_cannot_prove(&mut world, &own);
     eprintln!("begun too late: {:?}", begun.elapsed());
     what_is_detached_by_hand_is_let_go(&world);
+    eprintln!("detached by hand: {:?}", begun.elapsed());
     what_was_taken_back_while_no_agent_ran_goes(&mut world, &slots, &own);
     eprintln!("all: {:?}", begun.elapsed());
 }
@@ -93,7 +94,10 @@ fn all_is_started_again(world: &mut World, slots: &Slots) {
 }
 
 fn a_container_of_host_3(world: &World) -> String {
-    world.lab.host(3).docker("run -d --net none --name own --label pipework.lan='br0 pool:lan' box sleep 100000");
+    world
+        .lab
+        .host(3)
+        .docker("run -d --net none --name own --label pipework.lan='br0 pool:lan' box sh -c 'trap exit TERM; sleep 100000 & wait'");
     eventually_of("the container answers", || world.owners().get("own").is_some_and(|at| world.answers(at)), || world.logs());
     world.owners()["own"].clone()
 }
@@ -172,9 +176,11 @@ fn what_was_taken_back_while_no_agent_ran_goes(world: &mut World, slots: &Slots,
     world.lab.host(1).ok("cluster detach web");
     assert!(slots.values().all(|address| world.answers(address)), "nobody has heard it");
     (1..=3).for_each(|number| world.start_agent(number));
+    let begun = Instant::now();
     for address in slots.values() {
         eventually_of("the address is gone", || !world.answers(address), || world.logs());
         eventually_of("its lock, too", || world.holder(address).is_none(), || world.logs());
     }
+    eprintln!("taken back: gone {:?} after the agents began", begun.elapsed());
     eventually_of("what was not taken back stays", || world.answers(own), || world.logs());
 }

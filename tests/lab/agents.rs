@@ -140,7 +140,7 @@ impl World {
         self.lab.host(2).ok("cluster attach web pool:lan -i pw0");
         one.docker(
             "service create -d --name web --replicas 3 --endpoint-mode dnsrr --no-resolve-image --restart-delay 100ms \
-             --stop-grace-period 1s box sleep 100000",
+             box sh -c 'trap exit TERM; sleep 100000 & wait'",
         );
         let slots = || self.owners().into_iter().filter(|(owner, _)| owner.starts_with("web/")).collect::<BTreeMap<_, _>>();
         eventually_of("three slots have addresses", || slots().len() == 3, || self.logs());

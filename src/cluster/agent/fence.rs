@@ -52,7 +52,7 @@ fn wait(core: &Core, is_late: bool) {
 fn take_all_down(core: &Core) -> Vec<(Place, u64, Moment)> {
     let uses: Vec<(Place, u64)> = {
         let mut ledger = core.ledger();
-        ledger.lost();
+        ledger.doubt();
         ledger.uses().map(|(place, one)| (place.clone(), one.user.netns)).collect()
     };
     // None is waited for before all are silent.
@@ -84,6 +84,10 @@ fn take_down(core: &Core, uses: &[(Place, u64)]) -> usize {
     silence(core, uses);
     let mut count = 0;
     for one in uses {
+        let is_again = core.ledger().uses().any(|(place, again)| *place == one.0 && again.user.netns == one.1 && again.sure);
+        if is_again {
+            continue;
+        }
         let records = records(core, one);
         let is_down = records.iter().filter(|record| take_away(core, record)).count() == records.len();
         count += records.len();

@@ -182,12 +182,15 @@ impl Ledger {
         self.owed.remove(place);
     }
 
-    /// All locks have ended with their session. Those that are in use are none any more.
-    pub fn lost(&mut self) {
-        self.owed.clear();
-        for one in self.uses.values_mut() {
-            (one.session, one.sure) = (None, false);
-        }
+    /// The session may have ended, and all locks with it. Those that are in use are none to rely on; whatever is left of them is
+    /// given back once they are down: the session may live as well.
+    pub fn doubt(&mut self) {
+        self.uses.values_mut().for_each(|one| one.sure = false);
+    }
+
+    /// Whether anything is known of an address.
+    pub fn knows(&self, place: &Place) -> bool {
+        self.uses.contains_key(place) || self.owed.contains_key(place)
     }
 }
 
@@ -233,13 +236,49 @@ mod tests {
     }
 
     #[test]
-    fn with_the_session_all_locks_end_and_the_uses_are_still_known() {
+    fn a_lock_that_is_in_doubt_is_none_to_rely_on_and_is_given_back_once_its_guest_is_down() {
         let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
         ledger.locked(&web, &user(1), "s");
         assert_eq!(ledger.claim_of(&web.pool, &web.owner).unwrap(), Claim { is_new: false, ..web.clone() });
-        ledger.lost();
+        ledger.doubt();
         assert!(!ledger.is_held(&web, &user(1), "s") && ledger.claim_of(&web.pool, &web.owner).is_none());
         ledger.end(&place(&web), 1);
-        assert!(ledger.owed().is_empty() && ledger.uses().count() == 0);
+        assert_eq!((ledger.owed()[&place(&web)].1.as_str(), ledger.uses().count()), ("s", 0));
+        ledger.locked(&web, &user(1), "t");
+        assert!(ledger.owed().is_empty(), "locked again");
+    }
+
+    #[test]
+    fn what_an_agent_before_had_locked_is_not_relied_on_and_given_back() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        ledger.left_behind(web.clone(), user(1), Some("s".into()));
+        assert!(ledger.has(&place(&web), 1) && ledger.knows(&place(&web)) && !ledger.is_held(&web, &user(1), "s"));
+        assert!(ledger.settle(1, &[], true));
+        assert_eq!(ledger.owed()[&place(&web)].1, "s");
+    }
+
+    #[test]
+    fn a_guest_is_settled_with_what_it_has_and_waits_for_nothing_when_all_is_made() {
+        let (mut ledger, web, db) = (Ledger::default(), claim("10.0.0.2/24", "web"), claim("10.0.0.3/24", "db"));
+        ledger.locked(&web, &user(1), "s");
+        ledger.wait_too(&db, &user(1));
+        assert!(!ledger.settle(1, &[web.addr.ip()], false) && !ledger.settle(2, &[], true));
+        assert_eq!((ledger.uses().count(), ledger.waiting().len()), (1, 1));
+        assert!(!ledger.settle(1, &[web.addr.ip()], true));
+        assert_eq!((ledger.uses().count(), ledger.waiting().len()), (1, 0));
+    }
+
+    #[test]
+    fn what_another_host_is_to_have_is_kept_from_its_guest_until_nobody_asks_any_more() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        assert!(!ledger.yield_up(&place(&web)));
+        ledger.locked(&web, &user(1), "s");
+        assert!(ledger.yield_up(&place(&web)));
+        assert!(ledger.is_yielded(&place(&web), 1) && !ledger.is_held(&web, &user(1), "s"));
+        ledger.end(&place(&web), 1);
+        assert_eq!(ledger.owed()[&place(&web)].1, "s");
+        assert!(ledger.yield_no_more(&[place(&web)].into()).is_empty());
+        assert_eq!(ledger.yield_no_more(&BTreeSet::new()), [1].into());
+        assert!(!ledger.is_yielded(&place(&web), 1));
     }
 }

@@ -8,7 +8,7 @@ use super::Core;
 use super::clock::Moment;
 use super::ledger::{Place, place};
 use crate::cluster::claims::ConsulClaims;
-use crate::external::consul::{Freshness, Pair};
+use crate::external::consul::{ConsulError, Freshness, Pair};
 use crate::guest::trace;
 use crate::lifecycle::claims::{Claim, ClaimError, Claimed, Claims, User};
 use crate::lifecycle::tend;
@@ -78,7 +78,7 @@ impl Uses {
 
 /// Gives back what is owed and wakes who waits, for as long as the agent runs.
 pub(super) fn tend_locks(core: &Core) {
-    let (mut news, mut stored, mut tidied) = (0, 0, Moment::now());
+    let (mut news, mut stored, mut tidied, mut swept) = (0, 0, Moment::now(), false);
     while !core.has_ended() {
         let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
         core.await_change(&mut news, time);
@@ -87,6 +87,7 @@ pub(super) fn tend_locks(core: &Core) {
             core.store();
         }
         core.pay();
+        swept = swept || core.sweep();
         core.look_at_waiting();
         if Moment::now().since(tidied) > core.session().terms().pulse() {
             core.tidy();
@@ -191,6 +192,23 @@ impl Core {
                 _ => self.ledger().paid(&place),
             }
         }
+    }
+
+    /// Gives back locks of this host's session that nobody here knows of: an agent that was killed had not written them down. All
+    /// guests have been gone through by then. `false`: it is to be tried again.
+    fn sweep(&self) -> bool {
+        let Some(session) = self.live().filter(|_| self.board.health().ready) else { return false };
+        let _gate = self.gate();
+        let of_pool = |pool: &Pool| {
+            let keys = self.claims.use_keys(&pool.name);
+            let pairs = self.consul.keys_under(&keys, Freshness::Consistent)?;
+            let place = |pair: &Pair| Some((pool.name.clone(), pair.key.strip_prefix(&keys)?.parse().ok()?));
+            let is_lost =
+                |pair: &&Pair| pair.session.as_ref() == Some(&session) && place(pair).is_some_and(|place| !self.ledger().knows(&place));
+            pairs.iter().filter(is_lost).try_for_each(|pair| self.consul.erase(&pair.key, Some(pair.modify_index)).map(drop))
+        };
+        let swept: Result<(), ConsulError> = self.claims.pools().unwrap_or_default().iter().try_for_each(of_pool);
+        swept.is_ok()
     }
 
     /// A guest that died before it had the address, or whose attach failed, has left no record that would end with it.
