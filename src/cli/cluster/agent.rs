@@ -11,14 +11,14 @@ use clap::Args;
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::output::complain;
 use crate::cluster::access;
-use crate::cluster::agent::{Agent, AgentOptions};
+use crate::cluster::agent::{Agent, AgentOptions, Overlay};
 use crate::cluster::claims::ConsulClaims;
 use crate::cluster::page::StatusPage;
 use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
+use crate::model::cluster::{BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -104,6 +104,13 @@ fn others(here: &Here) -> Vec<Consul> {
     others.filter_map(consul).collect()
 }
 
+/// The cluster's bridge, where it lies over a VXLAN, and the other hosts.
+fn overlay(here: &Here) -> Option<Overlay> {
+    let bridge = here.cluster.bridge.as_ref().filter(|bridge| bridge.kind != BridgeKind::Nic)?;
+    let others = here.cluster.hosts.iter().filter(|host| host.name != here.host).map(|host| host.address);
+    Some(Overlay { bridge: bridge.name.clone(), others: others.collect() })
+}
+
 /// Parse, run, say why not.
 pub(super) fn run(args: &AgentArgs) -> ExitCode {
     let fail = |wrong: Vec<String>| {
@@ -132,6 +139,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
     // Servers that are not ours may be others than the file's hosts.
     let servers = if here.cluster.consul.address.is_none() { servers.collect() } else { Vec::new() };
     let prefix = here.cluster.prefix();
+    let overlay = overlay(&here);
     let claims = ConsulClaims::new(here.consul.clone(), &prefix, here.cluster.pools.clone(), &args.at.file().display().to_string());
     let agent = Agent::new(AgentOptions {
         consul: here.consul,
@@ -141,6 +149,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         address,
         servers,
         ttl,
+        overlay,
         claims,
         board: options.board.clone(),
         lifecycle: Options { claims: None, ..options.options.clone() },

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::clock::Moment;
+use super::rights::{self, Right};
 use super::session::Act;
 use super::{Core, quorum};
 use crate::external::consul::{Behavior, ConsulError, NewSession};
+use crate::lifecycle::chain;
 
 /// The longest sleep: an end is noticed within it.
 const NAP: Duration = Duration::from_millis(500);
@@ -56,8 +58,15 @@ impl Told {
 
     fn badly(&mut self, core: &Core, error: &ConsulError) {
         if *self != Self::Badly {
-            let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-            core.warn(format!("the session of this host is not renewed: {error}{source}"));
+            let why = chain(error).join(": ");
+            let more = if error.is_denied() {
+                format!("; {}", rights::missing(Right::Session, &core.prefix))
+            } else if core.others.is_empty() && matches!(error, ConsulError::Unreachable { .. }) {
+                "; no other host's agent may be asked, so all addresses of pools go down unless this one is back in time".into()
+            } else {
+                String::new()
+            };
+            core.warn(format!("the session of this host is not renewed: {why}{more}"));
         }
         *self = Self::Badly;
     }

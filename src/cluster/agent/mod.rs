@@ -10,12 +10,15 @@
 //! A guest has an address of a pool only while the session of this host has it locked. Before anybody else can have the lock,
 //! the address is down: [`session`] says until when it may be up, [`fence`] sees to it, and neither asks the network first.
 
+mod attached;
 pub mod clock;
 mod fence;
 mod intents;
 mod keeper;
 mod ledger;
+mod peers;
 pub mod quorum;
+mod rights;
 mod seen;
 mod services;
 pub mod session;
@@ -30,7 +33,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+pub use attached::is_kept;
 pub use intents::{Stored, intent_key};
+pub use peers::Overlay;
+pub use rights::policy;
 pub use seen::Seen;
 
 use clock::Moment;
@@ -66,6 +72,8 @@ pub struct AgentOptions {
     pub servers: Vec<SocketAddr>,
     /// How long the session lives without being renewed.
     pub ttl: Duration,
+    /// The bridge, where that lies over a VXLAN.
+    pub overlay: Option<Overlay>,
     /// Where addresses and owners are written down.
     pub claims: ConsulClaims,
     /// What is told of it.
@@ -84,6 +92,7 @@ struct Core {
     host: String,
     address: IpAddr,
     servers: Vec<SocketAddr>,
+    overlay: Option<Overlay>,
     board: Board,
     lifecycle: Options,
     file: PathBuf,
@@ -113,7 +122,7 @@ pub struct Agent {
 impl Agent {
     /// Reads what the agent before it left. Nothing is asked yet.
     pub fn new(options: AgentOptions) -> Self {
-        let AgentOptions { consul, others, prefix, host, address, servers, ttl, claims, board, lifecycle } = options;
+        let AgentOptions { consul, others, prefix, host, address, servers, ttl, overlay, claims, board, lifecycle } = options;
         let file = lifecycle.run_dir.join(stored::FILE);
         let session = Session::new(Terms::of(ttl));
         let Left { session: left, uses } = stored::read(&file);
@@ -133,6 +142,7 @@ impl Agent {
             host,
             address,
             servers,
+            overlay,
             board,
             lifecycle,
             file,
@@ -174,6 +184,8 @@ impl Agent {
                 ("locks", uses::tend_locks),
                 ("services", services::keep),
                 ("intents", intents::follow),
+                ("attached", attached::keep),
+                ("peers", peers::keep),
                 ("wanted-watch", wanted::follow),
                 ("wanted", wanted::tend),
             ] {

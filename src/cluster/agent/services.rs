@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::ledger::Use;
+use super::rights::{self, Right};
 use super::{AGENT, Core};
 use crate::external::consul::Service;
+use crate::lifecycle::chain;
 use crate::model::pool::Owner;
 
 /// What our services' identifiers begin with, and nobody else's do.
@@ -31,6 +33,8 @@ struct Kept {
     told: BTreeMap<String, (Service, Moment)>,
     /// Whether what an agent before this one registered has been looked at.
     looked: bool,
+    /// Whether it was told that the token is not enough.
+    complained: bool,
 }
 
 impl Kept {
@@ -56,8 +60,8 @@ impl Kept {
             let is_done = match self.told.get(&id) {
                 Some((told, at)) if *told == service && now.since(*at) < pulse => continue,
                 // The agent was started again without its memory, or somebody struck it out.
-                Some((told, _)) if *told == service => matches!(core.consul.pass(&id), Ok(true)) || core.consul.register(&service).is_ok(),
-                _ => core.consul.register(&service).is_ok(),
+                Some((told, _)) if *told == service => matches!(core.consul.pass(&id), Ok(true)) || self.register(core, &service),
+                _ => self.register(core, &service),
             };
             if is_done {
                 self.told.insert(id, (service, now));
@@ -66,6 +70,18 @@ impl Kept {
                 break;
             }
         }
+    }
+
+    fn register(&mut self, core: &Core, service: &Service) -> bool {
+        let registered = core.consul.register(service);
+        if let Err(error) = &registered
+            && error.is_denied()
+            && !std::mem::replace(&mut self.complained, true)
+        {
+            let chain = chain(error).join(": ");
+            core.warn(format!("addresses have no names for DNS: {chain}; {}", rights::missing(Right::Services, &core.prefix)));
+        }
+        registered.is_ok()
     }
 
     /// What an agent that was killed registered, and nobody has any more. `false`: it is not known yet.

@@ -186,6 +186,8 @@ impl Control {
             _ => None,
         });
         let own = [PathBuf::from(NAMED), self.shop.options.state_dir.join(WANTED)];
+        // The first that is wanted is to be heard, too. Where it cannot be made it is found by the next check.
+        let _ = std::fs::create_dir_all(&own[1]);
         for directory in paths.chain(own).collect::<BTreeSet<_>>() {
             // One that is not there is tried again by the next check.
             if !self.watched.contains(&directory) && self.shop.ears.watch(&directory).is_ok() {
