@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::daemon::{self, DaemonArgs};
-use crate::cli::output::complain;
+use crate::cli::output::{complain, say};
 use crate::cluster::access;
-use crate::cluster::agent::{Agent, AgentOptions, Overlay};
+use crate::cluster::agent::{Agent, AgentOptions, Overlay, policy};
 use crate::cluster::claims::ConsulClaims;
 use crate::cluster::page::StatusPage;
 use crate::external::consul::Consul;
@@ -44,6 +44,9 @@ pub struct AgentArgs {
     /// Serve a page for people: on this host alone, or with --token-file, whose token is the page's password
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8585")]
     page: Option<SocketAddr>,
+    /// Print the policy that its token needs where Consul controls access, and end
+    #[arg(long)]
+    policy: bool,
     #[command(flatten)]
     daemon: DaemonArgs,
 }
@@ -128,6 +131,10 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         Ok(here) => here,
         Err(wrong) => return fail(wrong),
     };
+    if args.policy {
+        say(policy(&here.cluster.prefix()).trim_end());
+        return ExitCode::SUCCESS;
+    }
     let mut options = match daemon::prepared(&args.daemon) {
         Ok(options) => options,
         Err(wrong) => return fail(wrong.iter().map(ToString::to_string).collect()),
