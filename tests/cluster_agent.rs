@@ -7,276 +7,13 @@
 mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::cluster::{Cluster, Host, no_consul};
+use lab::agents::{Pings, TTL, Watch, World, epoch, eventually_of, never_two_holders, seconds};
+use lab::cluster::no_consul;
 use lab::engine::no_engine;
-use lab::{Space, eventually};
+use lab::eventually;
 use nix::sys::signal::Signal;
-
-/// The sessions' time to live, in seconds.
-const TTL: u64 = 8;
-
-const FILE: &str = r#"
-name = "lab"
-datacenter = "lab"
-
-[[hosts]]
-name = "consul01"
-address = "192.168.116.111"
-nic = "ens32"
-
-[[hosts]]
-name = "consul02"
-address = "192.168.116.112"
-nic = "ens32"
-
-[[hosts]]
-name = "consul03"
-address = "192.168.116.113"
-nic = "ens32"
-
-[consul]
-http = "everybody"
-
-[swarm]
-mode = "none"
-
-[bridge]
-name = "br0"
-
-[[pools]]
-name = "lan"
-subnet = "192.168.116.0/24"
-range = "192.168.116.150-192.168.116.199"
-gateway = "192.168.116.1"
-"#;
-
-struct World {
-    lab: Cluster,
-    agents: BTreeMap<usize, Child>,
-}
-
-fn seconds(variable: &str, usual: u64) -> Duration {
-    Duration::from_secs(std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual))
-}
-
-impl World {
-    fn new() -> Self {
-        let mut lab = Cluster::new();
-        lab.start_engines();
-        lab.start_consul("autopilot{cleanup_dead_servers=false}");
-        for host in &lab.hosts {
-            let address = &host.address;
-            host.space.sh(&format!(
-                "ip link add br0 type bridge && ip link set br0 up && ip link set ens32 master br0 && ip addr flush dev ens32 && \
-                 ip addr add {address}/24 dev br0 && ip route replace default via 192.168.116.1"
-            ));
-            host.sh("mkdir -p /etc/pipework");
-            std::fs::write(host.dir.join("cluster.toml"), FILE).unwrap();
-            host.sh(&format!("cp {} /etc/pipework/", host.dir.join("cluster.toml").display()));
-        }
-        let swarm = lab.host(1);
-        swarm.docker("swarm init --advertise-addr 192.168.116.111 --dispatcher-heartbeat 1s");
-        let token = swarm.docker("swarm join-token -q worker");
-        for number in [2, 3] {
-            lab.host(number).docker(&format!("swarm join --token {token} 192.168.116.111:2377"));
-        }
-        let mut world = Self { lab, agents: BTreeMap::new() };
-        (1..=3).for_each(|number| world.start_agent(number));
-        world
-    }
-
-    fn start_agent(&mut self, number: usize) {
-        let host = self.lab.host(number);
-        let log = std::fs::File::options().create(true).append(true).open(host.dir.join("agent.log")).unwrap();
-        let ttl = TTL.to_string();
-        let mut command = host.program();
-        command.args(["cluster", "agent", "--ttl", &ttl]).env("PATH", std::env::var_os("PATH").unwrap());
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        self.agents.insert(number, child);
-    }
-
-    fn end_agent(&mut self, number: usize, signal: Signal) {
-        let mut child = self.agents.remove(&number).unwrap();
-        Host::signal(&child, signal);
-        let _ = child.wait();
-    }
-
-    fn log(&self, number: usize) -> String {
-        std::fs::read_to_string(self.lab.host(number).dir.join("agent.log")).unwrap_or_default()
-    }
-
-    /// What belongs to whom, of those that any host knows.
-    fn owners(&self) -> BTreeMap<String, String> {
-        let text = self.lab.hosts.iter().find_map(|host| {
-            let found = host.consul("/v1/kv/pipework/lab/pools/lan/owner?recurse");
-            found.as_array().cloned()
-        });
-        let pairs = text.unwrap_or_default();
-        let owner = |key: &str| key.rsplit_once("owner/").unwrap().1.to_owned();
-        pairs.iter().map(|pair| (owner(pair["Key"].as_str().unwrap()), decoded(pair["Value"].as_str().unwrap()))).collect()
-    }
-
-    fn answers(&self, address: &str) -> bool {
-        self.lab.switch.try_sh(&format!("ping -c 1 -W 1 -q {address}"))
-    }
-
-    /// The hosts that run a container of the slot: number, its ID, and its addresses.
-    fn runs(&self, slot: &str) -> Vec<(usize, String)> {
-        let name = slot.replace('/', ".");
-        let on = |host: &Host| {
-            let ids = host.docker(&format!("ps -q --no-trunc --filter name=^{name}\\\\."));
-            ids.lines().map(|id| (host.number, id.to_owned())).collect::<Vec<_>>()
-        };
-        self.lab.hosts.iter().flat_map(on).collect()
-    }
-
-    #[track_caller]
-    fn all_answer(&self, addresses: &BTreeMap<String, String>, what: &str) {
-        let start = Instant::now();
-        for (owner, address) in addresses {
-            eventually_of(&format!("{what}: {owner} answers at {address}"), || self.answers(address), || self.logs());
-        }
-        eprintln!("{what}: all answer after {:?}", start.elapsed());
-    }
-
-    fn logs(&self) -> String {
-        (1..=3).map(|number| format!("--- agent {number}\n{}", self.log(number))).collect()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for number in self.agents.keys().copied().collect::<Vec<_>>() {
-            self.end_agent(number, Signal::SIGKILL);
-        }
-        if std::thread::panicking() {
-            eprintln!("{}", self.logs());
-        }
-    }
-}
-
-#[track_caller]
-fn eventually_of(what: &str, mut so: impl FnMut() -> bool, log: impl Fn() -> String) {
-    let deadline = Instant::now() + Duration::from_secs(45);
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}\n{}", log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn decoded(base64: &str) -> String {
-    let mut child = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(child.stdin.as_mut().unwrap(), base64.as_bytes()).unwrap();
-    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
-}
-
-/// Pings at 20/s, and tells how many were sent and how many came back.
-struct Pings(Vec<(String, Child)>);
-
-impl Pings {
-    fn begin(switch: &Space, addresses: impl IntoIterator<Item = String>) -> Self {
-        let ping = |address: String| {
-            let mut command = switch.command("ping");
-            command.args(["-i", "0.05", "-W", "1", "-D", "-O", &address]).stdout(Stdio::piped()).stderr(Stdio::null());
-            (address, command.spawn().unwrap())
-        };
-        Self(addresses.into_iter().map(ping).collect())
-    }
-
-    fn end(self) -> Vec<(String, String)> {
-        let end = |(address, child): (String, Child)| {
-            interrupt(&child);
-            (address, String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
-        };
-        self.0.into_iter().map(end).collect()
-    }
-
-    /// Those that were not answered, of each.
-    #[track_caller]
-    fn none_lost(self, what: &str, log: impl Fn() -> String) {
-        for (address, text) in self.end() {
-            let line = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_default().to_owned();
-            eprintln!("{what}: {address}: {line}");
-            let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-            // The last one may be on its way.
-            assert!(numbers.len() >= 2 && numbers[0] > 10 && numbers[0] - numbers[1] <= 1, "{what}: {address}: {line}\n{}", log());
-        }
-    }
-}
-
-/// nsenter becomes what it starts, so the child is the program itself, or its parent waits for it.
-fn interrupt(child: &Child) {
-    let inner = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
-    let pids = inner.split_whitespace().filter_map(|pid| pid.parse().ok()).chain([i32::try_from(child.id()).unwrap()]);
-    for pid in pids {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGINT);
-    }
-}
-
-/// Asks at the switch, four times a second, who has the addresses, and writes down who answers.
-struct Watch {
-    dump: Child,
-    asking: Vec<Child>,
-}
-
-impl Watch {
-    fn begin(switch: &Space, addresses: &BTreeSet<String>) -> Self {
-        let mut command = switch.command("tcpdump");
-        command.args(["-i", "sw0", "-e", "-n", "-l", "-tt", "arp and arp[6:2] = 2"]).stdout(Stdio::piped()).stderr(Stdio::null());
-        let dump = command.spawn().unwrap();
-        let mut asking = Vec::new();
-        for address in addresses {
-            for _ in 0..4 {
-                let mut command = switch.command("busybox");
-                command.args(["arping", "-b", "-q", "-I", "sw0", address]).stdout(Stdio::null()).stderr(Stdio::null());
-                asking.push(command.spawn().unwrap());
-                std::thread::sleep(Duration::from_millis(250) / u32::try_from(addresses.len()).unwrap());
-            }
-        }
-        Self { dump, asking }
-    }
-
-    /// Of each address, who answered, in order: the hardware address, and from when to when.
-    fn end(mut self) -> BTreeMap<String, Vec<(String, f64, f64)>> {
-        for child in &mut self.asking {
-            interrupt(child);
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        interrupt(&self.dump);
-        let text = String::from_utf8(self.dump.wait_with_output().unwrap().stdout).unwrap();
-        let mut seen: BTreeMap<String, Vec<(String, f64, f64)>> = BTreeMap::new();
-        for line in text.lines() {
-            let Some((head, rest)) = line.split_once("Reply ") else { continue };
-            let mut words = rest.split([' ', ',']);
-            let (Some(address), Some("is-at"), Some(mac)) = (words.next(), words.next(), words.next()) else { continue };
-            let at: f64 = head.split(' ').next().unwrap().parse().unwrap();
-            let held = seen.entry(address.to_owned()).or_default();
-            match held.last_mut() {
-                Some((last, _, until)) if last == mac => *until = at,
-                _ => held.push((mac.to_owned(), at, at)),
-            }
-        }
-        seen
-    }
-}
-
-/// Who had it once and lost it to another never answers for it again.
-#[track_caller]
-fn never_two_holders(seen: &BTreeMap<String, Vec<(String, f64, f64)>>, log: impl Fn() -> String) {
-    for (address, held) in seen {
-        let macs: BTreeSet<&String> = held.iter().map(|(mac, ..)| mac).collect();
-        assert_eq!(macs.len(), held.len(), "{address} had two holders at once: {held:?}\n{}", log());
-    }
-}
-
-fn epoch(text: &str) -> f64 {
-    let seconds = Command::new("date").args(["-d", text, "+%s.%N"]).output().unwrap();
-    String::from_utf8(seconds.stdout).unwrap().trim().parse().unwrap()
-}
 
 #[test]
 fn addresses_follow_their_owners_and_are_nobody_else_s_through_drains_kills_cuts_and_outages() {
@@ -286,7 +23,7 @@ fn addresses_follow_their_owners_and_are_nobody_else_s_through_drains_kills_cuts
     let begun = Instant::now();
     let mut world = World::new();
     eprintln!("lab: {:?}", begun.elapsed());
-    let slots = a_service_s_replicas_have_an_address_each(&world);
+    let slots = world.service();
     eprintln!("service: {:?}", begun.elapsed());
     a_drained_node_s_slot_keeps_its_address(&world, &slots);
     a_killed_task_s_slot_keeps_its_address(&world, &slots);
@@ -301,69 +38,15 @@ fn addresses_follow_their_owners_and_are_nobody_else_s_through_drains_kills_cuts
     eprintln!("all: {:?}", begun.elapsed());
 }
 
-fn a_service_s_replicas_have_an_address_each(world: &World) -> BTreeMap<String, String> {
-    let one = world.lab.host(1);
-    world.lab.host(2).ok("cluster attach web pool:lan -i pw0");
-    one.docker(
-        "service create -d --name web --replicas 3 --endpoint-mode dnsrr --no-resolve-image --restart-delay 100ms \
-         --stop-grace-period 1s box sleep 100000",
-    );
-    let slots = || world.owners().into_iter().filter(|(owner, _)| owner.starts_with("web/")).collect::<BTreeMap<_, _>>();
-    eventually_of("three slots have addresses", || slots().len() == 3, || world.logs());
-    let slots = slots();
-    assert_eq!(slots.values().collect::<BTreeSet<_>>().len(), 3);
-    world.all_answer(&slots, "created");
-    // Each is a name, for DNS.
-    eventually_of(
-        "web-1.service.consul",
-        || one.consul("/v1/health/service/web-1?passing")[0]["Service"]["Address"] == slots["web/1"].as_str(),
-        || world.logs(),
-    );
-    slots
-}
-
-/// Waits until the slot runs in another container, and tells how long after that one's start its address answered.
-#[track_caller]
-fn moves(world: &World, slot: &str, before: &(usize, String), address: &str, what: &str, pings: Pings) -> (usize, String) {
-    let mut after = None;
-    eventually_of(
-        &format!("{what}: {slot} runs anew"),
-        || {
-            let running = world.runs(slot);
-            after = running.iter().find(|(_, id)| *id != before.1).cloned();
-            after.is_some() && world.answers(address) && running.len() == 1
-        },
-        || world.logs(),
-    );
-    std::thread::sleep(Duration::from_millis(500));
-    let after = after.unwrap();
-    let started = epoch(&world.lab.host(after.0).docker(&format!("inspect -f {{{{.State.StartedAt}}}} {}", after.1)));
-    let text = pings.end().remove(0).1;
-    let replies = text
-        .lines()
-        .filter(|line| line.contains("bytes from"))
-        .filter_map(|line| line.strip_prefix('[')?.split(']').next()?.parse::<f64>().ok());
-    let replies: Vec<f64> = replies.collect();
-    let (last, first) = replies.windows(2).map(|two| (two[0], two[1])).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap();
-    eprintln!(
-        "{what}: outage {:.2} s, of which {:.2} s after the new task's start; host {} -> {}",
-        first - last,
-        first - started,
-        before.0,
-        after.0
-    );
-    assert!(first - started < 5.0, "{what}: {:.2} s after the start\n{}", first - started, world.logs());
-    after
-}
-
 fn a_drained_node_s_slot_keeps_its_address(world: &World, slots: &BTreeMap<String, String>) {
     let (slot, before) =
         slots.keys().find_map(|slot| world.runs(slot).into_iter().find(|(host, _)| *host == 2).map(|at| (slot, at))).unwrap();
     let pings = Pings::begin(&world.lab.switch, [slots[slot].clone()]);
     let watch = Watch::begin(&world.lab.switch, &slots.values().cloned().collect());
     world.lab.host(1).docker("node update --availability drain consul02");
-    let after = moves(world, slot, &before, &slots[slot], "drain", pings);
-    assert!(after.0 != 2);
+    let moved = world.moves(slot, &before, &slots[slot], "drain", pings);
+    assert!(moved.to != 2);
+    assert!(moved.since_start < 2.0, "{:.2} s after the start\n{}", moved.since_start, world.logs());
     assert_eq!(world.owners().get(slot), slots.get(slot), "its address is the same");
     never_two_holders(&watch.end(), || world.logs());
     world.lab.host(1).docker("node update --availability active consul02");
@@ -374,7 +57,8 @@ fn a_killed_task_s_slot_keeps_its_address(world: &World, slots: &BTreeMap<String
     let before = world.runs("web/1").remove(0);
     let pings = Pings::begin(&world.lab.switch, [slots["web/1"].clone()]);
     world.lab.host(before.0).docker(&format!("kill {}", before.1));
-    moves(world, "web/1", &before, &slots["web/1"], "kill", pings);
+    let moved = world.moves("web/1", &before, &slots["web/1"], "kill", pings);
+    assert!(moved.since_start < 2.0, "{:.2} s after the start\n{}", moved.since_start, world.logs());
     assert_eq!(world.owners().get("web/1"), slots.get("web/1"));
 }
 

@@ -93,7 +93,12 @@ impl ConsulClaims {
 
     /// The key by which the use of an address is locked.
     pub fn use_key(&self, pool: &PoolName, ip: IpAddr) -> String {
-        format!("{}/pools/{pool}/use/{ip}", self.prefix)
+        format!("{}{ip}", self.use_keys(pool))
+    }
+
+    /// What all of these begin with.
+    pub fn use_keys(&self, pool: &PoolName) -> String {
+        format!("{}/pools/{pool}/use/", self.prefix)
     }
 
     /// Tries until it ends, others stop being quicker, or the patience is over.
@@ -326,7 +331,7 @@ fn entry(pair: &Pair) -> Option<Entry> {
     serde_json::from_slice(&pair.value).ok()
 }
 
-fn user(pair: &Pair) -> Option<User> {
+pub(super) fn user(pair: &Pair) -> Option<User> {
     serde_json::from_slice(&pair.value).ok()
 }
 

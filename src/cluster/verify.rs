@@ -136,9 +136,17 @@ fn prefix(cluster: &Cluster) -> String {
     format!("{}/attached/", cluster.prefix())
 }
 
-/// Notes who is attached on this host, where that has changed.
+/// Where a host's note stands.
+pub(super) fn key(prefix: &str, host: &str) -> String {
+    format!("{prefix}/attached/{host}")
+}
+
+/// Notes who is attached on this host, where that has changed and no agent of the host keeps the note.
 fn note(cluster: &Cluster, consul: &Consul, host: &str, own: &[Attached]) -> Result<(), ConsulError> {
-    let key = format!("{}{host}", prefix(cluster));
+    if super::agent::is_kept(consul, host)? {
+        return Ok(());
+    }
+    let key = key(&cluster.prefix(), host);
     let text = serde_json::to_vec(own).unwrap_or_default();
     let is_so = consul.key(&key, Freshness::Usual)?.is_some_and(|pair| pair.value == text);
     if is_so { Ok(()) } else { consul.write(&key, &text, 0, Condition::Always).map(drop) }
@@ -160,5 +168,5 @@ pub fn announce(cluster: &Cluster, now: &ClusterStatus) -> Result<(), ConsulErro
 
 /// This host's note goes.
 pub(super) fn forget(cluster: &Cluster, consul: &Consul, host: &str) -> Result<(), ConsulError> {
-    consul.erase(&format!("{}{host}", prefix(cluster)), None).map(drop)
+    consul.erase(&key(&cluster.prefix(), host), None).map(drop)
 }

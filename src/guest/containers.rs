@@ -109,6 +109,11 @@ impl ContainerEngine {
         describe::inspect(&self.engine, id)
     }
 
+    /// Whether a container of that identifier runs, by the engine's word. `None`: the engine does not say so in time.
+    pub fn runs(&self, id: &str, patience: std::time::Duration) -> Option<bool> {
+        describe::runs(&self.engine, id, patience)
+    }
+
     /// Finds the process of a container, and holds its namespace: by its control group where that is in a usual place, which
     /// asks the engine nothing. `None` when it does not run.
     ///

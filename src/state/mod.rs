@@ -9,6 +9,7 @@ mod lock;
 mod netns_link;
 mod pools;
 mod records;
+mod said;
 mod wanted;
 
 pub use access::Users;
@@ -20,6 +21,7 @@ pub use lock::{ExclusiveLock, SharedLock};
 pub use netns_link::{NetnsLink, dead as dead_netns_links};
 pub use pools::PoolFiles;
 pub use records::{Change, Found, Records, Unreadable};
+pub use said::Said;
 pub use wanted::Wanted;
 
 use std::path::PathBuf;

@@ -253,6 +253,12 @@ impl Host {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// What a shell line printed, be it in vain.
+    pub fn tries(&self, line: &str) -> String {
+        let output = self.command("timeout").args(["10", "sh", "-ec", line]).stderr(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// Whether a shell line succeeds.
     pub fn try_sh(&self, line: &str) -> bool {
         self.command("sh").args(["-ec", line]).output().unwrap().status.success()

@@ -1,6 +1,7 @@
 //! A private world for a test: a host and guests, each a network namespace held by a process, judged by iproute2.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod agents;
 pub mod cluster;
 pub mod consul;
 pub mod contrary;

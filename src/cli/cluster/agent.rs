@@ -9,16 +9,16 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::daemon::{self, DaemonArgs};
-use crate::cli::output::complain;
+use crate::cli::output::{complain, say};
 use crate::cluster::access;
-use crate::cluster::agent::{Agent, AgentOptions};
+use crate::cluster::agent::{Agent, AgentOptions, Overlay, policy};
 use crate::cluster::claims::ConsulClaims;
 use crate::cluster::page::StatusPage;
 use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
+use crate::model::cluster::{BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -44,6 +44,9 @@ pub struct AgentArgs {
     /// Serve a page for people: on this host alone, or with --token-file, whose token is the page's password
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8585")]
     page: Option<SocketAddr>,
+    /// Print the policy that its token needs where Consul controls access, and end
+    #[arg(long)]
+    policy: bool,
     #[command(flatten)]
     daemon: DaemonArgs,
 }
@@ -104,6 +107,13 @@ fn others(here: &Here) -> Vec<Consul> {
     others.filter_map(consul).collect()
 }
 
+/// The cluster's bridge, where it lies over a VXLAN, and the other hosts.
+fn overlay(here: &Here) -> Option<Overlay> {
+    let bridge = here.cluster.bridge.as_ref().filter(|bridge| bridge.kind != BridgeKind::Nic)?;
+    let others = here.cluster.hosts.iter().filter(|host| host.name != here.host).map(|host| host.address);
+    Some(Overlay { bridge: bridge.name.clone(), others: others.collect() })
+}
+
 /// Parse, run, say why not.
 pub(super) fn run(args: &AgentArgs) -> ExitCode {
     let fail = |wrong: Vec<String>| {
@@ -121,6 +131,10 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         Ok(here) => here,
         Err(wrong) => return fail(wrong),
     };
+    if args.policy {
+        say(policy(&here.cluster.prefix()).trim_end());
+        return ExitCode::SUCCESS;
+    }
     let mut options = match daemon::prepared(&args.daemon) {
         Ok(options) => options,
         Err(wrong) => return fail(wrong.iter().map(ToString::to_string).collect()),
@@ -132,6 +146,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
     // Servers that are not ours may be others than the file's hosts.
     let servers = if here.cluster.consul.address.is_none() { servers.collect() } else { Vec::new() };
     let prefix = here.cluster.prefix();
+    let overlay = overlay(&here);
     let claims = ConsulClaims::new(here.consul.clone(), &prefix, here.cluster.pools.clone(), &args.at.file().display().to_string());
     let agent = Agent::new(AgentOptions {
         consul: here.consul,
@@ -141,6 +156,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         address,
         servers,
         ttl,
+        overlay,
         claims,
         board: options.board.clone(),
         lifecycle: Options { claims: None, ..options.options.clone() },

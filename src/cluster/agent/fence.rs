@@ -29,7 +29,7 @@ pub(super) fn stand(core: &Core) {
         let condemned = std::mem::take(&mut *lock(&core.condemned));
         late.extend(condemned.into_iter().map(|(place, netns)| (place, netns, Moment::now())));
         late.retain(|(place, netns, since)| {
-            let is_again = core.ledger().uses().any(|(own, one)| own == place && one.user.netns == *netns && one.session.is_some());
+            let is_again = core.ledger().uses().any(|(own, one)| own == place && one.user.netns == *netns && one.sure);
             let ends = is_again || take_down(core, &[(place.clone(), *netns)]) > 0 || Moment::now().since(*since) > LONGEST;
             !ends
         });
@@ -52,7 +52,7 @@ fn wait(core: &Core, is_late: bool) {
 fn take_all_down(core: &Core) -> Vec<(Place, u64, Moment)> {
     let uses: Vec<(Place, u64)> = {
         let mut ledger = core.ledger();
-        ledger.lost();
+        ledger.doubt();
         ledger.uses().map(|(place, one)| (place.clone(), one.user.netns)).collect()
     };
     // None is waited for before all are silent.
@@ -65,7 +65,7 @@ fn take_all_down(core: &Core) -> Vec<(Place, u64, Moment)> {
 }
 
 /// The attachments that have these addresses.
-fn records(core: &Core, (place, netns): &(Place, u64)) -> Vec<Record> {
+pub(super) fn records(core: &Core, (place, netns): &(Place, u64)) -> Vec<Record> {
     let of_guest = tend::recorded_of(*netns, &core.lifecycle).unwrap_or_default();
     of_guest.into_iter().filter(|record| record.addrs().any(|addr| addr == place.1)).collect()
 }
@@ -84,28 +84,39 @@ fn take_down(core: &Core, uses: &[(Place, u64)]) -> usize {
     silence(core, uses);
     let mut count = 0;
     for one in uses {
-        for record in records(core, one) {
-            count += 1;
-            let taken = tend::release(record.guest.netns, &record.interface, &core.lifecycle, &mut |_| {});
-            let why = match taken {
-                Ok(Some(retired)) if !retired.left.is_empty() => format!("could not {}", retired.left.join("; could not ")),
-                Err(error) => error.chain().join(": "),
-                Ok(_) => "another host may have it now".to_owned(),
-            };
-            core.board.tell(Event {
-                guest: Some(record.guest.word.to_string()),
-                container: record.guest.container.clone(),
-                interface: Some(record.interface.to_string()),
-                addresses: record.addrs().map(|addr| addr.to_string()).collect(),
-                source: Some("cluster".into()),
-                why: Some(why),
-                ..Event::new(Kind::Lost)
-            });
+        let is_again = core.ledger().uses().any(|(place, again)| *place == one.0 && again.user.netns == one.1 && again.sure);
+        if is_again {
+            continue;
         }
-        if count > 0 {
+        let records = records(core, one);
+        let is_down = records.iter().filter(|record| take_away(core, record)).count() == records.len();
+        count += records.len();
+        // One that could not be taken down keeps its lock, as long as that lasts.
+        if !records.is_empty() && is_down {
             core.ledger().end(&one.0, one.1);
         }
     }
     core.changed();
     count
+}
+
+/// Takes one away. Returns whether nobody hears it any more.
+fn take_away(core: &Core, record: &Record) -> bool {
+    let is_silent = tend::silence(record).is_ok();
+    let taken = tend::release(record.guest.netns, &record.interface, &core.lifecycle, &mut |_| {});
+    let (is_whole, why) = match taken {
+        Ok(Some(retired)) if !retired.left.is_empty() => (false, format!("could not {}", retired.left.join("; could not "))),
+        Err(error) => (false, error.chain().join(": ")),
+        Ok(_) => (true, "another host may have it now".to_owned()),
+    };
+    core.board.tell(Event {
+        guest: Some(record.guest.word.to_string()),
+        container: record.guest.container.clone(),
+        interface: Some(record.interface.to_string()),
+        addresses: record.addrs().map(|addr| addr.to_string()).collect(),
+        source: Some("cluster".into()),
+        why: Some(why),
+        ..Event::new(Kind::Lost)
+    });
+    is_whole || is_silent
 }

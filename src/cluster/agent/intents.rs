@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Core;
+use super::rights::{self, Right};
 use crate::external::consul::Pair;
 use crate::frontend::daemon::beside::Intents;
 
@@ -66,7 +67,8 @@ pub(super) fn follow(core: &Core) {
             Err(error) => {
                 let text = error.to_string();
                 if error.is_denied() && complaint.as_ref() != Some(&text) {
-                    core.warn(format!("what is said to the whole cluster is not known: {text}"));
+                    let rule = rights::missing(Right::Keys, &core.prefix);
+                    core.warn(format!("what is said to the whole cluster is not known: {text}; {rule}"));
                     complaint = Some(text);
                 }
                 std::thread::sleep(PAUSE);

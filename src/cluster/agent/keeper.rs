@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::clock::Moment;
+use super::rights::{self, Right};
 use super::session::Act;
-use super::{Core, quorum, session_name, stored};
+use super::{Core, quorum, session_name};
 use crate::external::consul::{Behavior, ConsulError, NewSession};
+use crate::lifecycle::chain;
 
 /// The longest sleep: an end is noticed within it.
 const NAP: Duration = Duration::from_millis(500);
@@ -56,15 +58,22 @@ impl Told {
 
     fn badly(&mut self, core: &Core, error: &ConsulError) {
         if *self != Self::Badly {
-            let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-            core.warn(format!("the session of this host is not renewed: {error}{source}"));
+            let why = chain(error).join(": ");
+            let more = if error.is_denied() {
+                format!("; {}", rights::missing(Right::Session, &core.prefix))
+            } else if core.others.is_empty() && matches!(error, ConsulError::Unreachable { .. }) {
+                "; no other host's agent may be asked, so all addresses of pools go down unless this one is back in time".into()
+            } else {
+                String::new()
+            };
+            core.warn(format!("the session of this host is not renewed: {why}{more}"));
         }
         *self = Self::Badly;
     }
 }
 
 fn create(core: &Core) -> Result<(), ConsulError> {
-    let terms = core.session().terms();
+    let terms = core.session().wanted();
     let sent = Moment::now();
     // It hangs on its time alone. With serfHealth it would end as soon as the others miss this host for some seconds, which
     // this host cannot know of.
@@ -76,8 +85,8 @@ fn create(core: &Core) -> Result<(), ConsulError> {
         ttl: Some(terms.ttl),
         ..NewSession::default()
     })?;
-    core.session().created(id.clone(), sent);
-    store(core, &id, sent);
+    core.session().created(id, sent);
+    core.store();
     warn_of_reaping(core);
     // What was down for want of one may be up again.
     wake_all(core);
@@ -112,7 +121,7 @@ fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
     if renewed? {
         let was_live = core.session().live(Moment::now()).is_some();
         core.session().renewed(id, sent);
-        store(core, id, sent);
+        core.store();
         if !was_live {
             wake_all(core);
         }
@@ -140,25 +149,13 @@ fn wake_all(core: &Core) {
     }
 }
 
-fn store(core: &Core, id: &str, sent: Moment) {
-    if let Err(error) = stored::write(&core.file, id, sent) {
-        core.warn(format!("{}: {error}: an agent that follows this one begins with another session", core.file.display()));
-    }
-}
-
 /// Nobody renewed it. Where it is seen that no server can end it either, its time goes on.
 fn unanswered(core: &Core) {
     let looked = Moment::now();
     let is_in_doubt = core.session().deadline().is_some();
     if is_in_doubt && quorum::nobody_decides(&quorum::look_at_all(&core.servers)) {
-        let known = {
-            let mut session = core.session();
-            session.nobody_decides(looked);
-            session.id().map(str::to_owned).zip(session.sent())
-        };
-        if let Some((id, sent)) = known {
-            store(core, &id, sent);
-        }
+        core.session().nobody_decides(looked);
+        core.store();
     }
     core.session().unanswered(Moment::now());
 }

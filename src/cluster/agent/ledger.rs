@@ -21,6 +21,8 @@ pub struct Use {
     pub user: User,
     /// The session that it is locked by; none while it is not.
     pub session: Option<String>,
+    /// Whether that is known. What an agent before this one had locked may be another's by now, or be given to another host.
+    pub sure: bool,
 }
 
 /// All of them.
@@ -30,6 +32,8 @@ pub struct Ledger {
     waiting: BTreeMap<Place, BTreeSet<u64>>,
     /// Locks that are to be given back as soon as somebody hears it, and by which session they are had.
     owed: BTreeMap<Place, (Use, String)>,
+    /// What another host is to have in place of a guest of this one, whose engine is silent.
+    yielded: BTreeMap<Place, u64>,
 }
 
 /// Where a claim's address is written.
@@ -42,12 +46,13 @@ impl Ledger {
     pub fn is_held(&self, claim: &Claim, user: &User, session: &str) -> bool {
         self.uses
             .get(&place(claim))
-            .is_some_and(|one| one.session.as_deref() == Some(session) && one.user.netns == user.netns && one.claim.owner == claim.owner)
+            .filter(|one| one.sure && one.session.as_deref() == Some(session))
+            .is_some_and(|one| one.user.netns == user.netns && one.claim.owner == claim.owner)
     }
 
     /// A claim that is in use here, which need not be read again.
     pub fn claim_of(&self, pool: &PoolName, owner: &Owner) -> Option<Claim> {
-        let of = |one: &&Use| one.claim.pool == *pool && one.claim.owner == *owner && one.session.is_some();
+        let of = |one: &&Use| one.claim.pool == *pool && one.claim.owner == *owner && one.sure;
         self.uses.values().find(of).map(|one| Claim { is_new: false, ..one.claim.clone() })
     }
 
@@ -60,7 +65,7 @@ impl Ledger {
             Some(one) if one.user.netns != user.netns => Err(one.user.clone()),
             Some(_) => Ok(()),
             None => {
-                self.uses.insert(place(claim), Use { claim: claim.clone(), user: user.clone(), session: None });
+                self.uses.insert(place(claim), Use { claim: claim.clone(), user: user.clone(), session: None, sure: false });
                 Ok(())
             }
         }
@@ -71,7 +76,37 @@ impl Ledger {
         let place = place(claim);
         self.owed.remove(&place);
         self.wait_no_more(&place, user.netns);
-        self.uses.insert(place, Use { claim: claim.clone(), user: user.clone(), session: Some(session.to_owned()) });
+        self.uses.insert(place, Use { claim: claim.clone(), user: user.clone(), session: Some(session.to_owned()), sure: true });
+    }
+
+    /// What an agent before this one had locked. A guest may have it still: it goes down in time, unless it is locked again.
+    pub fn left_behind(&mut self, claim: Claim, user: User, session: Option<String>) {
+        self.uses.insert(place(&claim), Use { claim, user, session, sure: false });
+    }
+
+    /// Whether a guest has it, or had it when an agent before this one ran.
+    pub fn has(&self, place: &Place, netns: u64) -> bool {
+        self.uses.get(place).is_some_and(|one| one.user.netns == netns)
+    }
+
+    /// Another host is to have it: the guest gets it no more, and its lock is owed once it is down. `false`: it has it not.
+    pub fn yield_up(&mut self, place: &Place) -> bool {
+        let Some(one) = self.uses.get_mut(place) else { return false };
+        one.sure = false;
+        self.yielded.insert(place.clone(), one.user.netns);
+        true
+    }
+
+    /// Whether another host is to have it in place of this guest.
+    pub fn is_yielded(&self, place: &Place, netns: u64) -> bool {
+        self.yielded.get(place) == Some(&netns)
+    }
+
+    /// Nobody else asks any more for what is not among these. Returns which guests may have it again.
+    pub fn yield_no_more(&mut self, asked: &BTreeSet<Place>) -> BTreeSet<u64> {
+        let (kept, freed) = std::mem::take(&mut self.yielded).into_iter().partition(|(place, _)| asked.contains(place));
+        self.yielded = kept;
+        freed.into_values().collect()
     }
 
     /// It cannot be had now: told when it may be.
@@ -110,6 +145,18 @@ impl Ledger {
         }
     }
 
+    /// A guest has these addresses and no others. `is_all`: and waits for none.
+    pub fn settle(&mut self, netns: u64, addrs: &[IpAddr], is_all: bool) -> bool {
+        let gone = |(place, one): &(&Place, &Use)| one.user.netns == netns && !addrs.contains(&place.1);
+        let gone: Vec<Place> = self.uses.iter().filter(gone).map(|(place, _)| place.clone()).collect();
+        gone.iter().for_each(|place| self.end(place, netns));
+        if is_all {
+            let waited: Vec<Place> = self.waiting.keys().cloned().collect();
+            waited.iter().for_each(|place| self.wait_no_more(place, netns));
+        }
+        !gone.is_empty()
+    }
+
     /// Those that are in use.
     pub fn uses(&self) -> impl Iterator<Item = (&Place, &Use)> {
         self.uses.iter()
@@ -135,10 +182,15 @@ impl Ledger {
         self.owed.remove(place);
     }
 
-    /// All locks have ended with their session. Those that are in use are none any more.
-    pub fn lost(&mut self) {
-        self.owed.clear();
-        self.uses.values_mut().for_each(|one| one.session = None);
+    /// The session may have ended, and all locks with it. Those that are in use are none to rely on; whatever is left of them is
+    /// given back once they are down: the session may live as well.
+    pub fn doubt(&mut self) {
+        self.uses.values_mut().for_each(|one| one.sure = false);
+    }
+
+    /// Whether anything is known of an address.
+    pub fn knows(&self, place: &Place) -> bool {
+        self.uses.contains_key(place) || self.owed.contains_key(place)
     }
 }
 
@@ -184,13 +236,49 @@ mod tests {
     }
 
     #[test]
-    fn with_the_session_all_locks_end_and_the_uses_are_still_known() {
+    fn a_lock_that_is_in_doubt_is_none_to_rely_on_and_is_given_back_once_its_guest_is_down() {
         let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
         ledger.locked(&web, &user(1), "s");
         assert_eq!(ledger.claim_of(&web.pool, &web.owner).unwrap(), Claim { is_new: false, ..web.clone() });
-        ledger.lost();
+        ledger.doubt();
         assert!(!ledger.is_held(&web, &user(1), "s") && ledger.claim_of(&web.pool, &web.owner).is_none());
         ledger.end(&place(&web), 1);
-        assert!(ledger.owed().is_empty() && ledger.uses().count() == 0);
+        assert_eq!((ledger.owed()[&place(&web)].1.as_str(), ledger.uses().count()), ("s", 0));
+        ledger.locked(&web, &user(1), "t");
+        assert!(ledger.owed().is_empty(), "locked again");
+    }
+
+    #[test]
+    fn what_an_agent_before_had_locked_is_not_relied_on_and_given_back() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        ledger.left_behind(web.clone(), user(1), Some("s".into()));
+        assert!(ledger.has(&place(&web), 1) && ledger.knows(&place(&web)) && !ledger.is_held(&web, &user(1), "s"));
+        assert!(ledger.settle(1, &[], true));
+        assert_eq!(ledger.owed()[&place(&web)].1, "s");
+    }
+
+    #[test]
+    fn a_guest_is_settled_with_what_it_has_and_waits_for_nothing_when_all_is_made() {
+        let (mut ledger, web, db) = (Ledger::default(), claim("10.0.0.2/24", "web"), claim("10.0.0.3/24", "db"));
+        ledger.locked(&web, &user(1), "s");
+        ledger.wait_too(&db, &user(1));
+        assert!(!ledger.settle(1, &[web.addr.ip()], false) && !ledger.settle(2, &[], true));
+        assert_eq!((ledger.uses().count(), ledger.waiting().len()), (1, 1));
+        assert!(!ledger.settle(1, &[web.addr.ip()], true));
+        assert_eq!((ledger.uses().count(), ledger.waiting().len()), (1, 0));
+    }
+
+    #[test]
+    fn what_another_host_is_to_have_is_kept_from_its_guest_until_nobody_asks_any_more() {
+        let (mut ledger, web) = (Ledger::default(), claim("10.0.0.2/24", "web"));
+        assert!(!ledger.yield_up(&place(&web)));
+        ledger.locked(&web, &user(1), "s");
+        assert!(ledger.yield_up(&place(&web)));
+        assert!(ledger.is_yielded(&place(&web), 1) && !ledger.is_held(&web, &user(1), "s"));
+        ledger.end(&place(&web), 1);
+        assert_eq!(ledger.owed()[&place(&web)].1, "s");
+        assert!(ledger.yield_no_more(&[place(&web)].into()).is_empty());
+        assert_eq!(ledger.yield_no_more(&BTreeSet::new()), [1].into());
+        assert!(!ledger.is_yielded(&place(&web), 1));
     }
 }

@@ -10,32 +10,40 @@
 //! A guest has an address of a pool only while the session of this host has it locked. Before anybody else can have the lock,
 //! the address is down: [`session`] says until when it may be up, [`fence`] sees to it, and neither asks the network first.
 
+mod attached;
 pub mod clock;
 mod examiner;
 mod fence;
 mod intents;
 mod keeper;
 mod ledger;
+mod peers;
 pub mod quorum;
+mod rights;
 mod seen;
 mod services;
 pub mod session;
 mod stored;
 mod uses;
+mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+pub use attached::is_kept;
 pub use intents::{Stored, intent_key};
+pub use peers::Overlay;
+pub use rights::policy;
 pub use seen::Seen;
 
 use clock::Moment;
 use ledger::{Ledger, Place};
 use session::{Session, Terms};
+use stored::{Left, LeftSession};
 use uses::Uses;
 
 use crate::cluster::claims::ConsulClaims;
@@ -43,7 +51,7 @@ use crate::external::consul::Consul;
 use crate::frontend::daemon::beside::{Begin, Bell};
 use crate::frontend::daemon::board::{Board, Event, Kind};
 use crate::lifecycle::Options;
-use crate::lifecycle::claims::Claims;
+use crate::lifecycle::claims::{Claims, User};
 
 /// The service that each agent is: `pipework-agent.service.consul` has the hosts' addresses.
 pub const AGENT: &str = "pipework-agent";
@@ -73,6 +81,8 @@ pub struct AgentOptions {
     pub servers: Vec<SocketAddr>,
     /// How long the session lives without being renewed.
     pub ttl: Duration,
+    /// The bridge, where that lies over a VXLAN.
+    pub overlay: Option<Overlay>,
     /// Where addresses and owners are written down.
     pub claims: ConsulClaims,
     /// What is told of it.
@@ -91,6 +101,7 @@ struct Core {
     host: String,
     address: IpAddr,
     servers: Vec<SocketAddr>,
+    overlay: Option<Overlay>,
     board: Board,
     lifecycle: Options,
     file: PathBuf,
@@ -98,6 +109,10 @@ struct Core {
     /// Told when the session changed, or something is condemned.
     alarm: Condvar,
     ledger: Mutex<Ledger>,
+    /// Addresses that other hosts ask for, and which of their guests waits.
+    asked_for: Mutex<BTreeMap<Place, User>>,
+    /// One at a time writes the file.
+    writing: Mutex<()>,
     /// Addresses that this host must not have, and in which guest it may have them.
     condemned: Mutex<BTreeSet<(Place, u64)>>,
     gate: Mutex<()>,
@@ -116,13 +131,18 @@ pub struct Agent {
 impl Agent {
     /// Reads what the agent before it left. Nothing is asked yet.
     pub fn new(options: AgentOptions) -> Self {
-        let AgentOptions { consul, others, prefix, host, address, servers, ttl, claims, board, lifecycle } = options;
+        let AgentOptions { consul, others, prefix, host, address, servers, ttl, overlay, claims, board, lifecycle } = options;
         let file = lifecycle.run_dir.join(stored::FILE);
         let session = Session::new(Terms::of(ttl));
-        let session = match stored::read(&file) {
-            Some((id, sent)) => session.resumed(id, sent),
+        let Left { session: left, uses } = stored::read(&file);
+        let by = left.as_ref().map(|left| left.id.clone());
+        let session = match left {
+            Some(LeftSession { id, sent, ttl }) => session.resumed(id, sent, ttl),
+            None if !uses.is_empty() => session.condemned(),
             None => session,
         };
+        let mut ledger = Ledger::default();
+        uses.into_iter().for_each(|(claim, user)| ledger.left_behind(claim, user, by.clone()));
         let core = Core {
             consul,
             others,
@@ -131,12 +151,15 @@ impl Agent {
             host,
             address,
             servers,
+            overlay,
             board,
             lifecycle,
             file,
             session: Mutex::new(session),
             alarm: Condvar::new(),
-            ledger: Mutex::default(),
+            ledger: Mutex::new(ledger),
+            asked_for: Mutex::default(),
+            writing: Mutex::default(),
             condemned: Mutex::default(),
             gate: Mutex::default(),
             news: (Mutex::default(), Condvar::new()),
@@ -171,6 +194,10 @@ impl Agent {
                 ("services", services::keep),
                 ("intents", intents::follow),
                 ("examiner", examiner::answer),
+                ("attached", attached::keep),
+                ("peers", peers::keep),
+                ("wanted-watch", wanted::follow),
+                ("wanted", wanted::tend),
             ] {
                 let core = core.clone();
                 std::thread::Builder::new().name(name.into()).spawn(move || work(&core))?;
@@ -213,6 +240,20 @@ impl Core {
     /// The session, while it can be relied on.
     fn live(&self) -> Option<String> {
         self.session().live(Moment::now()).map(str::to_owned)
+    }
+
+    /// Writes down what an agent after this one has to know.
+    fn store(&self) {
+        let _writing = lock(&self.writing);
+        let left = {
+            let session = self.session();
+            let (sent, ttl) = (session.sent().unwrap_or_default(), session.terms().ttl);
+            session.id().map(|id| LeftSession { id: id.to_owned(), sent, ttl })
+        };
+        let written = stored::write(&self.file, left.as_ref(), self.ledger().uses().map(|(_, one)| one));
+        if let Err(error) = written {
+            self.warn(format!("{}: {error}: an agent that follows this one does not know of its session", self.file.display()));
+        }
     }
 
     fn session_is_gone(&self, id: &str) {

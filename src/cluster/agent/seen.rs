@@ -1,6 +1,6 @@
 //! What others may see of an agent: its session, who waits, whom it knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::clock::Moment;
 use super::{AGENT, Core};
 use crate::cluster::claims::ConsulClaims;
-use crate::external::consul::Consul;
+use crate::external::consul::{Consul, ConsulError};
 use crate::frontend::daemon::board::Board;
 use crate::lifecycle::Options;
 use crate::model::pool::PoolName;
@@ -73,20 +73,38 @@ impl Seen {
 
     /// The hosts whose agents say that they are well.
     pub fn agents(&self) -> BTreeSet<String> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Entry {
-            service: Service,
-            node: Instance,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Service {
-            #[serde(default)]
-            meta: std::collections::BTreeMap<String, String>,
-        }
-        let found: Vec<Entry> =
-            self.core.consul.get(&format!("health/service/{AGENT}"), &[("passing", "")]).ok().flatten().unwrap_or_default();
-        found.into_iter().map(|entry| entry.service.meta.get("host").cloned().unwrap_or(entry.node.node)).collect()
+        agents(&self.core.consul).unwrap_or_default().into_iter().map(|agent| agent.host).collect()
     }
+}
+
+/// An agent that says that it is well.
+pub(super) struct AgentSeen {
+    pub host: String,
+    pub address: Option<IpAddr>,
+}
+
+/// All of them.
+pub(super) fn agents(consul: &Consul) -> Result<Vec<AgentSeen>, ConsulError> {
+    let found: Option<Vec<Entry>> = consul.get(&format!("health/service/{AGENT}"), &[("passing", "")])?;
+    let agent = |Entry { service, node }: Entry| AgentSeen {
+        host: service.meta.get("host").cloned().unwrap_or(node.node),
+        address: service.address.parse().ok(),
+    };
+    Ok(found.unwrap_or_default().into_iter().map(agent).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    service: ServiceSeen,
+    node: Instance,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ServiceSeen {
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    meta: BTreeMap<String, String>,
 }

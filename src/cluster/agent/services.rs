@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::ledger::Use;
+use super::rights::{self, Right};
 use super::{AGENT, Core, SERVICE};
 use crate::external::consul::Service;
+use crate::lifecycle::chain;
 use crate::model::pool::Owner;
 
 /// The longest sleep: an end is noticed within it.
@@ -29,6 +31,8 @@ struct Kept {
     told: BTreeMap<String, (Service, Moment)>,
     /// Whether what an agent before this one registered has been looked at.
     looked: bool,
+    /// Whether it was told that the token is not enough.
+    complained: bool,
 }
 
 impl Kept {
@@ -36,12 +40,7 @@ impl Kept {
         let pulse = core.session().terms().pulse();
         let mut wanted: BTreeMap<String, Service> = {
             let ledger = core.ledger();
-            ledger
-                .uses()
-                .filter(|(_, one)| one.session.is_some())
-                .map(|(_, one)| service(one, &core.host, pulse))
-                .map(|s| (s.id.clone(), s))
-                .collect()
+            ledger.uses().filter(|(_, one)| one.sure).map(|(_, one)| service(one, &core.host, pulse)).map(|s| (s.id.clone(), s)).collect()
         };
         let own = agent(core, pulse);
         wanted.insert(own.id.clone(), own);
@@ -59,8 +58,8 @@ impl Kept {
             let is_done = match self.told.get(&id) {
                 Some((told, at)) if *told == service && now.since(*at) < pulse => continue,
                 // The agent was started again without its memory, or somebody struck it out.
-                Some((told, _)) if *told == service => matches!(core.consul.pass(&id), Ok(true)) || core.consul.register(&service).is_ok(),
-                _ => core.consul.register(&service).is_ok(),
+                Some((told, _)) if *told == service => matches!(core.consul.pass(&id), Ok(true)) || self.register(core, &service),
+                _ => self.register(core, &service),
             };
             if is_done {
                 self.told.insert(id, (service, now));
@@ -69,6 +68,18 @@ impl Kept {
                 break;
             }
         }
+    }
+
+    fn register(&mut self, core: &Core, service: &Service) -> bool {
+        let registered = core.consul.register(service);
+        if let Err(error) = &registered
+            && error.is_denied()
+            && !std::mem::replace(&mut self.complained, true)
+        {
+            let chain = chain(error).join(": ");
+            core.warn(format!("addresses have no names for DNS: {chain}; {}", rights::missing(Right::Services, &core.prefix)));
+        }
+        registered.is_ok()
     }
 
     /// What an agent that was killed registered, and nobody has any more. `false`: it is not known yet.

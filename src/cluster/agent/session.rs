@@ -58,7 +58,10 @@ enum State {
 /// The session.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// Those of this one.
     terms: Terms,
+    /// Those that the next one has.
+    wanted: Terms,
     state: State,
     next: Moment,
     /// Whether addresses are to be taken down before anything else.
@@ -68,13 +71,24 @@ pub struct Session {
 impl Session {
     /// There is none yet.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Absent, next: Moment::default(), condemned: false }
+        Self { terms, wanted: terms, state: State::Absent, next: Moment::default(), condemned: false }
     }
 
-    /// One that was renewed before by this host's agent, which ended.
+    /// One that was renewed before by this host's agent, which ended. It has the time that it was given.
     #[must_use]
-    pub fn resumed(self, id: String, sent: Moment) -> Self {
-        Self { state: State::Live { id, sent }, ..self }
+    pub fn resumed(self, id: String, sent: Moment, ttl: Duration) -> Self {
+        Self { state: State::Live { id, sent }, terms: Terms::of(ttl), ..self }
+    }
+
+    /// None, and addresses that were locked by one: they are to be taken down before anything else.
+    #[must_use]
+    pub fn condemned(self) -> Self {
+        Self { condemned: true, ..self }
+    }
+
+    /// The times that a new one is to keep to.
+    pub fn wanted(&self) -> Terms {
+        self.wanted
     }
 
     /// The times it keeps to.
@@ -146,6 +160,7 @@ impl Session {
     /// A new one: asked for at this moment.
     pub fn created(&mut self, id: String, sent: Moment) {
         self.state = State::Live { id, sent };
+        self.terms = self.wanted;
         self.next = sent.after(self.terms.pulse());
     }
 

@@ -8,7 +8,7 @@ use super::Core;
 use super::clock::Moment;
 use super::ledger::{Place, place};
 use crate::cluster::claims::ConsulClaims;
-use crate::external::consul::{Freshness, Pair};
+use crate::external::consul::{ConsulError, Freshness, Pair};
 use crate::guest::trace;
 use crate::lifecycle::claims::{Claim, ClaimError, Claimed, Claims, User};
 use crate::lifecycle::tend;
@@ -55,22 +55,39 @@ impl Uses {
         }
     }
 
+    /// Another host is to have it.
+    fn yielded(&self, claim: &Claim, user: &User) -> Option<ClaimError> {
+        if !self.core.ledger().is_yielded(&place(claim), user.netns) {
+            return None;
+        }
+        self.core.ledger().wait_too(claim, user);
+        let by = super::lock(&self.core.asked_for).get(&place(claim)).map(|other| other.host.clone()).unwrap_or_default();
+        Some(ClaimError::InUse { addr: claim.addr.ip(), by })
+    }
+
     /// One at a time with [`Core::pay`]: what is locked again is not given back by what was under way.
     fn acquire(&self, claim: &Claim, user: &User, session: &str) -> Result<(), ClaimError> {
         let _gate = self.core.gate();
         self.core.claims_of(session).hold(claim, user)?;
         self.core.ledger().locked(claim, user, session);
+        // Before a guest has it: whoever follows an agent that is killed has to know.
+        self.core.store();
         Ok(())
     }
 }
 
 /// Gives back what is owed and wakes who waits, for as long as the agent runs.
 pub(super) fn tend_locks(core: &Core) {
-    let (mut news, mut tidied) = (0, Moment::now());
+    let (mut news, mut stored, mut tidied, mut swept) = (0, 0, Moment::now(), false);
     while !core.has_ended() {
         let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
         core.await_change(&mut news, time);
+        if news != stored {
+            stored = news;
+            core.store();
+        }
         core.pay();
+        swept = swept || core.sweep();
         core.look_at_waiting();
         if Moment::now().since(tidied) > core.session().terms().pulse() {
             core.tidy();
@@ -114,6 +131,10 @@ impl Claims for Uses {
         if self.core.ledger().is_held(claim, user, &session) {
             return Ok(());
         }
+        if let Some(error) = self.yielded(claim, user) {
+            return Err(error);
+        }
+        let had = self.core.ledger().has(&place(claim), user.netns);
         let begun = self.core.ledger().begin(claim, user);
         if let Err(other) = begun {
             self.core.ledger().wait_too(claim, user);
@@ -129,6 +150,8 @@ impl Claims for Uses {
             }
             // Whatever it may have had before, nobody knows that it may have it now.
             Err(ClaimError::NoSession) => {}
+            // It may have it all the same: then it goes down with all others, when nobody answers in time.
+            Err(_) if had => self.core.ledger().wait_too(claim, user),
             Err(_) => self.core.ledger().wait(claim, user),
         }
         locked
@@ -139,6 +162,13 @@ impl Claims for Uses {
         // Another host may wait for it: it is given back at once, and by a thread that may wait for Consul.
         self.core.changed();
         Ok(())
+    }
+
+    fn settle(&self, netns: u64, addrs: &[IpAddr], is_all: bool) {
+        let is_other = self.core.ledger().settle(netns, addrs, is_all);
+        if is_other {
+            self.core.changed();
+        }
     }
 }
 
@@ -162,6 +192,23 @@ impl Core {
                 _ => self.ledger().paid(&place),
             }
         }
+    }
+
+    /// Gives back locks of this host's session that nobody here knows of: an agent that was killed had not written them down. All
+    /// guests have been gone through by then. `false`: it is to be tried again.
+    fn sweep(&self) -> bool {
+        let Some(session) = self.live().filter(|_| self.board.health().ready) else { return false };
+        let _gate = self.gate();
+        let of_pool = |pool: &Pool| {
+            let keys = self.claims.use_keys(&pool.name);
+            let pairs = self.consul.keys_under(&keys, Freshness::Consistent)?;
+            let place = |pair: &Pair| Some((pool.name.clone(), pair.key.strip_prefix(&keys)?.parse().ok()?));
+            let is_lost =
+                |pair: &&Pair| pair.session.as_ref() == Some(&session) && place(pair).is_some_and(|place| !self.ledger().knows(&place));
+            pairs.iter().filter(is_lost).try_for_each(|pair| self.consul.erase(&pair.key, Some(pair.modify_index)).map(drop))
+        };
+        let swept: Result<(), ConsulError> = self.claims.pools().unwrap_or_default().iter().try_for_each(of_pool);
+        swept.is_ok()
     }
 
     /// A guest that died before it had the address, or whose attach failed, has left no record that would end with it.

@@ -186,6 +186,8 @@ impl Control {
             _ => None,
         });
         let own = [PathBuf::from(NAMED), self.shop.options.state_dir.join(WANTED)];
+        // The first that is wanted is to be heard, too. Where it cannot be made it is found by the next check.
+        let _ = std::fs::create_dir_all(&own[1]);
         for directory in paths.chain(own).collect::<BTreeSet<_>>() {
             // One that is not there is tried again by the next check.
             if !self.watched.contains(&directory) && self.shop.ears.watch(&directory).is_ok() {
@@ -461,10 +463,11 @@ impl Control {
         let is_same = |name: &String| before.intents.get(name) == intents.get(name);
         let changed = before.intents.keys().chain(intents.keys()).filter(|name| !is_same(name));
         let sources: BTreeSet<String> = changed.map(|name| Source::cluster(name).to_string()).collect();
-        if sources.is_empty() {
+        if sources.is_empty() && before.intents_known {
             return;
         }
-        let rules = Rules { intents: Arc::new(intents), ..Rules::clone(&before) };
+        // What an earlier one made of words that are no more is found when they are known for the first time.
+        let rules = Rules { intents: Arc::new(intents), intents_known: true, ..Rules::clone(&before) };
         *self.shop.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         // A container of any name may be a service's task: each says so itself.
         let containers = self.chains.all().filter(|(_, guest)| guest.who.container().is_some() && !guest.over);
@@ -496,7 +499,8 @@ impl Control {
         let host = self.shop.rules().host.clone();
         match Rules::read(&self.config, &host, self.shop.grammar, &self.shop.options) {
             Ok(rules) => {
-                let rules = Rules { intents: self.shop.rules().intents.clone(), ..rules };
+                let before = self.shop.rules();
+                let rules = Rules { intents: before.intents.clone(), intents_known: before.intents_known, ..rules };
                 rules.warnings.iter().for_each(|warning| self.warn(warning.clone()));
                 self.put(rules);
                 // The policy may let what it did not let before.

@@ -62,6 +62,8 @@ pub struct Rules {
     pub warnings: Vec<String>,
     /// What was said to the whole cluster.
     pub intents: Arc<Intents>,
+    /// Whether that is known: nobody has told it yet, or nobody ever does.
+    pub intents_known: bool,
 }
 
 /// The words of an attach without the guest, by the name of a container or a service, whichever host it runs on.

@@ -27,6 +27,7 @@ use crate::model::record::Record;
 use crate::model::report::Outcome;
 use crate::model::request::GuestRef;
 use crate::model::types::IfName;
+use crate::state::Said;
 
 /// What all work has in common.
 pub struct Shop {
@@ -231,6 +232,7 @@ impl Work<'_> {
     fn is_gone(&mut self) -> Done {
         self.shop.ears.remove(self.job.token);
         let left = self.retire(&self.job.known.clone(), self.job.over);
+        self.job.known.difference(&left).for_each(|netns| self.settle(*netns, true));
         // A guest that no engine tells of is looked for again; what a container wants is told when it starts.
         let wants = self.job.wants.clone().filter(|_| matches!(self.job.who, Who::Word(_)));
         Done { failed: !left.is_empty(), known: left, wants, ..Done::default() }
@@ -250,6 +252,9 @@ impl Work<'_> {
         for interface in std::mem::take(&mut self.job.unwanted) {
             failed |= !self.release(netns, &interface);
         }
+        if read.is_ok() {
+            failed |= !self.take_back(netns, &wants);
+        }
         for want in wants.all.iter().filter(|want| self.counts(want)) {
             failed |= !self.make(want, found);
         }
@@ -258,9 +263,49 @@ impl Work<'_> {
         let mut known = self.retire(&before, true);
         failed |= !known.is_empty();
         known.insert(netns);
+        self.settle(netns, !failed);
         let listening = self.listen(&found.held, !wants.all.is_empty());
         let host_ends = self.host_ends(netns);
         Done { netns: Some(netns), listening, known, wants: read.ok(), described: Some(self.job.described), host_ends, failed }
+    }
+
+    /// Its claims end with what it has not any more, whoever took that away.
+    fn settle(&self, netns: u64, is_all: bool) {
+        let Some(claims) = &self.shop.options.claims else { return };
+        if let Ok(records) = tend::recorded_of(netns, &self.shop.options) {
+            let addrs: Vec<_> = records.iter().flat_map(Record::addrs).collect();
+            claims.settle(netns, &addrs, is_all);
+        }
+    }
+
+    /// Takes away what was made because something was said to the whole cluster, which nobody says any more. `false`: it may go
+    /// well later.
+    fn take_back(&self, netns: u64, wants: &Wants) -> bool {
+        if !self.shop.rules().intents_known {
+            return true;
+        }
+        let said = Said::of(&self.shop.options.run_dir);
+        let records = tend::recorded_of(netns, &self.shop.options).unwrap_or_default();
+        let is_wanted = |record: &Record| wants.all.iter().any(|want| guest_if(&want.request) == record.interface);
+        let mut all = true;
+        for record in records.iter().filter(|record| !is_wanted(record) && said.has(record)) {
+            all &= self.release(netns, &record.interface);
+        }
+        all
+    }
+
+    /// Notes who wants it, where that may be taken back while nobody hears it.
+    fn note(&self, want: &Want, interface: &IfName, netns: u64) {
+        if !self.shop.rules().intents_known {
+            return;
+        }
+        let said = Said::of(&self.shop.options.run_dir);
+        let records = tend::recorded_of(netns, &self.shop.options).unwrap_or_default();
+        let Some(record) = records.iter().find(|record| record.interface == *interface) else { return };
+        let noted = if want.origin == Origin::Cluster { said.put(record) } else { said.remove(record) };
+        if let Err(error) = noted {
+            self.tell(Some(interface.clone()), What::Warning(format!("who wants it is not noted: {error}")), None);
+        }
     }
 
     /// A record that is there no more wants nothing, and what was made a moment ago is there.
@@ -346,6 +391,7 @@ impl Work<'_> {
         self.send(told(What::Made(report.result)));
         report.warnings.iter().for_each(|warning| self.send(told(What::Warning(warning.clone()))));
         announcement.into_iter().for_each(|announcement| self.shop.announcer.tell(announcement));
+        self.note(want, interface, guest.netns);
         if want.request.dynamic.is_some() {
             self.keep_lease(want, interface, guest.netns, report.result);
         }
@@ -371,6 +417,7 @@ impl Work<'_> {
         match tend::release(netns, interface, &self.shop.options, &mut |_| {}) {
             Ok(None) => true,
             Ok(Some(Retired { record, left })) if left.is_empty() => {
+                let _ = Said::of(&self.shop.options.run_dir).remove(&record);
                 self.send(self.gone(&record, What::Gone));
                 true
             }
@@ -396,6 +443,7 @@ impl Work<'_> {
                 Ok(retired) => {
                     for Retired { record, left: behind } in retired {
                         if behind.is_empty() {
+                            let _ = Said::of(&self.shop.options.run_dir).remove(&record);
                             self.send(self.gone(&record, What::Gone));
                         } else {
                             left.insert(*netns);

@@ -1,6 +1,7 @@
 //! A container as its engine describes it to whoever asks what it wants.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, EventActor};
@@ -27,6 +28,19 @@ pub(in crate::guest) fn inspect(engine: &Engine, id: &str) -> Result<Option<Cont
         }
     })
     .map_err(|error| fail(false, error.to_string()))?
+}
+
+/// Whether a container runs; `None` when the engine does not say so in time.
+pub(in crate::guest) fn runs(engine: &Engine, id: &str, patience: Duration) -> Option<bool> {
+    let ask = async {
+        let client = connect(engine.endpoint()).ok()?;
+        match client.inspect_container(id, None::<InspectContainerOptions>).await {
+            Ok(answer) => Some(answer.state.and_then(|state| state.running).unwrap_or(false)),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Some(false),
+            Err(_) => None,
+        }
+    };
+    block_on(async { tokio::time::timeout(patience, ask).await.ok().flatten() }).ok().flatten()
 }
 
 fn inspected(engine: &Engine, answer: ContainerInspectResponse) -> Container {

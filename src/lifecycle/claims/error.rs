@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
+use crate::external::consul::ConsulError;
 use crate::model::pool::{Owner, PoolName};
 
 /// Why an owner has no address of a pool.
@@ -114,6 +115,7 @@ impl ClaimError {
             Self::Full { pool, .. } => Some(format!("`pipework pool show {pool}` tells who has them, `pipework pool gc` frees old ones")),
             Self::InUse { .. } => Some("it is free when that host lets go of it, or is gone".into()),
             Self::Store { may_pass: true, .. } => Some("nothing was changed; it may go well in a moment: try again".into()),
+            Self::Store { source, .. } => source.downcast_ref::<ConsulError>().and_then(ConsulError::hint),
             _ => None,
         }
     }

@@ -92,6 +92,10 @@ pub trait Claims: Send + Sync + Debug {
     /// # Errors
     /// When it cannot be written.
     fn let_go(&self, claim: &Claim, user: &User) -> Result<(), ClaimError>;
+
+    /// The guest of that namespace was looked at, and all that could be was made: it has these addresses and no others. Whoever
+    /// took one away from it, its use ends here. `is_all`: it waits for none.
+    fn settle(&self, _netns: u64, _addrs: &[IpAddr], _is_all: bool) {}
 }
 
 /// An address that an owner has.

@@ -21,6 +21,8 @@ pub struct Health {
     /// What is wanted at the start has been gone through.
     pub ready: bool,
     engines: BTreeMap<String, EngineState>,
+    /// Since when those that are lost are.
+    lost: BTreeMap<String, Instant>,
     checked: Option<Checked>,
 }
 
@@ -35,12 +37,21 @@ impl Health {
     /// Takes an engine's state down; whether it is news.
     pub(super) fn engine(&mut self, name: &str, state: EngineState) -> bool {
         let before = self.engines.insert(name.to_owned(), state.clone());
+        match state {
+            EngineState::Connected => drop(self.lost.remove(name)),
+            EngineState::Lost(_) => drop(self.lost.entry(name.to_owned()).or_insert_with(Instant::now)),
+        }
         // Another reason for the same trouble is no news.
         before.is_none_or(|before| std::mem::discriminant(&before) != std::mem::discriminant(&state))
     }
 
     pub(super) fn forget(&mut self, name: &str) {
         self.engines.remove(name);
+    }
+
+    /// Since when an engine has told nothing, where it is looked after and does not.
+    pub fn lost_since(&self, name: &str) -> Option<Instant> {
+        self.lost.get(name).copied()
     }
 
     pub(super) fn checked(&mut self, next_within: Duration) {
