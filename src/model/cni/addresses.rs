@@ -40,7 +40,9 @@ impl Addressing {
             let through = through.or_else(|| gateway_of(family));
             let is_plain = route.mtu.is_none() && route.advmss.is_none() && route.priority.is_none() && route.table.is_none();
             match through {
-                Some(ip) if dst.prefix() == 0 && is_plain && !gateways.iter().any(|other| Family::of(*other) == family) => gateways.push(ip),
+                Some(ip) if dst.prefix() == 0 && is_plain && !gateways.iter().any(|other| Family::of(*other) == family) => {
+                    gateways.push(ip)
+                }
                 _ => words.push(in_words(route, dst, through)),
             }
         }
@@ -64,7 +66,9 @@ impl Addressing {
     /// The attachment with these addresses. Its own gateways and routes stay.
     pub(super) fn onto(&self, mut words: Attachment) -> Attachment {
         words.addresses = self.addresses.iter().map(|(addr, _)| addr.to_string()).collect();
-        let is_new = |gateway: &&IpAddr| !words.gateways.iter().any(|own| own.parse().is_ok_and(|own: IpAddr| Family::of(own) == Family::of(**gateway)));
+        let is_new = |gateway: &&IpAddr| {
+            !words.gateways.iter().any(|own| own.parse().is_ok_and(|own: IpAddr| Family::of(own) == Family::of(**gateway)))
+        };
         let more: Vec<String> = self.gateways.iter().filter(is_new).map(ToString::to_string).collect();
         words.gateways.extend(more);
         words.routes.extend(self.words.iter().cloned());
@@ -133,16 +137,24 @@ mod tests {
         assert_eq!(usual.routes.len(), 2);
         let none = of(&both, Some(json!([]))).unwrap();
         assert_eq!((none.gateways.len(), none.words.len()), (0, 0));
-        let some = of(&both, Some(json!([{"dst": "0.0.0.0/0"}, {"dst": "10.9.0.0/16"}, {"dst": "10.8.0.0/16", "gw": "10.1.0.9", "priority": 5, "mtu": 1400},
-            {"dst": "0.0.0.0/0", "gw": "10.1.0.2", "table": 7}, {"dst": "169.254.0.0/16", "scope": 253}])));
+        let some = of(
+            &both,
+            Some(
+                json!([{"dst": "0.0.0.0/0"}, {"dst": "10.9.0.0/16"}, {"dst": "10.8.0.0/16", "gw": "10.1.0.9", "priority": 5, "mtu": 1400},
+            {"dst": "0.0.0.0/0", "gw": "10.1.0.2", "table": 7}, {"dst": "169.254.0.0/16", "scope": 253}]),
+            ),
+        );
         let some = some.unwrap();
         assert_eq!(some.gateways, ["10.1.0.1".parse::<IpAddr>().unwrap()]);
-        assert_eq!(some.words, [
-            "10.9.0.0/16 via 10.1.0.1",
-            "10.8.0.0/16 via 10.1.0.9 mtu 1400 metric 5",
-            "default via 10.1.0.2 table 7",
-            "169.254.0.0/16 via 10.1.0.1 scope 253",
-        ]);
+        assert_eq!(
+            some.words,
+            [
+                "10.9.0.0/16 via 10.1.0.1",
+                "10.8.0.0/16 via 10.1.0.9 mtu 1400 metric 5",
+                "default via 10.1.0.2 table 7",
+                "169.254.0.0/16 via 10.1.0.1 scope 253",
+            ]
+        );
         for bad in [json!([{"dst": "x"}]), json!([{"dst": "10.0.0.0/8", "gw": "y"}]), json!([{"dst": "10.0.0.0/8", "gw": "fd00::1"}])] {
             assert!(of(&both, Some(bad)).is_err());
         }

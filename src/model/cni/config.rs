@@ -32,7 +32,8 @@ impl NetworkName {
     /// The pool of its own addresses, or one of several: `cni-NAME`, or where a pool cannot be called so, by a number made of it.
     pub(super) fn pool(&self, number: usize) -> PoolName {
         let behind = if number == 0 { String::new() } else { format!("-{number}") };
-        let hash = self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        let hash =
+            self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let made = || PoolName::made(&format!("cni-{hash:016x}{behind}"));
         format!("cni-{}{behind}", self.0).parse().unwrap_or_else(|_| made())
     }
@@ -145,7 +146,8 @@ impl NetConf {
         let wishes = wishes(&runtime, &object, arguments)?;
         let dns = dns(&runtime, &object)?;
         let valid = if verb == Verb::Gc { valid(&object)? } else { Vec::new() };
-        object.retain(|key, _| !PROTOCOL.contains(&key.as_str()) && !key.starts_with("cni.dev/") && !["ipam", "dns"].contains(&key.as_str()));
+        object
+            .retain(|key, _| !PROTOCOL.contains(&key.as_str()) && !key.starts_with("cni.dev/") && !["ipam", "dns"].contains(&key.as_str()));
         // What goes is known by its record: words that are wrong by now keep nobody from taking it away.
         let words = match verb {
             Verb::Del | Verb::Gc => guest_if(&object),
@@ -168,9 +170,16 @@ impl NetConf {
     /// [`Code::Configuration`]
     pub fn check_chain(&self, key: &Key) -> Result<(), CniError> {
         match (&self.previous, &key.made) {
-            (Some(_), None) => Err(CniError::configuration("guest_if", "a plugin before this one made the interface: say how a further one is to be called, like \"guest_if\": \"net1\"")),
+            (Some(_), None) => Err(CniError::configuration(
+                "guest_if",
+                "a plugin before this one made the interface: say how a further one is to be called, like \"guest_if\": \"net1\"",
+            )),
             (None, Some(made)) => {
-                let why = format!("{} is not {}, which CNI_IFNAME says: leave it out, where no plugin stands before this one", made.as_str(), key.interface.as_str());
+                let why = format!(
+                    "{} is not {}, which CNI_IFNAME says: leave it out, where no plugin stands before this one",
+                    made.as_str(),
+                    key.interface.as_str()
+                );
                 Err(CniError::configuration("guest_if", why))
             }
             _ => Ok(()),
@@ -213,7 +222,9 @@ impl NetConf {
         let mut addresses = Vec::new();
         for Wish { ip, prefix } in &self.wishes {
             let near = || own.iter().find(|addr| addr.contains(*ip)).map(IfAddr::prefix);
-            let prefix = prefix.or_else(near).ok_or_else(|| CniError::configuration("ips", format!("{ip}: give it with its prefix, like {ip}/24")))?;
+            let prefix = prefix
+                .or_else(near)
+                .ok_or_else(|| CniError::configuration("ips", format!("{ip}: give it with its prefix, like {ip}/24")))?;
             addresses.push(format!("{ip}/{prefix}"));
         }
         words.addresses = addresses;
@@ -360,9 +371,8 @@ fn guest_if(object: &Object) -> Attachment {
 
 /// The keys that are an attachment's.
 fn words(mut object: Object) -> Result<Attachment, CniError> {
-    let unsupported = |key: &str, value: &Value, why: &str| {
-        CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why)
-    };
+    let unsupported =
+        |key: &str, value: &Value, why: &str| CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why);
     // Nothing is to be masqueraded where guests have addresses of the network's own.
     if object.get("ipMasq").is_some_and(|value| *value == Value::Bool(false)) {
         object.remove("ipMasq");

@@ -92,8 +92,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// Kubernetes' and everybody's, of which nothing is made here.
-    const PASSED_OVER: [&str; 5] =
-        ["IgnoreUnknown", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID"];
+    const PASSED_OVER: [&str; 5] = ["IgnoreUnknown", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID"];
 
     fn parse(text: &str) -> Result<Self, CniError> {
         let wrong = |why: String| CniError::new(Code::Environment, format!("CNI_ARGS: {why}"));
@@ -102,7 +101,8 @@ impl Arguments {
         for pair in text.split(';').filter(|pair| !pair.is_empty()) {
             pairs.push(pair.split_once('=').ok_or_else(|| wrong(format!("{pair:?} is no KEY=VALUE; pairs are separated by ';'")))?);
         }
-        let takes_all = pairs.iter().any(|(key, value)| *key == "IgnoreUnknown" && matches!(*value, "1" | "t" | "T" | "true" | "True" | "TRUE"));
+        let takes_all =
+            pairs.iter().any(|(key, value)| *key == "IgnoreUnknown" && matches!(*value, "1" | "t" | "T" | "true" | "True" | "TRUE"));
         for (key, value) in pairs {
             match key {
                 "MAC" => arguments.mac = Some(value.to_owned()),
@@ -150,8 +150,7 @@ impl Call {
         if !missing.is_empty() {
             return Err(CniError::new(Code::Environment, format!("required variables are missing: {}", missing.join(", "))));
         }
-        let mut call =
-            Self { verb, container: None, interface: None, netns: None, arguments: Arguments::default(), path: Vec::new() };
+        let mut call = Self { verb, container: None, interface: None, netns: None, arguments: Arguments::default(), path: Vec::new() };
         call.path = given("CNI_PATH").unwrap_or_default().split(':').filter(|part| !part.is_empty()).map(PathBuf::from).collect();
         if verb.is_about_one() {
             let interface = given("CNI_IFNAME").map(|name| name.parse::<IfName>());

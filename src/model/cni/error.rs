@@ -145,7 +145,10 @@ mod tests {
     fn an_error_is_printed_in_the_protocol_s_form_and_never_endless() {
         let error = CniError::new(Code::TryAgain, "later").with("é".repeat(4000));
         let printed = serde_json::to_value(Failure::new(Some(Version::V0_4_0), &error)).unwrap();
-        assert_eq!((printed["cniVersion"].as_str(), printed["code"].as_u64(), printed["msg"].as_str()), (Some("0.4.0"), Some(11), Some("later")));
+        assert_eq!(
+            (printed["cniVersion"].as_str(), printed["code"].as_u64(), printed["msg"].as_str()),
+            (Some("0.4.0"), Some(11), Some("later"))
+        );
         assert!(printed["details"].as_str().unwrap().len() < 2100);
         assert_eq!(serde_json::to_value(Failure::new(None, &CniError::new(Code::Io, "x"))).unwrap()["cniVersion"], "1.1.0");
     }

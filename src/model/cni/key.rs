@@ -45,8 +45,11 @@ impl Key {
     /// When the container's or the interface's name is too long, or has letters, that an owner cannot have.
     pub fn owner(&self) -> Result<Owner, CniError> {
         self.to_string().parse().map_err(|_| {
-            CniError::new(Code::Environment, "CNI_CONTAINERID, CNI_IFNAME: too long together, or with signs that no owner of an address has")
-                .with(self.to_string())
+            CniError::new(
+                Code::Environment,
+                "CNI_CONTAINERID, CNI_IFNAME: too long together, or with signs that no owner of an address has",
+            )
+            .with(self.to_string())
         })
     }
 }

@@ -66,7 +66,8 @@ pub fn schema() -> Value {
     schema["description"] = "A plugin's configuration: the keys of an attachment of `pipework apply`, and those of the protocol.".into();
     schema["required"] = json!(["type"]);
     schema["additionalProperties"] = false.into();
-    schema["patternProperties"] = json!({ "^(cni\\.dev/.*|runtimeConfig|args|prevResult|cniVersions|disableCheck|disableGC|loadOnlyInlinedPlugins|ipMasq)$": {} });
+    schema["patternProperties"] =
+        json!({ "^(cni\\.dev/.*|runtimeConfig|args|prevResult|cniVersions|disableCheck|disableGC|loadOnlyInlinedPlugins|ipMasq)$": {} });
     schema
 }
 
