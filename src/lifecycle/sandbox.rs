@@ -9,12 +9,13 @@ use super::detach::{DetachError, DetachOptions, Which, detach_found};
 use super::together::Together;
 use super::{AttachError, Attached, Options, recording};
 use crate::guest::{Directory, Sandbox, trace};
+use crate::kernel::netns::Namespace;
 use crate::kernel::{observe, privilege};
 use crate::model::facts::LinkFacts;
 use crate::model::record::Record;
 use crate::model::report::{DetachReport, DiffReport};
 use crate::model::request::AttachRequest;
-use crate::model::types::IfName;
+use crate::model::types::{Family, IfAddr, IfName};
 use crate::plan::execute::Event;
 use crate::state::Records;
 
@@ -98,18 +99,50 @@ fn record_of(records: &Records, sandbox: &Sandbox, interface: &IfName) -> Result
     Ok(records.all().map_err(AttachError::Unrecorded)?.all.into_iter().find(is_it))
 }
 
-/// What of such an attachment is not as its record wants it.
+/// How an attachment stands.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What is not as its record wants it.
+    pub report: DiffReport,
+    /// The container's interface, if it is there.
+    pub link: Option<LinkFacts>,
+    /// The addresses of that.
+    pub addresses: Vec<IfAddr>,
+}
+
+/// Looks how such an attachment stands.
 ///
 /// # Errors
 /// When it is not recorded, or cannot be looked at.
-pub fn check_sandbox(sandbox: &Sandbox, interface: &IfName, options: &Options) -> Result<DiffReport, AttachError> {
+pub fn check_sandbox(sandbox: &Sandbox, interface: &IfName, options: &Options) -> Result<Checked, AttachError> {
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let missing = || AttachError::NotRecorded { guest: sandbox.container.clone(), interface: Some(interface.clone()) };
     let record = record_of(&records, sandbox, interface)?.ok_or_else(missing)?;
-    drift_of(
-        &Record { guest: crate::model::record::GuestRecord { path: sandbox.path.display().to_string(), ..record.guest.clone() }, ..record },
-        options,
-    )
+    let report = drift_of(&record, options)?;
+    let Some(namespace) = trace::namespace(&record.guest.path, record.guest.netns) else {
+        return Ok(Checked { report, link: None, addresses: Vec::new() });
+    };
+    let look = || {
+        let mut socket = namespace.netlink()?;
+        let link = observe::link_called(&mut socket, interface)?;
+        let mut addresses = Vec::new();
+        for family in [Family::Inet, Family::Inet6] {
+            let all = observe::addrs(&mut socket, family)?;
+            addresses.extend(all.iter().filter(|addr| link.as_ref().is_some_and(|link| link.index == addr.index)).map(|addr| addr.addr));
+        }
+        Ok((link, addresses))
+    };
+    let (link, addresses) = look().map_err(AttachError::Observe)?;
+    Ok(Checked { report, link, addresses })
+}
+
+/// Whether this host has a link of that name.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn has_link(name: &IfName) -> Result<bool, AttachError> {
+    let here = || observe::link_called(&mut Namespace::current()?.netlink()?, name);
+    here().map(|found| found.is_some()).map_err(AttachError::Observe)
 }
 
 /// The links of an attachment: what its host end is a port of, its host end, and the container's own.
