@@ -1,9 +1,10 @@
 //! A network namespace that a runtime names with the container it is for. No engine knows of it yet.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{GuestError, Held, namespace_error};
 use crate::kernel::netns::{Namespace, file_error};
+use crate::model::error::KernelError;
 use crate::model::facts::GuestId;
 use crate::model::record::GuestRecord;
 use crate::model::request::GuestRef;
@@ -38,7 +39,7 @@ impl Sandbox {
     /// Holds its network namespace.
     pub(super) fn hold(&self, word: &GuestRef) -> Result<Held, GuestError> {
         let name = word.to_string();
-        let namespace = self.open(&self.path).map_err(namespace_error(&name))?;
+        let namespace = self.open().map_err(namespace_error(&name))?;
         let id = GuestId {
             name,
             engine: ENGINE,
@@ -51,12 +52,14 @@ impl Sandbox {
         Ok(Held { id, namespace, process: None })
     }
 
-    /// A pipe would keep us waiting for ever.
-    fn open(&self, path: &Path) -> Result<Namespace, crate::model::error::KernelError> {
-        match std::fs::metadata(path) {
-            Ok(found) if !found.is_file() => Err(file_error(path, &nix::errno::Errno::EINVAL.into())),
-            Ok(_) => Namespace::open(path),
-            Err(error) => Err(file_error(path, &error)),
+    /// A pipe would keep us waiting for ever, and a file that is no such namespace is only found out by going there.
+    fn open(&self) -> Result<Namespace, KernelError> {
+        let found = std::fs::metadata(&self.path).map_err(|error| file_error(&self.path, &error))?;
+        if !found.is_file() {
+            return Err(KernelError::Garbled(format!("{} is not a network namespace", self.path.display())));
         }
+        let namespace = Namespace::open(&self.path)?;
+        drop(namespace.netlink()?);
+        Ok(namespace)
     }
 }
