@@ -72,7 +72,8 @@ fn the_dhcp_plugin_finds_the_interface_that_it_asks_by() {
         return;
     }
     let lab = Lab::new();
-    let server = Server::dnsmasq(&lab, "br7", "10.88.0.1/24", &["--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h", "--dhcp-option=3,10.88.0.1"]);
+    let server =
+        Server::dnsmasq(&lab, "br7", "10.88.0.1/24", &["--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h", "--dhcp-option=3,10.88.0.1"]);
     let socket = lab.dir.path().join("dhcp.sock");
     let mut daemon = lab.host.command(&format!("{PLUGINS}/dhcp"));
     daemon.args(["daemon", "-socketpath"]).arg(&socket).stdout(Stdio::null()).stderr(Stdio::null());

@@ -229,7 +229,8 @@ fn what_another_network_or_another_program_has_of_a_pool_no_gc_takes() {
         return;
     }
     let lab = Lab::new();
-    std::fs::write(lab.dir.path().join("pools.toml"), "[[pools]]\nname = \"lan\"\nsubnet = \"10.1.0.0/24\"\ngateway = \"10.1.0.1\"\n").unwrap();
+    std::fs::write(lab.dir.path().join("pools.toml"), "[[pools]]\nname = \"lan\"\nsubnet = \"10.1.0.0/24\"\ngateway = \"10.1.0.1\"\n")
+        .unwrap();
     let guests: Vec<_> = (0..2).map(|_| lab.guest()).collect();
     let of = |name: &str| json!({ "cniVersion": "1.1.0", "name": name, "type": "pipework", "bridge": "br0", "ipam": { "type": "pipework", "pool": "lan" } });
     let at: Vec<Attachment> = guests.iter().map(|guest| Attachment::new("web", guest)).collect();
