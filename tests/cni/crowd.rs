@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -21,6 +21,9 @@ impl Lot {
     }
 }
 
+/// How long one that is to be killed may go on, at most, for each that runs beside it.
+const EACH_US: u64 = 3000;
+
 fn wanted() -> usize {
     std::env::var("PIPEWORK_TEST_CNI").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
 }
@@ -30,27 +33,34 @@ fn conf() -> Value {
     json!({ "cniVersion": "1.1.0", "name": "lan", "type": "pipework", "bridge": "br7", "ipam": ipam })
 }
 
-/// Starts all at once; every fourth is killed by its number after a time drawn by lot.
+/// Starts all at once; every fourth is killed by its number after a time drawn by lot. Whether each went well.
 fn at_once(lab: &Lab, verb: &str, all: &[Attachment], lot: &mut Lot) -> Vec<bool> {
     let text = conf().to_string();
-    let mut children: Vec<Child> = all.iter().map(|at| start(lab, "pipework", &at.variables(verb), text.as_bytes())).collect();
-    let mut killed = vec![false; all.len()];
-    for n in (0..all.len()).filter(|n| n % 4 == 0) {
-        std::thread::sleep(Duration::from_micros(lot.below(3000)));
-        killed[n] = true;
+    let mut children: Vec<Child> = Vec::new();
+    let mut doomed: Vec<(usize, Instant)> = Vec::new();
+    let kill_due = |children: &mut Vec<Child>, doomed: &mut Vec<(usize, Instant)>| {
+        let now = Instant::now();
         // nsenter has become the program: its number is ours to kill until it is waited for.
-        let _ = children[n].kill();
+        doomed.iter().filter(|(_, at)| *at <= now).for_each(|(n, _)| drop(children[*n].kill()));
+        doomed.retain(|(_, at)| *at > now);
+    };
+    for (n, at) in all.iter().enumerate() {
+        children.push(start(lab, "pipework", &at.variables(verb), text.as_bytes()));
+        if n % 4 == 0 {
+            doomed.push((n, Instant::now() + Duration::from_micros(1000 + lot.below(EACH_US * all.len() as u64))));
+        }
+        kill_due(&mut children, &mut doomed);
     }
-    let answers: Vec<bool> = children
-        .into_iter()
-        .zip(&killed)
-        .map(|(child, killed)| {
-            let answer = ended(child);
-            assert!(answer.well || *killed, "{verb}: {answer:?}");
-            answer.well
-        })
-        .collect();
-    answers
+    while !doomed.is_empty() {
+        std::thread::sleep(Duration::from_micros(100));
+        kill_due(&mut children, &mut doomed);
+    }
+    let one = |(n, child): (usize, Child)| {
+        let answer = ended(child);
+        assert!(answer.well || n % 4 == 0, "{verb}: {answer:?}");
+        answer.well
+    };
+    children.into_iter().enumerate().map(one).collect()
 }
 
 fn addresses(guests: &[Space]) -> Vec<String> {
@@ -70,8 +80,10 @@ fn many_at_once_some_of_them_killed_never_have_one_address_and_leave_nothing() {
     let mut lot = Lot(u64::from(std::process::id()));
     eprintln!("by lot {}", lot.0);
     let rounds = if count > 100 { 5 } else { 2 };
+    let mut cut = 0;
     for round in 0..rounds {
         let made = at_once(&lab, "ADD", &all, &mut lot);
+        cut += made.iter().filter(|well| !**well).count();
         let given = addresses(&guests);
         let different: BTreeSet<&String> = given.iter().collect();
         assert_eq!(given.len(), different.len(), "round {round}: an address is given twice: {given:?}");
@@ -80,6 +92,7 @@ fn many_at_once_some_of_them_killed_never_have_one_address_and_leave_nothing() {
         all.iter().zip(&made).filter(|(_, well)| !**well).for_each(|(at, _)| network.del(at, None));
         assert_eq!(addresses(&guests).len(), made.iter().filter(|well| **well).count(), "round {round}");
         let gone = at_once(&lab, "DEL", &all, &mut lot);
+        cut += gone.iter().filter(|well| !**well).count();
         if round % 2 == 0 {
             all.iter().zip(&gone).filter(|(_, well)| !**well).for_each(|(at, _)| network.del(at, None));
         } else {
@@ -90,6 +103,7 @@ fn many_at_once_some_of_them_killed_never_have_one_address_and_leave_nothing() {
         let gc = lab.run("gc");
         assert_eq!((gc.code, gc.out.as_str()), (Some(0), ""), "round {round}: {}", gc.err);
     }
+    eprintln!("{rounds} rounds of {count}: {cut} were killed before their end");
 }
 
 #[test]
@@ -100,6 +114,7 @@ fn an_add_that_is_killed_at_any_moment_leaves_nothing_that_del_or_gc_does_not_ta
     let (lab, mut lot) = (Lab::new(), Lot(u64::from(std::process::id()) + 7));
     let before = lab.host.state();
     let network = Network::new(&lab, "1.1.0", json!([conf()]));
+    let mut cut = 0;
     for n in 0..wanted() / 2 {
         let guest = lab.guest();
         let at = Attachment::new("web", &guest);
@@ -107,7 +122,7 @@ fn an_add_that_is_killed_at_any_moment_leaves_nothing_that_del_or_gc_does_not_ta
         let mut child = start(&lab, "pipework", &at.variables("ADD"), conf().to_string().as_bytes());
         std::thread::sleep(Duration::from_micros(lot.below(12_000)));
         let _ = child.kill();
-        let _ = ended(child);
+        cut += usize::from(!ended(child).well);
         match n % 3 {
             0 => network.del(&at, None),
             1 => network.gc(&[]).unwrap(),
@@ -123,4 +138,5 @@ fn an_add_that_is_killed_at_any_moment_leaves_nothing_that_del_or_gc_does_not_ta
         assert_eq!(left(&lab), Vec::<String>::new(), "{n}");
         assert_same(&clean, &crate::lab::both(&lab, &guest), &format!("{n}"));
     }
+    eprintln!("{cut} were killed before their end");
 }
