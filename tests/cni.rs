@@ -9,8 +9,12 @@ mod crowd;
 mod delegated;
 #[path = "cni/hostile.rs"]
 mod hostile;
+#[path = "cni/install.rs"]
+mod install;
 #[path = "cni/kinds.rs"]
 mod kinds;
+#[path = "cni/podman.rs"]
+mod podman;
 #[path = "cni/protocol.rs"]
 mod protocol;
 #[path = "cni/runtime.rs"]

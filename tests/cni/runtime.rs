@@ -13,6 +13,8 @@ use crate::lab::{Lab, Space};
 pub struct Answer {
     pub well: bool,
     pub out: String,
+    /// For whoever reads why a test failed.
+    #[allow(dead_code)]
     pub err: String,
 }
 
