@@ -29,14 +29,20 @@ struct Wanted {
     rounds: usize,
     ports: usize,
     out: String,
+    /// Only the plugins of CNI, and netavark: one attach each.
+    only_cni: bool,
 }
 
 impl Wanted {
     fn new() -> Self {
-        let mut wanted = Self { rounds: 30, ports: 1000, out: "docs".to_owned() };
+        let mut wanted = Self { rounds: 30, ports: 1000, out: "docs".to_owned(), only_cni: false };
         // `cargo bench` adds --bench.
         let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
         while let Some(word) = words.next() {
+            if word == "--cni" {
+                wanted.only_cni = true;
+                continue;
+            }
             let value = words.next().unwrap_or_default();
             let number = || value.parse().ok().filter(|n| *n > 0);
             match (word.as_str(), number()) {
@@ -44,7 +50,7 @@ impl Wanted {
                 ("--ports", Some(ports)) => wanted.ports = ports,
                 ("--out", _) if !value.is_empty() => wanted.out = value,
                 _ => {
-                    eprintln!("bench-peers: [--rounds N] [--ports N] [--out DIRECTORY]");
+                    eprintln!("bench-peers: [--rounds N] [--ports N] [--out DIRECTORY] [--cni]");
                     std::process::exit(2);
                 }
             }
@@ -57,6 +63,9 @@ fn main() {
     let wanted = Wanted::new();
     private::again_in(&["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"], OWN_WORLD);
     peer::paths();
+    if wanted.only_cni {
+        return only_cni(wanted.rounds);
+    }
     let (guests, _held) = world::guests(wanted.ports.max(ROW));
     let docker = std::panic::catch_unwind(world::docker).ok();
     let mut report = Report::new(wanted.rounds);
@@ -64,11 +73,11 @@ fn main() {
         report.absent("Docker", "no engine starts here");
     }
     let place = |peer: &Peer| docker.as_ref().filter(|_| peer.container()).map_or(&guests[0], |(_, container)| container);
-    let peers = peers(docker.as_ref().map(|(engine, _)| engine.host()), &place, &mut report);
+    let peers = peers(&ALL, docker.as_ref().map(|(engine, _)| engine.host()), &place, &mut report);
 
     eprintln!("bench-peers: one attach each, {} rounds", wanted.rounds);
     let pairs: Vec<(&Peer, &Guest)> = peers.iter().map(|peer| (peer, place(peer))).collect();
-    report.one(&peers, &measure::by_turns(&pairs, wanted.rounds));
+    report.one(&peers, &measure::by_turns(&pairs, wanted.rounds), Kind::Ours);
     let peers: Vec<&Peer> = peers.iter().filter(|peer| !peer.container()).collect();
     let has_batch = measure::has_batch();
     if !has_batch {
@@ -81,14 +90,33 @@ fn main() {
     report.write(&wanted.out);
 }
 
+/// All whose guest is a network namespace.
+const ALL: [Kind; 7] = [
+    Kind::Ours,
+    Kind::OursCni,
+    Kind::Netavark,
+    Kind::Cni("static"),
+    Kind::Cni("host-local"),
+    Kind::Original { arping: false },
+    Kind::Original { arping: true },
+];
+
+/// One attach of each, beside that of our plugin.
+fn only_cni(rounds: usize) {
+    let (guests, _held) = world::guests(1);
+    let mut report = Report::new(rounds);
+    let kinds = [Kind::OursCni, Kind::Netavark, Kind::Cni("static"), Kind::Cni("host-local")];
+    let peers = peers(&kinds, None, &|_| &guests[0], &mut report);
+    let pairs: Vec<(&Peer, &Guest)> = peers.iter().map(|peer| (peer, &guests[0])).collect();
+    report.one(&peers, &measure::by_turns(&pairs, rounds), Kind::OursCni);
+    report.print();
+}
+
 /// Those that can run here, and have shown it.
-fn peers<'a>(engine: Option<String>, place: &dyn Fn(&Peer) -> &'a Guest, report: &mut Report) -> Vec<Peer> {
-    let original = Kind::Original { arping: false };
-    let on_namespace =
-        [Kind::Ours, Kind::Netavark, Kind::Cni("static"), Kind::Cni("host-local"), original, Kind::Original { arping: true }];
-    let mut wanted: Vec<(Kind, Option<String>)> = on_namespace.map(|kind| (kind, None)).into();
+fn peers<'a>(kinds: &[Kind], engine: Option<String>, place: &dyn Fn(&Peer) -> &'a Guest, report: &mut Report) -> Vec<Peer> {
+    let mut wanted: Vec<(Kind, Option<String>)> = kinds.iter().map(|kind| (*kind, None)).collect();
     if engine.is_some() {
-        wanted.extend([Kind::Ours, Kind::Docker, original].map(|kind| (kind, engine.clone())));
+        wanted.extend([Kind::Ours, Kind::Docker, Kind::Original { arping: false }].map(|kind| (kind, engine.clone())));
     }
     let mut peers = Vec::new();
     for (net, (kind, engine)) in (1..).zip(wanted) {

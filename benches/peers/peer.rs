@@ -15,6 +15,8 @@ const CNI: &str = "/usr/lib/cni";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Ours,
+    /// Ours as a CNI plugin, with its own address management.
+    OursCni,
     Original {
         arping: bool,
     },
@@ -28,6 +30,7 @@ impl Kind {
     pub fn name(self) -> String {
         match self {
             Kind::Ours => "pipework".to_owned(),
+            Kind::OursCni => "pipework as a CNI plugin".to_owned(),
             Kind::Original { arping: false } => "original, without arping".to_owned(),
             Kind::Original { arping: true } => "original, with arping".to_owned(),
             Kind::Cni(ipam) => format!("CNI bridge, {ipam}"),
@@ -60,7 +63,7 @@ impl Peer {
             Kind::Cni(ipam) => vec![format!("{CNI}/bridge"), format!("{CNI}/{ipam}")],
             Kind::Netavark => vec![NETAVARK.to_owned()],
             Kind::Original { .. } => vec![original().ok_or("PIPEWORK_ORIGINAL is not set")?],
-            Kind::Ours | Kind::Docker => Vec::new(),
+            Kind::Ours | Kind::OursCni | Kind::Docker => Vec::new(),
         };
         if let Some(path) = wanted.iter().find(|path| !Path::new(path).exists()) {
             return Err(format!("no {path}"));
@@ -107,13 +110,8 @@ impl Peer {
         match self.kind {
             Kind::Ours if attach => words(ours(), &self.line(guest)),
             Kind::Ours => words(ours(), &format!("detach {}", self.guest(guest))),
-            Kind::Cni(ipam) => {
-                let mut command = Command::new(format!("{CNI}/bridge"));
-                command.env("CNI_COMMAND", if attach { "ADD" } else { "DEL" }).env("CNI_CONTAINERID", name);
-                command.env("CNI_NETNS", guest.netns()).env("CNI_IFNAME", "eth1").env("CNI_PATH", CNI);
-                command.stdin(input(&cni(net, ipam, guest)));
-                command
-            }
+            Kind::OursCni => plugin(ours(), verb, guest, &own_cni(net, guest)),
+            Kind::Cni(ipam) => plugin(Command::new(format!("{CNI}/bridge")), verb, guest, &cni(net, ipam, guest)),
             Kind::Netavark => {
                 let mut command = Command::new(NETAVARK);
                 command.args(["--config", DIR, if attach { "setup" } else { "teardown" }]).arg(guest.netns());
@@ -170,6 +168,13 @@ fn words(mut command: Command, line: &str) -> Command {
     command
 }
 
+/// As a runtime calls a CNI plugin.
+fn plugin(mut command: Command, verb: Verb, guest: &Guest, configuration: &str) -> Command {
+    command.env("CNI_COMMAND", if verb == Verb::Attach { "ADD" } else { "DEL" }).env("CNI_CONTAINERID", &guest.name);
+    command.env("CNI_NETNS", guest.netns()).env("CNI_IFNAME", "eth1").env("CNI_PATH", CNI).stdin(input(configuration));
+    command
+}
+
 /// Our program, with directories of this run.
 pub fn ours() -> Command {
     let mut command = Command::new(std::env::var("PIPEWORK").unwrap_or(env!("CARGO_BIN_EXE_pipework").to_owned()));
@@ -205,6 +210,15 @@ fn cni(net: u8, ipam: &str, guest: &Guest) -> String {
     let bridge = format!("br{net}");
     serde_json::json!({ "cniVersion": "1.0.0", "name": bridge, "type": "bridge", "bridge": bridge, "ipMasq": false, "ipam": given })
         .to_string()
+}
+
+/// The same network as the other plugin's.
+fn own_cni(net: u8, guest: &Guest) -> String {
+    let (bridge, ip) = (format!("br{net}"), guest.ip(net));
+    let subnet = format!("10.{net}.0.0/16");
+    let given =
+        serde_json::json!({ "type": "pipework", "subnet": subnet, "rangeStart": ip, "rangeEnd": ip, "gateway": format!("10.{net}.0.1") });
+    serde_json::json!({ "cniVersion": "1.0.0", "name": bridge, "type": "pipework", "bridge": bridge, "ipam": given }).to_string()
 }
 
 /// Version 1.4 leaves the firewall alone only for an internal network, which has no default route either. So it has a step

@@ -36,18 +36,18 @@ impl Report {
         writeln!(self.absent, "- Not measured: {name} ({why})").unwrap();
     }
 
-    /// One attach of each, by turns.
-    pub fn one(&mut self, peers: &[Peer], times: &[Vec<Duration>]) {
+    /// One attach of each, by turns, beside that of ours.
+    pub fn one(&mut self, peers: &[Peer], times: &[Vec<Duration>], own: Kind) {
         for (container, guest) in [(false, "a network namespace"), (true, "a Docker container")] {
             let rows: Vec<_> = peers.iter().zip(times).filter(|(peer, _)| peer.container() == container).collect();
-            let Some((_, ours)) = rows.iter().find(|(peer, _)| peer.kind == Kind::Ours) else { continue };
+            let Some((_, ours)) = rows.iter().find(|(peer, _)| peer.kind == own) else { continue };
             writeln!(self.tables, "\n## One attach, the guest is {guest}\n").unwrap();
             writeln!(self.tables, "| | median, ms | least, ms | ours / it | it / ours |\n|---|--:|--:|--:|--:|").unwrap();
             for (peer, times) in &rows {
                 let (name, time, ours) = (peer.kind.name(), median(times), median(ours));
                 let ratios = (ours / time, time / ours);
                 writeln!(self.tables, "| {name} | {time:.2} | {:.2} | {:.3} | {:.1} |", least(times), ratios.0, ratios.1).unwrap();
-                self.bars.push((title(peer.kind, container), time, peer.kind == Kind::Ours));
+                self.bars.push((title(peer.kind, container), time, matches!(peer.kind, Kind::Ours | Kind::OursCni)));
             }
         }
     }
@@ -62,6 +62,11 @@ impl Report {
         let points = times.chunks(100.min(times.len())).enumerate();
         let points = points.map(|(n, some)| (n * 100, median(&some[..WINDOW.min(some.len())])));
         self.lines.push((name.to_owned(), points.collect()));
+    }
+
+    /// Only the tables, on standard output.
+    pub fn print(&self) {
+        println!("{}{}{}", machine(), self.absent, self.tables);
     }
 
     /// Writes the page and the plots into a directory, and the page to standard output.
@@ -114,6 +119,7 @@ bridge of its own with one port that stays. What an attach left is taken away ou
 original does by arping, and not at all without.
 - netavark 1.4 leaves the firewall alone only for an internal network, which has no default route: it has a step less to do. \
 It asks for the version of iptables all the same; a two-line script answers.
+- The CNI plugins claim the address: Debian's by host-local or static, pipework by its own pool, of one address each.
 - The original knows a guest by what Docker tells. Where the guest is a network namespace, a two-line script answers in \
 Docker's place. Of its attaches in a row 10 are measured and counted tenfold.
 - Against ports: medians of 20 attaches from that number on, each program from an empty bridge. The times of `batch` are those \

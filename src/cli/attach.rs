@@ -358,6 +358,7 @@ pub(super) fn options(args: &AttachArgs) -> Options {
         state_dir: state::state_dir(),
         persist: args.persist,
         resident: false,
+        only_new: false,
         claims: Some(super::pool::claims()),
     }
 }

@@ -8,9 +8,10 @@ use clap::{Args, Subcommand};
 use super::oci::How;
 use super::output::{complain, say, say_text};
 use crate::frontend::install::{
-    Change, DAEMON_JSON, DockerRuntime, HOOKS_DIR, HookFile, InstallError, Placed, SystemdUnit, UNIT, UNIT_DIR,
+    BIN_DIR, Change, CniPlugin, DAEMON_JSON, DockerRuntime, HOOKS_DIR, HookFile, InstallError, NET_DIR, Placed, SystemdUnit, UNIT, UNIT_DIR,
 };
 use crate::frontend::runtime;
+use crate::model::cni::{self, NetworkName};
 
 /// The words of an install, as typed.
 #[derive(Clone, Debug, Args)]
@@ -53,6 +54,23 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// The plugin of CNI, for Kubernetes, containerd, Nomad and Podman, and an example of a network
+    Cni {
+        /// The directory of plugins
+        #[arg(long, value_name = "DIR", default_value = BIN_DIR)]
+        bin_dir: PathBuf,
+        /// The directory of networks
+        #[arg(long, value_name = "DIR", default_value = NET_DIR)]
+        dir: PathBuf,
+        /// Write a network of that name to begin with, in place of an example that no runtime reads
+        #[arg(long, value_name = "NAME")]
+        network: Option<String>,
+        /// Print the JSON Schema of a plugin's configuration; change nothing
+        #[arg(long)]
+        schema: bool,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -86,6 +104,20 @@ pub(super) fn run(args: &InstallArgs) -> ExitCode {
             let then = if common.remove { String::new() } else { format!(" && systemctl enable --now {UNIT}") };
             (done.map(|placed| vec![placed]), *common, Some(format!("it is taken over with: systemctl daemon-reload{then}")))
         }
+        What::Cni { schema: true, .. } => {
+            say(&format!("{:#}", cni::schema()));
+            return ExitCode::SUCCESS;
+        }
+        What::Cni { bin_dir, dir, network, common, .. } => {
+            let network = match network.as_deref().map(str::parse::<NetworkName>).transpose() {
+                Ok(network) => network,
+                Err(error) => return fail(&format!("--network: {error}")),
+            };
+            let plugin = CniPlugin { bin_dir: bin_dir.clone(), net_dir: dir.clone(), program, network };
+            let done = if common.remove { plugin.remove(common.dry_run) } else { plugin.install(common.dry_run) };
+            let then = done.as_ref().ok().and_then(|placed| plugin.then(placed));
+            (done, *common, then)
+        }
     };
     match done {
         Ok(placed) => {
@@ -109,6 +141,10 @@ fn print(placed: &Placed, dry_run: bool) {
     match &placed.change {
         Change::None => say(&format!("{path}: nothing to do")),
         Change::Linked(target) => say(&format!("{path}: {would}made, a link to {}", target.display())),
+        Change::Program { of, backup } => {
+            let kept = backup.as_ref().map(|backup| format!("; what it was is kept as {}", backup.display())).unwrap_or_default();
+            say(&format!("{path}: {would}made, the same as {}{}", of.display(), if dry_run { "" } else { &kept }));
+        }
         Change::Removed => say(&format!("{path}: {would}removed")),
         Change::Written { text, backup } => {
             let kept = backup.as_ref().map(|backup| format!("; what it was is kept as {}", backup.display())).unwrap_or_default();

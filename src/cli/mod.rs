@@ -5,6 +5,7 @@ mod apply;
 mod attach;
 mod batch;
 mod cluster;
+mod cni;
 mod daemon;
 mod detach;
 mod doctor;
@@ -172,7 +173,7 @@ struct WaitArgs {
 /// Runs the program on its arguments, the first of which is its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(ended) = oci::by_name(&args) {
+    if let Some(ended) = oci::by_name(&args).or_else(|| cni::by_environment(&args)) {
         return ended;
     }
     match quick::Quick::read(&args) {

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod consul;
+pub mod delegate;
 pub mod dhcp;
 pub mod hooks;
 pub mod ovsdb;

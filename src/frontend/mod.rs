@@ -1,6 +1,7 @@
 //! What makes requests without anybody typing: the daemon, the OCI hook, the runtime's stand-in. They ask the lifecycle, as the
 //! command line does, and nothing else.
 
+pub mod cni;
 pub mod daemon;
 pub mod install;
 pub mod oci;

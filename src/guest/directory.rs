@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::cgroup::Groups;
 use super::docker::{self, Listed};
-use super::{GuestError, Held, Starting, hold, hold_container};
+use super::{GuestError, Held, Sandbox, Starting, hold, hold_container};
 use crate::model::request::GuestRef;
 
 /// So few are quicker asked for one by one.
@@ -20,13 +20,25 @@ pub struct Directory {
     /// The process of the only one.
     pid: Option<u32>,
     /// A container whose runtime has told of it.
-    known: Option<(GuestRef, Starting)>,
+    known: Option<(GuestRef, Known)>,
+}
+
+/// Who it is, without asking anybody.
+#[derive(Debug)]
+enum Known {
+    Starting(Starting),
+    Sandbox(Sandbox),
 }
 
 impl Directory {
     /// One that is known without asking anybody.
     pub fn knowing(word: GuestRef, container: Starting) -> Self {
-        Self { known: Some((word, container)), ..Self::default() }
+        Self { known: Some((word, Known::Starting(container))), ..Self::default() }
+    }
+
+    /// A namespace that a runtime has named.
+    pub fn of_sandbox(sandbox: Sandbox) -> Self {
+        Self { known: Some((sandbox.word(), Known::Sandbox(sandbox))), ..Self::default() }
     }
 
     /// Looks guests up. What is not found here is looked for as always when it is held.
@@ -57,8 +69,10 @@ impl Directory {
     /// # Errors
     /// As there.
     pub fn hold(&self, guest: &GuestRef) -> Result<Held, GuestError> {
-        if let Some((_, container)) = self.known.as_ref().filter(|(word, _)| word == guest) {
-            return container.hold(guest);
+        match self.known.as_ref().filter(|(word, _)| word == guest) {
+            Some((_, Known::Starting(container))) => return container.hold(guest),
+            Some((_, Known::Sandbox(sandbox))) => return sandbox.hold(guest),
+            None => {}
         }
         match self.container(guest) {
             Some((listed, pid)) => hold_container(&guest.to_string(), listed.with_pid(pid)),

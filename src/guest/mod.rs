@@ -8,6 +8,7 @@ mod endpoint;
 mod names;
 mod process;
 pub mod resolver;
+mod sandbox;
 mod starting;
 pub mod trace;
 
@@ -25,6 +26,7 @@ pub use directory::Directory;
 use docker::Container;
 pub use docker::{kept, remembered, sidecar, swarm};
 pub use names::names;
+pub use sandbox::{ENGINE as SANDBOX, Sandbox};
 pub use starting::Starting;
 
 /// Why there is no guest to work on.

@@ -70,6 +70,8 @@ pub struct Options {
     pub hooks: HookSettings,
     /// This process serves many guests and may begin again: DHCP leases are kept by [`super::Tenancy`], not by [`Attached::stay`].
     pub resident: bool,
+    /// The interface is not to be there: that it is as asked already is no success.
+    pub only_new: bool,
     /// Where addresses of pools are claimed; there are no pools when absent.
     pub claims: Option<Arc<dyn Claims>>,
 }
@@ -205,6 +207,9 @@ fn attach_once(
     let accesses = begin_access(request, options, &mut warnings, watch)?;
     let (mut facts, sides) = observe::look(request, &held.namespace, held.id.clone()).map_err(AttachError::Observe)?;
     database.look(request, &mut facts).map_err(AttachError::Ovs)?;
+    if let Some(link) = facts.guest.link.as_ref().filter(|_| options.only_new) {
+        return Err(AttachError::Exists { guest: held.id.name.clone(), interface: link.name.clone() });
+    }
     let mut ends = Ends { sides, database };
     let planned = plan(request, &facts, options.birth)?;
     warnings.extend(planned.warnings().iter().cloned());

@@ -8,7 +8,7 @@ use super::claims::Asked;
 use super::journal::recover_guest;
 use super::together::Together;
 use super::{AttachError, Database, Machine, Options, conflict, recording, settings};
-use crate::guest::{self, Held};
+use crate::guest::Held;
 use crate::kernel::again::{Known, look_again};
 use crate::kernel::random_id;
 use crate::kernel::signal::Signals;
@@ -394,10 +394,15 @@ fn as_new(facts: &Facts) -> Facts {
 /// # Errors
 /// When the guest or the interfaces cannot be looked at, or the request could not be met at all.
 pub fn diff(request: &AttachRequest, options: &Options) -> Result<DiffReport, AttachError> {
-    let held = guest::hold(&request.guest)?;
+    diff_together(request, options, Together::default())
+}
+
+/// As [`diff`], among others.
+pub(super) fn diff_together(request: &AttachRequest, options: &Options, together: Together<'_>) -> Result<DiffReport, AttachError> {
+    let held = together.hold(&request.guest)?;
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let looking = Options { dry_run: true, ..options.clone() };
-    let asked = Asked::of(request, &looking, Together::default())?;
+    let asked = Asked::of(request, &looking, together)?;
     let request = &*settings::resolved(asked.request(), &held)?;
     let Seen { facts, record, .. } = look(request, &held, &records, options.ovsdb.as_deref())?;
     let differences = differences(request, &facts, &past_of(record.as_ref()))?;
@@ -415,10 +420,15 @@ pub fn drift(guest: &GuestRef, interface: Option<&IfName>, options: &Options) ->
     if named.is_empty() {
         return Err(AttachError::NotRecorded { guest: guest.to_string(), interface: interface.cloned() });
     }
-    let one = |record: &Record| {
-        diff(&super::repair::request_of(record), &Options { ovsdb: record.database().map(str::to_owned), ..options.clone() })
-    };
-    named.iter().map(one).collect()
+    named.iter().map(|record| drift_of(record, options)).collect()
+}
+
+/// As [`diff`], of one recorded attachment.
+pub(super) fn drift_of(record: &Record, options: &Options) -> Result<DiffReport, AttachError> {
+    let guests = recording::guests(record);
+    let together = Together { guests: guests.as_ref(), ..Together::default() };
+    let options = Options { ovsdb: record.database().map(str::to_owned), ..options.clone() };
+    diff_together(&super::repair::request_of(record), &options, together)
 }
 
 fn report(held: &Held, request: &AttachRequest, record: Option<&Record>, differences: Vec<Difference>) -> DiffReport {
@@ -457,5 +467,7 @@ pub fn edit(
     // What a word could not say is refused as a word is.
     let spec: AddrSpec = spec.to_string().parse().map_err(|error| AttachError::Plan(PlanError::Input(error)))?;
     // From here on it has these: that of a pool still belongs to it, as a fixed one does.
-    replace(&AttachRequest { addr: spec, pool: None, ..record.request.clone() }, options, watch)
+    let guests = recording::guests(&record);
+    let together = Together { guests: guests.as_ref(), ..Together::default() };
+    replace_together(&AttachRequest { addr: spec, pool: None, ..record.request.clone() }, options, together, watch)
 }

@@ -162,14 +162,27 @@ pub(super) fn detach_together(
     together: Together<'_>,
     watch: Watch<'_>,
 ) -> Result<DetachReport, DetachError> {
+    detach_found(guest, options, together, watch, |records, warnings| {
+        let (held, meant) = meant(guest, together, records, warnings)?;
+        Ok((held, choose(guest, &options.which, meant)?))
+    })
+}
+
+/// As [`detach_together`], of attachments that somebody else finds, and of a guest that is held where there are none.
+pub(super) fn detach_found(
+    guest: &GuestRef,
+    options: &DetachOptions,
+    together: Together<'_>,
+    watch: Watch<'_>,
+    find: impl FnOnce(&Records, &mut Vec<String>) -> Result<(Option<Held>, Vec<Record>), DetachError>,
+) -> Result<DetachReport, DetachError> {
     let start = Instant::now();
     let records = Records::of(&options.run_dir, Namespace::current()?.inode());
     // Once begun it is ended: half of it would be worse than none or all.
     let mut signals = Signals::hold()?;
     let recovered = if options.dry_run || together.begun { Recovered::default() } else { recover(&options.run_dir, watch)? };
     let mut warnings: Vec<String> = recovered.warnings.into_iter().chain(recovered.done).chain(recovered.left).collect();
-    let (held, meant) = meant(guest, together, &records, &mut warnings)?;
-    let chosen = choose(guest, &options.which, meant)?;
+    let (held, chosen) = find(&records, &mut warnings)?;
     let mut around = Around::find(&options.hooks)?;
     let leaving = if options.dry_run { Vec::new() } else { leaving(&records, &chosen)? };
     let told: Vec<Told<'_, AttachRequest>> = leaving.iter().map(|(id, record)| told(id, record)).collect();

@@ -48,6 +48,14 @@ pub enum AttachError {
     /// Another attachment of this host has the address, and nothing was done.
     #[error(transparent)]
     Taken(Box<Conflict>),
+    /// An interface is there that was to be made, and nothing was done.
+    #[error("{guest} has an interface {interface} already")]
+    Exists {
+        /// The guest.
+        guest: String,
+        /// The interface.
+        interface: String,
+    },
     /// No guest to work on.
     #[error(transparent)]
     Guest(#[from] GuestError),
@@ -121,7 +129,7 @@ impl AttachError {
                 Some("another pipework is at work on this guest: wait for it, or end it".into())
             }
             Self::Unrecorded(_) => Some("PIPEWORK_RUN_DIR names another directory; /run is the usual place, in memory".into()),
-            Self::Unreadable(_) => None,
+            Self::Unreadable(_) | Self::Exists { .. } => None,
             Self::NotRecorded { .. } => Some("`pipework status` lists what there is".into()),
             Self::Several { .. } => Some("name one with -i".into()),
             Self::Taken(_) => Some("give another address, or take it from there first: pipework detach; --force gives it twice".into()),

@@ -34,6 +34,7 @@ mod reach;
 mod recording;
 mod repair;
 mod routing;
+mod sandbox;
 mod settings;
 mod starting;
 mod status;
@@ -61,6 +62,9 @@ pub use machine::Machine;
 pub use ovs::Database;
 pub use reach::{Answered, Reach, reach};
 pub use repair::{Repaired, repair};
+pub use sandbox::{
+    Checked, Links, Recorded, attach_sandbox, check_sandbox, has_link, links_of_sandbox, release_sandbox, replace_sandbox, sandboxes,
+};
 pub use starting::{attach_starting, is_recorded, release};
 pub use status::{StatusOptions, recorded, status, watch};
 pub use stay::{End, Kept, Stay};

@@ -1,6 +1,7 @@
 //! The record of one attach: written before the first step, and anew once it is done.
 
 use super::AttachError;
+use crate::guest::{Directory, Sandbox};
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, random_id};
 use crate::model::error::KernelError;
@@ -148,6 +149,11 @@ pub(super) fn identity(system: &mut System<'_>, subject: &Subject<'_>, planned: 
     let name = Names::of(subject.guest).host_end(subject.request);
     let host = HostEnd { index: system.index_of(&LinkRef::host(&name))?, name };
     Ok(LinkIdentity { index, mac: None, host: Some(host) })
+}
+
+/// Who the guest of a record is, where its word alone does not say: a namespace that a runtime named with its container.
+pub(super) fn guests(record: &Record) -> Option<Directory> {
+    Sandbox::of(&record.guest).map(Directory::of_sandbox)
 }
 
 /// The records of the host that this process is on.

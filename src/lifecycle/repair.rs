@@ -1,7 +1,8 @@
 //! Bringing attachments back to what their records want: in place, or anew in a guest that was started again.
 
-use super::converge::replace;
+use super::converge::{replace, replace_together};
 use super::takeback::{Removal, is_dead};
+use super::together::Together;
 use super::{AttachError, Options, recording};
 use crate::guest::{self, GuestError};
 use crate::model::op::Op;
@@ -11,7 +12,7 @@ use crate::model::types::IfName;
 use crate::plan::execute::Event;
 use crate::state::{Records, Wanted};
 
-use super::attach::{Attached, attach};
+use super::attach::{Attached, attach_together};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -94,10 +95,12 @@ pub(super) fn only(guest: &GuestRef, interface: Option<&IfName>, options: &Optio
 fn one(record: &Record, records: &Records, options: &Options, watch: Watch<'_>) -> Result<Attached, AttachError> {
     let options = &Options { ovsdb: record.database().map(str::to_owned).or_else(|| options.ovsdb.clone()), ..options.clone() };
     let request = &request_of(record);
+    let guests = recording::guests(record);
+    let together = Together { guests: guests.as_ref(), ..Together::default() };
     if !is_dead(record).map_err(AttachError::Observe)? {
-        return replace(request, options, watch);
+        return replace_together(request, options, together, watch);
     }
-    let held = guest::hold(&record.guest.word)?;
+    let held = together.hold(&record.guest.word)?;
     // Another container that was given the name is another guest.
     if let (Some(was), Some(is)) = (&record.guest.container, &held.id.container)
         && was != is
@@ -107,14 +110,14 @@ fn one(record: &Record, records: &Records, options: &Options, watch: Watch<'_>) 
     drop(held);
     let moved = record.done.iter().any(|op| matches!(op, Op::MoveLink { before: Some(_), .. } | Op::MovePhy { .. }));
     if options.dry_run {
-        return attach(request, options, watch);
+        return attach_together(request, options, together, watch);
     }
     // A NIC that came back gets its addresses back first, so that they are known when it leaves again.
     if moved {
         retire(record, records, options, watch)?;
-        return attach(request, options, watch);
+        return attach_together(request, options, together, watch);
     }
-    let attached = attach(request, options, watch)?;
+    let attached = attach_together(request, options, together, watch)?;
     retire(record, records, options, watch)?;
     Ok(attached)
 }

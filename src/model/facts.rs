@@ -142,7 +142,7 @@ impl TableFacts {
 pub struct GuestId {
     /// As the user named it.
     pub name: String,
-    /// How it was found: `docker`, `podman`, `lxc`, `pid`, `netns`.
+    /// How it was found: `docker`, `podman`, `lxc`, `pid`, `netns`, `cni`.
     pub engine: &'static str,
     /// The engine's own identifier.
     pub container: Option<String>,

@@ -5,6 +5,7 @@ pub mod addr_spec;
 pub mod bridge;
 pub mod client;
 pub mod cluster;
+pub mod cni;
 pub mod command;
 pub mod conflict;
 pub mod dhcp;

@@ -67,7 +67,7 @@ pub struct Record {
 pub struct GuestRecord {
     /// As it was typed.
     pub word: GuestRef,
-    /// `docker`, `podman`, `lxc`, `pid` or `netns`.
+    /// `docker`, `podman`, `lxc`, `pid`, `netns` or `cni`.
     pub engine: String,
     /// The engine's identifier of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,7 +140,7 @@ impl GuestRecord {
 
     /// The guest as it was when it was found. An engine that this version does not know is not told apart from a namespace.
     pub fn id(&self) -> GuestId {
-        let known = ["docker", "podman", "lxc", "pid", "netns"];
+        let known = ["docker", "podman", "lxc", "pid", "netns", "cni"];
         GuestId {
             name: self.word.to_string(),
             engine: known.into_iter().find(|name| *name == self.engine).unwrap_or("netns"),

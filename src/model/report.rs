@@ -137,7 +137,7 @@ impl std::fmt::Display for Outcome {
 pub struct GuestReport {
     /// As the user named it.
     pub name: String,
-    /// `docker`, `podman`, `lxc`, `pid` or `netns`.
+    /// `docker`, `podman`, `lxc`, `pid`, `netns` or `cni`.
     pub engine: &'static str,
     /// The engine's identifier of the container.
     pub id: Option<String>,

@@ -1,5 +1,7 @@
-//! Makes engines call us: the hook file of Podman, and a runtime in Docker's daemon.json; and the daemon a service of systemd.
+//! Makes engines call us: the hook file of Podman, and a runtime in Docker's daemon.json; the daemon a
+//! service of systemd; and the program a plugin of CNI.
 
+mod cni;
 mod daemon_json;
 mod place;
 mod systemd;
@@ -10,6 +12,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::oci::POLICY;
+pub use cni::{BIN_DIR, CniPlugin, NET_DIR};
 pub use place::{Change, Placed};
 pub use systemd::{SystemdUnit, UNIT, UNIT_DIR, service};
 

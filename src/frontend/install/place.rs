@@ -28,6 +28,13 @@ pub enum Change {
     },
     /// It leads there.
     Linked(PathBuf),
+    /// It is this program; what was there before is the other.
+    Program {
+        /// The program.
+        of: PathBuf,
+        /// What was there.
+        backup: Option<PathBuf>,
+    },
     /// It is gone.
     Removed,
 }
@@ -120,6 +127,44 @@ pub(super) fn link(path: &Path, target: &Path, dry_run: bool) -> Result<Placed, 
         path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| symlink(target, path)).map_err(fail)?;
     }
     Ok(placed(Change::Linked(target.to_owned())))
+}
+
+/// Whether a file is the same as the program: a link to it, or a copy.
+pub(super) fn is_same(path: &Path, program: &Path) -> Result<bool, InstallError> {
+    let Ok(there) = fs::metadata(path) else { return Ok(false) };
+    let own = fs::metadata(program).map_err(|error| InstallError::new(program, &error))?;
+    if (there.dev(), there.ino()) == (own.dev(), own.ino()) {
+        return Ok(true);
+    }
+    let read = |path: &Path| fs::read(path).map_err(|error| InstallError::new(path, &error));
+    Ok(there.is_file() && there.len() == own.len() && read(path)? == read(program)?)
+}
+
+/// Puts a program in place: as a hard link, and where that cannot be, as a copy. What was there before is kept.
+pub(super) fn program(path: &Path, program: &Path, dry_run: bool) -> Result<Placed, InstallError> {
+    let placed = |change| Placed { path: path.to_owned(), change };
+    let fail = |error: std::io::Error| InstallError::new(path, &error);
+    if is_same(path, program)? {
+        return Ok(placed(Change::None));
+    }
+    let is_there = path.symlink_metadata();
+    if is_there.as_ref().is_ok_and(fs::Metadata::is_dir) {
+        return Err(InstallError::new(path, "it is a directory"));
+    }
+    let backup = is_there.is_ok().then(|| free_name(path)).transpose()?;
+    if !dry_run {
+        let mut passing = path.as_os_str().to_owned();
+        passing.push(format!(".{}.new", std::process::id()));
+        let passing = PathBuf::from(passing);
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(fail)?;
+        let made = fs::hard_link(program, &passing).or_else(|_| fs::copy(program, &passing).map(|_| ()));
+        let kept = made.and_then(|()| backup.as_ref().map_or(Ok(()), |backup| fs::hard_link(path, backup)));
+        if let Err(error) = kept.and_then(|()| fs::rename(&passing, path)) {
+            let _ = fs::remove_file(&passing);
+            return Err(fail(error));
+        }
+    }
+    Ok(placed(Change::Program { of: program.to_owned(), backup }))
 }
 
 /// Removes a file or a link, where `is_ours`.

@@ -8,11 +8,19 @@ use super::{Claim, ClaimError, Claimed, Claims, User};
 use crate::model::pool::{self, Entry, Owner, Pool, PoolName};
 use crate::state::PoolFiles;
 
+/// Where pools are configured.
+#[derive(Clone, Debug)]
+enum Config {
+    /// In a pools.toml.
+    File(PathBuf),
+    /// Elsewhere; where that is, for messages.
+    Given(Vec<Pool>, String),
+}
+
 /// The pools of this host.
 #[derive(Clone, Debug)]
 pub struct FileClaims {
-    /// pools.toml.
-    config: PathBuf,
+    config: Config,
     /// Where claims are kept.
     state_dir: PathBuf,
 }
@@ -20,7 +28,12 @@ pub struct FileClaims {
 impl FileClaims {
     /// Of a file of pools, kept in a state directory ([`crate::state::state_dir`]).
     pub fn new(config: &Path, state_dir: &Path) -> Self {
-        Self { config: config.to_owned(), state_dir: state_dir.to_owned() }
+        Self { config: Config::File(config.to_owned()), state_dir: state_dir.to_owned() }
+    }
+
+    /// Of pools that are known, and stand in `place`.
+    pub fn given(pools: Vec<Pool>, place: String, state_dir: &Path) -> Self {
+        Self { config: Config::Given(pools, place), state_dir: state_dir.to_owned() }
     }
 
     fn store(what: String) -> impl FnOnce(std::io::Error) -> ClaimError {
@@ -34,8 +47,12 @@ impl FileClaims {
 
 impl Claims for FileClaims {
     fn pools(&self) -> Result<Vec<Pool>, ClaimError> {
-        let path = self.config.display();
-        match std::fs::read_to_string(&self.config) {
+        let config = match &self.config {
+            Config::File(config) => config,
+            Config::Given(pools, _) => return Ok(pools.clone()),
+        };
+        let path = config.display();
+        match std::fs::read_to_string(config) {
             Ok(text) => pool::read(&text).map_err(|wrong| {
                 let lines: Vec<String> = wrong.iter().map(|wrong| format!("{path}:{wrong}")).collect();
                 ClaimError::Configuration(lines.join("; "))
@@ -46,7 +63,10 @@ impl Claims for FileClaims {
     }
 
     fn place(&self) -> String {
-        self.config.display().to_string()
+        match &self.config {
+            Config::File(config) => config.display().to_string(),
+            Config::Given(_, place) => place.clone(),
+        }
     }
 
     fn claim(&self, name: &PoolName, owner: &Owner, wish: Option<IpAddr>) -> Result<Claim, ClaimError> {

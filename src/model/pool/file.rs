@@ -22,7 +22,7 @@ use crate::model::topology::Located;
 const TOP: [&str; 1] = ["pools"];
 const KEYS: [&str; 5] = ["name", "subnet", "range", "gateway", "reserved"];
 /// So many single addresses can be reserved; whoever wants more gives a range.
-const MOST_RESERVED: usize = 4096;
+pub(in crate::model) const MOST_RESERVED: usize = 4096;
 
 /// Reads the pools of a file.
 ///
@@ -148,7 +148,8 @@ impl Reader<'_> {
     }
 }
 
-fn subnet(text: &str) -> Result<IpNetwork, String> {
+/// A subnet that guests' addresses can be of.
+pub(in crate::model) fn subnet(text: &str) -> Result<IpNetwork, String> {
     let refuse = |why: String| format!("subnet: {text:?}: {why}");
     let read = text.parse().ok().filter(|_| text.contains('/'));
     let subnet: IpNetwork = read.ok_or_else(|| refuse("give a subnet with its prefix, like 192.168.116.0/24".into()))?;
@@ -163,7 +164,7 @@ fn subnet(text: &str) -> Result<IpNetwork, String> {
 }
 
 /// `FIRST-LAST`, or one address.
-fn range(text: &str, subnet: IpNetwork) -> Result<(IpAddr, IpAddr), String> {
+pub(in crate::model) fn range(text: &str, subnet: IpNetwork) -> Result<(IpAddr, IpAddr), String> {
     let one = |word: &str| -> Result<IpAddr, String> {
         let ip: IpAddr = word.trim().parse().map_err(|_| format!("{word:?} is no address"))?;
         if subnet.contains(ip) { Ok(ip) } else { Err(format!("{ip} is not in {subnet}")) }
@@ -173,7 +174,8 @@ fn range(text: &str, subnet: IpNetwork) -> Result<(IpAddr, IpAddr), String> {
     if first > last { Err(format!("{first} comes after {last}")) } else { Ok((first, last)) }
 }
 
-fn each((first, last): (IpAddr, IpAddr)) -> Box<dyn Iterator<Item = IpAddr>> {
+/// All of a range, one after another.
+pub(in crate::model) fn each((first, last): (IpAddr, IpAddr)) -> Box<dyn Iterator<Item = IpAddr>> {
     match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => Box::new((first.to_bits()..=last.to_bits()).map(|n| IpAddr::V4(n.into()))),
         (IpAddr::V6(first), IpAddr::V6(last)) => Box::new((first.to_bits()..=last.to_bits()).map(|n| IpAddr::V6(n.into()))),
@@ -182,7 +184,7 @@ fn each((first, last): (IpAddr, IpAddr)) -> Box<dyn Iterator<Item = IpAddr>> {
 }
 
 /// An address that two pools give would be given twice.
-fn overlap(one: &Pool, other: &Pool) -> bool {
+pub(in crate::model) fn overlap(one: &Pool, other: &Pool) -> bool {
     let (first, last) = one.bounds();
     let (from, to) = other.bounds();
     first.is_ipv4() == from.is_ipv4() && first <= to && from <= last

@@ -14,10 +14,19 @@ mod choice;
 mod file;
 
 pub use file::read;
+pub(in crate::model) use file::{MOST_RESERVED, each, overlap, range, subnet};
 
 /// The name of a pool: 1 to 32 lower-case letters, digits and dashes, a letter first. It stands in keys and in words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PoolName(String);
+
+impl PoolName {
+    /// A name that this program makes itself and knows to be right.
+    pub(in crate::model) fn made(text: &str) -> Self {
+        debug_assert!(text.parse::<Self>().is_ok(), "{text}");
+        Self(text.to_owned())
+    }
+}
 
 impl FromStr for PoolName {
     type Err = InputError;

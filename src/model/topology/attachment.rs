@@ -260,7 +260,7 @@ impl Attachment {
     }
 
     /// How many ways to have the NIC are given: one at most makes sense.
-    pub(super) fn ways(&self) -> usize {
+    pub(in crate::model) fn ways(&self) -> usize {
         [self.direct_phys, self.macvlan.is_some(), self.macvtap.is_some(), self.ipvlan.is_some()].into_iter().filter(|given| *given).count()
     }
 

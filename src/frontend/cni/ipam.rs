@@ -1,0 +1,220 @@
+//! Who gives the addresses: our pools, or a plugin to which that is delegated.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, Plugin, fault};
+use crate::external::delegate::Delegate;
+use crate::lifecycle::claims::{Claim, ClaimError, Claims, FileClaims};
+use crate::model::cni::{Addressing, BuiltIn, CniError, Code, Ipam, Key, Source, Success};
+use crate::model::pool::{Owner, Pool, PoolName};
+use crate::state;
+
+/// How long another process of this host may need to let go of an address whose container is gone.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
+/// Addresses that were claimed of pools.
+pub(super) struct Given {
+    pub(super) addressing: Addressing,
+    claimed: Vec<(Arc<dyn Claims>, Claim)>,
+}
+
+impl Given {
+    /// Gives back what was claimed only for an attachment that is not made.
+    pub(super) fn give_back(&self) {
+        for (claims, claim) in self.claimed.iter().filter(|(_, claim)| claim.is_new) {
+            // What stays is the attachment's that there is none of: a DEL, which follows, or GC frees it.
+            let _ = claims.release(&claim.pool, &claim.owner);
+        }
+    }
+}
+
+impl Plugin {
+    /// The network's own pools. They are kept in memory, as the attachments are: neither outlives a boot.
+    fn own_claims(&self) -> Arc<dyn Claims> {
+        let pools = match &self.conf.ipam {
+            Ipam::BuiltIn(own) => own.sources.iter().filter_map(|source| match source {
+                Source::Own(pools) => Some(pools.clone()),
+                Source::Named(_) => None,
+            }),
+            _ => return Arc::new(FileClaims::given(Vec::new(), String::new(), &state::run_dir())),
+        };
+        let place = format!("the configuration of network {}", self.conf.network);
+        Arc::new(FileClaims::given(pools.flatten().collect(), place, &state::run_dir()))
+    }
+
+    /// Claims an address of each source.
+    pub(super) fn claim(&self, own: &BuiltIn) -> Result<Given, CniError> {
+        let (owner, own_claims) = (self.owner()?, self.own_claims());
+        let mut wishes: Vec<IpAddr> = self.conf.wishes.iter().map(|wish| wish.ip).collect();
+        let mut given = Given { addressing: Addressing::default(), claimed: Vec::new() };
+        for source in &own.sources {
+            let claimed = match source {
+                Source::Named(name) => self.named(name).and_then(|pool| {
+                    let wish = take(&mut wishes, &[pool]);
+                    self.claims.claim(name, &owner, wish).map(|claim| (self.claims.clone(), claim))
+                }),
+                Source::Own(pools) => {
+                    let wish = take(&mut wishes, pools);
+                    first_free(&*own_claims, pools, &owner, wish).map(|claim| (own_claims.clone(), claim))
+                }
+            };
+            given.claimed.push(claimed.map_err(|error| fault::claim(&error)).inspect_err(|_| given.give_back())?);
+        }
+        if let Some(wish) = wishes.first() {
+            given.give_back();
+            return Err(CniError::configuration("ips", format!("{wish} is in no subnet that gives addresses here")));
+        }
+        let addresses = given.claimed.iter().map(|(_, claim)| (claim.addr, claim.gateway)).collect();
+        match Addressing::of(addresses, own.routes.clone(), self.conf.dns.clone()) {
+            Ok(addressing) => Ok(Given { addressing, ..given }),
+            Err(why) => {
+                given.give_back();
+                Err(CniError::configuration("ipam.routes", why))
+            }
+        }
+    }
+
+    fn named(&self, name: &PoolName) -> Result<Pool, ClaimError> {
+        self.claims.pool(name)
+    }
+
+    /// The pools that an attachment of this network may have addresses of.
+    pub(super) fn pools(&self) -> Result<Vec<(Arc<dyn Claims>, Pool)>, ClaimError> {
+        match &self.conf.ipam {
+            Ipam::Delegated(_) => Ok(Vec::new()),
+            // Fixed addresses may be those of a pool.
+            Ipam::None => Ok(self.claims.pools()?.into_iter().map(|pool| (self.claims.clone(), pool)).collect()),
+            Ipam::BuiltIn(own) => {
+                let own_claims = self.own_claims();
+                let mut all = Vec::new();
+                for source in &own.sources {
+                    match source {
+                        Source::Named(name) => all.push((self.claims.clone(), self.named(name)?)),
+                        Source::Own(pools) => all.extend(pools.iter().map(|pool| (own_claims.clone(), pool.clone()))),
+                    }
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    /// Frees what an attachment had: by our pools.
+    pub(super) fn free(&self, owners: &[Owner]) -> Result<(), ClaimError> {
+        for (claims, pool) in self.pools()? {
+            for owner in owners {
+                release(&*claims, &pool.name, owner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the attachment has its addresses still.
+    pub(super) fn check_claims(&self, own: &BuiltIn) -> Result<(), CniError> {
+        let (owner, own_claims) = (self.owner()?, self.own_claims());
+        let lost = |what: String| CniError::new(Code::Differs, format!("ipam: {owner} has no address of {what} any more"));
+        for source in &own.sources {
+            let has = |claims: &dyn Claims, name: &PoolName| -> Result<bool, CniError> {
+                let all = claims.all(name).map_err(|error| fault::claim(&error))?;
+                Ok(all.iter().any(|claimed| claimed.owner == owner))
+            };
+            match source {
+                Source::Named(name) if !has(&*self.claims, name)? => return Err(lost(format!("pool {name}"))),
+                Source::Named(_) => {}
+                Source::Own(pools) => {
+                    let mut found = false;
+                    for pool in pools {
+                        found |= has(&*own_claims, &pool.name)?;
+                    }
+                    if !found {
+                        return Err(lost(pools.iter().map(|pool| pool.subnet.to_string()).collect::<Vec<_>>().join(", ")));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The claims that are this network's on this host, by attachments that are not to be any more.
+    pub(super) fn stale_claims(&self, is_stale: impl Fn(&Key) -> bool) -> Result<Vec<Owner>, ClaimError> {
+        let host = self.host();
+        let mut stale = Vec::new();
+        for (claims, pool) in self.pools()? {
+            let owners = claims.all(&pool.name)?.into_iter().map(|claimed| claimed.owner);
+            let is_ours = |owner: &Owner| owner.to_string().parse::<Key>().is_ok_and(|key| key.host == host && is_stale(&key));
+            stale.extend(owners.filter(is_ours));
+        }
+        Ok(stale)
+    }
+
+    /// Has a plugin do its part; what it answers, or what it says is wrong.
+    pub(super) fn delegate(&self, name: &str, command: &str) -> Result<Vec<u8>, CniError> {
+        let found = Delegate::find(name, &self.call.path).map_err(|error| fault::delegate(&error))?;
+        let answer = found.run(command, &self.input, PATIENCE).map_err(|error| fault::delegate(&error))?;
+        if answer.well { Ok(answer.out) } else { Err(said(name, command, &answer.out)) }
+    }
+
+    /// Has a plugin give addresses. With an error it is asked to take back what it may have done.
+    pub(super) fn delegate_add(&self, name: &str) -> Result<Addressing, CniError> {
+        let read = |out: Vec<u8>| {
+            let wrong = |why: String| CniError::new(Code::Decoding, format!("ipam: what {name} answered cannot be used")).with(why);
+            let value = serde_json::from_slice(&out).map_err(|error| wrong(error.to_string()))?;
+            let addressing = Success::read(value).and_then(Addressing::read).map_err(wrong)?;
+            if addressing.addresses.is_empty() {
+                return Err(CniError::new(Code::NotDone, format!("ipam: {name} gave no address")));
+            }
+            Ok(addressing)
+        };
+        self.delegate(name, "ADD").and_then(read).inspect_err(|_| drop(self.delegate(name, "DEL")))
+    }
+}
+
+/// The wish that one of the pools can meet, taken out of the list.
+fn take(wishes: &mut Vec<IpAddr>, pools: &[Pool]) -> Option<IpAddr> {
+    let at = wishes.iter().position(|ip| pools.iter().any(|pool| pool.subnet.contains(*ip)))?;
+    Some(wishes.remove(at))
+}
+
+/// Of the pool that has the wished address, else of the first that is not full. An owner that has one keeps it.
+fn first_free(claims: &dyn Claims, pools: &[Pool], owner: &Owner, wish: Option<IpAddr>) -> Result<Claim, ClaimError> {
+    let meant = |pool: &&Pool| wish.is_none_or(|ip| pool.subnet.contains(ip));
+    let mut last = None;
+    for pool in pools.iter().filter(meant) {
+        match claims.claim(&pool.name, owner, wish) {
+            Err(error @ ClaimError::Full { .. }) => last = Some(error),
+            other => return other,
+        }
+    }
+    Err(last.unwrap_or_else(|| ClaimError::Configuration("no subnet is there to give an address".into())))
+}
+
+/// Whoever keeps watch over this host's addresses may need a moment to see that the container is gone.
+fn release(claims: &dyn Claims, pool: &PoolName, owner: &Owner) -> Result<(), ClaimError> {
+    let deadline = Instant::now() + LETTING_GO;
+    loop {
+        match claims.release(pool, owner) {
+            Err(ClaimError::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+/// What a plugin says is wrong, in its own words and with its own number.
+fn said(name: &str, command: &str, out: &[u8]) -> CniError {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        code: u32,
+        #[serde(default)]
+        msg: String,
+        #[serde(default)]
+        details: String,
+    }
+    match serde_json::from_slice::<Told>(out) {
+        Ok(told) => CniError::new(Code::Delegated(told.code), format!("ipam: {name}: {}", told.msg)).with(told.details),
+        Err(_) => {
+            let words = String::from_utf8_lossy(out.get(..out.len().min(500)).unwrap_or_default()).trim().to_owned();
+            CniError::new(Code::NotDone, format!("ipam: {name} failed at {command}")).with(words)
+        }
+    }
+}

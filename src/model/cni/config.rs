@@ -1,0 +1,410 @@
+//! The network configuration: what stands in it by the protocol, and beside it all that `attach` can do.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::addresses::Addressing;
+use super::environment::{Arguments, ContainerId, Verb, is_name};
+use super::error::{CniError, Code};
+use super::ipam::{self, Ipam, Range};
+use super::key::Key;
+use super::result::{Dns, Success};
+use super::version::Version;
+use crate::model::pool::PoolName;
+use crate::model::request::AttachRequest;
+use crate::model::topology::{Attachment, How};
+use crate::model::types::{IfAddr, IfName};
+
+/// The name of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkName(String);
+
+impl NetworkName {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The pool of its own addresses, or one of several: `cni-NAME`, or where a pool cannot be called so, by a number made of it.
+    pub(super) fn pool(&self, number: usize) -> PoolName {
+        let behind = if number == 0 { String::new() } else { format!("-{number}") };
+        let hash =
+            self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        let made = || PoolName::made(&format!("cni-{hash:016x}{behind}"));
+        format!("cni-{}{behind}", self.0).parse().unwrap_or_else(|_| made())
+    }
+}
+
+impl fmt::Display for NetworkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for NetworkName {
+    type Err = CniError;
+
+    fn from_str(text: &str) -> Result<Self, CniError> {
+        if is_name(text) && text.len() <= 128 {
+            return Ok(Self(text.to_owned()));
+        }
+        let why = "a network's name is a letter or a digit, then up to 127 letters, digits, '_', '.' and '-'";
+        Err(CniError::configuration("name", format!("{text:?}: {why}")))
+    }
+}
+
+/// An address that is wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The address.
+    pub ip: IpAddr,
+    /// Its prefix, where it is said.
+    pub prefix: Option<u8>,
+}
+
+/// A network configuration as a runtime gives it to a plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetConf {
+    /// Which version of the specification is spoken.
+    pub version: Version,
+    /// The network.
+    pub network: NetworkName,
+    /// What the interface is to be, in the words of a topology; who it is for the environment says.
+    pub words: Attachment,
+    /// Who gives the addresses.
+    pub ipam: Ipam,
+    /// The addresses that are wished for.
+    pub wishes: Vec<Wish>,
+    /// What is told of the names' servers.
+    pub dns: Dns,
+    /// What plugins before this one made, or for CHECK and DEL what ADD answered.
+    pub previous: Option<Success>,
+    /// GC: what the runtime still has, container by interface.
+    pub valid: Vec<(String, String)>,
+}
+
+/// Keys of the protocol, and of its conventions, that say nothing about the interface.
+const PROTOCOL: [&str; 11] = [
+    "cniVersion",
+    "cniVersions",
+    "name",
+    "type",
+    "capabilities",
+    "disableCheck",
+    "disableGC",
+    "loadOnlyInlinedPlugins",
+    "args",
+    "runtimeConfig",
+    "prevResult",
+];
+/// What other plugins call the interface that lies below.
+const BELOW: [&str; 3] = ["bridge", "master", "parent"];
+/// Keys of an attachment that a runtime says otherwise, and how.
+const OTHERWISE: [(&str, &str); 3] = [
+    ("guest", "CNI_NETNS says who it is"),
+    ("persist", "the runtime brings its containers back itself"),
+    ("keep_netns", "the runtime keeps its network namespaces itself"),
+];
+
+type Object = Map<String, Value>;
+
+impl NetConf {
+    /// Reads a configuration. With an error, the version that it is to be told in, where that much could be read.
+    ///
+    /// # Errors
+    /// [`CniError`] with the specification's code.
+    pub fn read(input: &[u8], verb: Verb, arguments: &Arguments) -> Result<Self, (Option<Version>, CniError)> {
+        let object: Object = serde_json::from_slice(input)
+            .map_err(|error| (None, CniError::new(Code::Decoding, format!("the network configuration is no JSON object: {error}"))))?;
+        let version = version(&object).map_err(|error| (None, error))?;
+        Self::of(object, version, verb, arguments).map_err(|error| (Some(version), error))
+    }
+
+    fn of(mut object: Object, version: Version, verb: Verb, arguments: &Arguments) -> Result<Self, CniError> {
+        let network = match object.get("name") {
+            None | Some(Value::Null) => return Err(CniError::configuration("name", "the network has none")),
+            Some(Value::String(name)) => name.parse()?,
+            Some(_) => return Err(CniError::new(Code::Decoding, "name: it is no text")),
+        };
+        let needed = match verb {
+            Verb::Check => Version::V0_4_0,
+            Verb::Gc | Verb::Status => Version::V1_1_0,
+            _ => Version::V0_3_1,
+        };
+        if version < needed {
+            let why = format!("{verb:?} is there from {needed} on, and the configuration has {version}");
+            return Err(CniError::new(Code::IncompatibleVersion, "incompatible CNI versions").with(why));
+        }
+        let runtime: Runtime = part(&object, "runtimeConfig")?;
+        let previous = object.get("prevResult").filter(|value| !value.is_null()).cloned();
+        let previous = previous.map(Success::read).transpose().map_err(|why| CniError::configuration("prevResult", why))?;
+        let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges, &network)?;
+        let wishes = wishes(&runtime, &object, arguments)?;
+        let dns = dns(&runtime, &object)?;
+        let valid = if verb == Verb::Gc { valid(&object)? } else { Vec::new() };
+        object
+            .retain(|key, _| !PROTOCOL.contains(&key.as_str()) && !key.starts_with("cni.dev/") && !["ipam", "dns"].contains(&key.as_str()));
+        // What goes is known by its record: words that are wrong by now keep nobody from taking it away.
+        let words = match verb {
+            Verb::Del | Verb::Gc => guest_if(&object),
+            _ => words(object)?,
+        };
+        let words = runtime.onto(words, arguments)?;
+        Ok(Self { version, network, words, ipam, wishes, dns, previous, valid })
+    }
+
+    /// The attachment that is meant.
+    pub fn key(&self, container: ContainerId, interface: IfName, host: Option<String>) -> Result<Key, CniError> {
+        let made = self.words.guest_if.as_deref().map(str::parse::<IfName>).transpose();
+        let made = made.map_err(|why| CniError::configuration("guest_if", why))?.filter(|made| *made != interface);
+        Ok(Key { network: self.network.clone(), host, container, interface, made })
+    }
+
+    /// Refuses to make another interface than the runtime names, but beside one that is there; and none beside it.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`]
+    pub fn check_chain(&self, key: &Key) -> Result<(), CniError> {
+        match (&self.previous, &key.made) {
+            (Some(_), None) => Err(CniError::configuration(
+                "guest_if",
+                "a plugin before this one made the interface: say how a further one is to be called, like \"guest_if\": \"net1\"",
+            )),
+            (None, Some(made)) => {
+                let why = format!(
+                    "{} is not {}, which CNI_IFNAME says: leave it out, where no plugin stands before this one",
+                    made.as_str(),
+                    key.interface.as_str()
+                );
+                Err(CniError::configuration("guest_if", why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is asked, with the addresses that somebody gives it.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`], all that is wrong in one.
+    pub fn request(&self, key: &Key, netns: &str, given: Option<&Addressing>) -> Result<(AttachRequest, How), CniError> {
+        let words = Attachment { guest: format!("netns:{netns}"), guest_if: Some(key.made().as_str().to_owned()), ..self.words.clone() };
+        let words = match given {
+            Some(given) => given.onto(words),
+            None => self.wished(words)?,
+        };
+        if words.ways() > 1 {
+            return Err(CniError::configuration("macvlan, macvtap, ipvlan, direct_phys", "give one of them"));
+        }
+        let request = words.request().map_err(|wrong| {
+            let told: Vec<String> = wrong.iter().map(|(key, why)| format!("{}: {why}", called(key))).collect();
+            CniError::new(Code::Configuration, told.join("; "))
+        })?;
+        if let Some(dynamic) = request.dynamic.as_ref().filter(|dynamic| dynamic.stays()) {
+            let why = format!("{dynamic}: who keeps a lease has to stay, and a plugin ends: leave out -f, or delegate to the dhcp plugin");
+            return Err(CniError::configuration("dynamic", why));
+        }
+        Ok((request, words.how()))
+    }
+
+    /// Nobody gives addresses: those that are wished for stand in the place of the configuration's.
+    fn wished(&self, mut words: Attachment) -> Result<Attachment, CniError> {
+        if self.wishes.is_empty() {
+            return Ok(words);
+        }
+        if words.dynamic.is_some() {
+            return Err(CniError::configuration("dynamic", "it gives the address, and the runtime asks for another"));
+        }
+        let own: Vec<IfAddr> = words.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        let mut addresses = Vec::new();
+        for Wish { ip, prefix } in &self.wishes {
+            let near = || own.iter().find(|addr| addr.contains(*ip)).map(IfAddr::prefix);
+            let prefix = prefix
+                .or_else(near)
+                .ok_or_else(|| CniError::configuration("ips", format!("{ip}: give it with its prefix, like {ip}/24")))?;
+            addresses.push(format!("{ip}/{prefix}"));
+        }
+        words.addresses = addresses;
+        Ok(words)
+    }
+}
+
+/// An attachment's key, as one would look for it.
+fn called(key: &str) -> String {
+    if key == "host_if" { format!("host_if ({})", BELOW.join(", ")) } else { key.to_owned() }
+}
+
+fn version(object: &Object) -> Result<Version, CniError> {
+    match object.get("cniVersion") {
+        // Such configurations are of the first version.
+        None => "0.1.0".parse(),
+        Some(Value::String(text)) if text.is_empty() => "0.1.0".parse(),
+        Some(Value::String(text)) => text.parse(),
+        Some(_) => Err(CniError::new(Code::Decoding, "cniVersion: it is no text")),
+    }
+}
+
+/// A part of the configuration that has a form of its own.
+fn part<T: Default + for<'de> Deserialize<'de>>(object: &Object, key: &str) -> Result<T, CniError> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(T::default()),
+        Some(value) => serde_json::from_value(value.clone()).map_err(|error| CniError::configuration(key, error)),
+    }
+}
+
+/// `runtimeConfig`: what of it is known here. What is another plugin's is passed over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Runtime {
+    ips: Vec<String>,
+    mac: Option<String>,
+    bandwidth: Option<Bandwidth>,
+    dns: Option<RuntimeDns>,
+    #[serde(rename = "ipRanges")]
+    ip_ranges: Vec<Vec<Range>>,
+}
+
+/// In bits, and bits per second.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Bandwidth {
+    ingress_rate: u64,
+    ingress_burst: u64,
+    egress_rate: u64,
+    egress_burst: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RuntimeDns {
+    servers: Vec<String>,
+    searches: Vec<String>,
+    options: Vec<String>,
+}
+
+impl Runtime {
+    /// What the runtime says stands above what the configuration says.
+    fn onto(&self, words: Attachment, arguments: &Arguments) -> Result<Attachment, CniError> {
+        let mac = self.mac.clone().or_else(|| arguments.mac.clone()).filter(|mac| !mac.is_empty());
+        let rate = self.bandwidth.as_ref().and_then(Bandwidth::rate);
+        Ok(Attachment { mac: mac.or(words.mac), rate: rate.or(words.rate), ..words })
+    }
+}
+
+/// A bucket that holds less lets no whole frame pass.
+const LEAST_BURST: u64 = 2048;
+
+impl Bandwidth {
+    /// In our words, as seen from the guest. Both directions have one bucket, the larger.
+    fn rate(&self) -> Option<String> {
+        let rate = |bits: u64| if bits == 0 { String::new() } else { format!("{}bit", bits.max(8)) };
+        if self.ingress_rate == 0 && self.egress_rate == 0 {
+            return None;
+        }
+        let burst = self.ingress_burst.max(self.egress_burst) / 8;
+        let burst = if burst == 0 { String::new() } else { format!(":{}b", burst.clamp(LEAST_BURST, u32::MAX.into())) };
+        Some(format!("{}/{}{burst}", rate(self.ingress_rate), rate(self.egress_rate)))
+    }
+}
+
+/// The runtime's word first, then the arguments' of the configuration, then those of the environment.
+fn wishes(runtime: &Runtime, object: &Object, arguments: &Arguments) -> Result<Vec<Wish>, CniError> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Args {
+        cni: Conventions,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Conventions {
+        ips: Vec<String>,
+    }
+    let args: Args = part(object, "args")?;
+    let all = [("runtimeConfig.ips", &runtime.ips), ("args.cni.ips", &args.cni.ips), ("CNI_ARGS", &arguments.ips)];
+    let Some((key, texts)) = all.into_iter().find(|(_, texts)| !texts.is_empty()) else { return Ok(Vec::new()) };
+    texts
+        .iter()
+        .map(|text| {
+            let (ip, prefix) = text.split_once('/').map_or((text.as_str(), None), |(ip, prefix)| (ip, Some(prefix)));
+            let prefix = prefix.map(str::parse::<u8>).transpose().ok();
+            match (ip.parse::<IpAddr>(), prefix) {
+                (Ok(ip), Some(prefix)) => Ok(Wish { ip, prefix }),
+                _ => Err(CniError::configuration(key, format!("{text:?} is no address, like 192.168.1.5 or 192.168.1.5/24"))),
+            }
+        })
+        .collect()
+}
+
+fn dns(runtime: &Runtime, object: &Object) -> Result<Dns, CniError> {
+    let told: Dns = part(object, "dns")?;
+    Ok(match &runtime.dns {
+        Some(RuntimeDns { servers, searches, options }) if !(servers.is_empty() && searches.is_empty() && options.is_empty()) => {
+            Dns { nameservers: servers.clone(), search: searches.clone(), options: options.clone(), domain: told.domain }
+        }
+        _ => told,
+    })
+}
+
+/// Without the list nothing is known to be stale.
+fn valid(object: &Object) -> Result<Vec<(String, String)>, CniError> {
+    const KEY: &str = "cni.dev/valid-attachments";
+    #[derive(Deserialize)]
+    struct Attached {
+        #[serde(rename = "containerID")]
+        container: String,
+        ifname: String,
+    }
+    let list = object.get(KEY).or_else(|| object.get("cni.dev/attachments"));
+    let list = list.ok_or_else(|| CniError::configuration(KEY, "it is missing, so nothing is known to be left over"))?;
+    let all: Option<Vec<Attached>> = serde_json::from_value(list.clone()).map_err(|error| CniError::configuration(KEY, error))?;
+    Ok(all.unwrap_or_default().into_iter().map(|one| (one.container, one.ifname)).collect())
+}
+
+/// Only what the interface is called: that is a part of what it is known by.
+fn guest_if(object: &Object) -> Attachment {
+    let name = object.get("guest_if").and_then(Value::as_str).map(str::to_owned);
+    Attachment { guest_if: name, ..Attachment::default() }
+}
+
+/// The keys that are an attachment's.
+fn words(mut object: Object) -> Result<Attachment, CniError> {
+    let unsupported =
+        |key: &str, value: &Value, why: &str| CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why);
+    // Nothing is to be masqueraded where guests have addresses of the network's own.
+    if object.get("ipMasq").is_some_and(|value| *value == Value::Bool(false)) {
+        object.remove("ipMasq");
+    }
+    for key in BELOW {
+        if let Some(value) = object.remove(key)
+            && object.insert("host_if".to_owned(), value).is_some()
+        {
+            return Err(CniError::configuration("host_if", format!("give one of host_if, {}", BELOW.join(", "))));
+        }
+    }
+    for (key, why) in OTHERWISE {
+        if let Some(value) = object.get(key) {
+            return Err(unsupported(key, value, why));
+        }
+    }
+    for (key, value) in &object {
+        let alone: Object = [("host_if", "x"), ("guest", "x")].map(|(key, word)| (key.to_owned(), word.into())).into_iter().collect();
+        let mut alone = alone;
+        alone.insert(key.clone(), value.clone());
+        match serde_json::from_value::<Attachment>(Value::Object(alone)) {
+            Ok(_) => {}
+            Err(error) if error.to_string().starts_with("unknown field") => {
+                return Err(unsupported(key, value, &error.to_string()));
+            }
+            Err(error) => return Err(CniError::configuration(key, error)),
+        }
+    }
+    if !object.contains_key("host_if") {
+        let why = "it is missing: say what the interface lies on, like \"bridge\": \"br0\" or \"parent\": \"eth0\"";
+        return Err(CniError::configuration(&called("host_if"), why));
+    }
+    object.insert("guest".to_owned(), "x".into());
+    serde_json::from_value(Value::Object(object)).map_err(|error| CniError::new(Code::Configuration, error.to_string()))
+}

@@ -1,0 +1,21 @@
+//! The program as a CNI plugin, as runtimes call it: by its environment and a configuration on standard input.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod lab;
+
+#[path = "cni/crowd.rs"]
+mod crowd;
+#[path = "cni/delegated.rs"]
+mod delegated;
+#[path = "cni/hostile.rs"]
+mod hostile;
+#[path = "cni/install.rs"]
+mod install;
+#[path = "cni/kinds.rs"]
+mod kinds;
+#[path = "cni/podman.rs"]
+mod podman;
+#[path = "cni/protocol.rs"]
+mod protocol;
+#[path = "cni/runtime.rs"]
+mod runtime;
