@@ -70,6 +70,28 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
     Ok((Facts { host, guest, fresh_mac }, sides))
 }
 
+/// Looks at the host for a guest that is not there yet, and has nothing: an engine will bring it what is made here. Both sides are
+/// the host's own.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn look_ahead<'a>(request: &AttachRequest, home: &'a Namespace, id: GuestId) -> Result<(Facts, Sides<'a>), KernelError> {
+    let mut sides = open(home)?;
+    let host = host_facts(request, &mut sides.host, &sides.home, &Names::of(&id))?;
+    let guest = GuestFacts {
+        id,
+        shares_host: false,
+        link: None,
+        addrs: Vec::new(),
+        default_routes: Vec::new(),
+        tables: TableFacts::default(),
+        lost: Vec::new(),
+        ipv6_disabled: false,
+    };
+    let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
+    Ok((Facts { host, guest, fresh_mac }, sides))
+}
+
 /// Opens both sides without a look at them.
 ///
 /// # Errors
@@ -375,6 +397,14 @@ pub fn fresh_mac() -> MacAddr {
 /// When the kernel refuses to tell.
 pub fn links_of_host() -> Result<Vec<LinkFacts>, KernelError> {
     links(&mut Netlink::open()?)
+}
+
+/// All links of a namespace.
+///
+/// # Errors
+/// When it cannot be entered, or the kernel refuses to tell.
+pub fn links_of(namespace: &Namespace) -> Result<Vec<LinkFacts>, KernelError> {
+    links(&mut namespace.netlink()?)
 }
 
 /// Whether nobody uses a bridge or VLAN child of the host's: it has no port, no link on it, no master, no address.
