@@ -2,6 +2,7 @@
 
 pub(super) mod describe;
 pub(super) mod events;
+pub mod endpoints;
 pub mod remembered;
 pub mod sidecar;
 pub mod swarm;

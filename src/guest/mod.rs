@@ -23,7 +23,7 @@ use crate::model::request::GuestRef;
 use crate::model::status::Unattached;
 pub use directory::Directory;
 use docker::Container;
-pub use docker::{remembered, sidecar, swarm};
+pub use docker::{endpoints, remembered, sidecar, swarm};
 pub use names::names;
 pub use starting::Starting;
 
