@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod install;
+pub mod network_driver;
 pub mod oci;
 pub mod runtime;
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::{RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressMessage};
@@ -397,6 +398,21 @@ pub fn fresh_mac() -> MacAddr {
 /// When the kernel refuses to tell.
 pub fn links_of_host() -> Result<Vec<LinkFacts>, KernelError> {
     links(&mut Netlink::open()?)
+}
+
+/// A route of the host's to a part of a subnet, or to more than it, as `ip route` prints it. The default route is none.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn route_into(subnet: &IpNetwork) -> Result<Option<String>, KernelError> {
+    let family = if subnet.is_ipv4() { Family::Inet } else { Family::Inet6 };
+    let main = |message: &RouteMessage| message.header.table == RouteHeader::RT_TABLE_MAIN;
+    let routes = routes(&mut Netlink::open()?, family, main)?;
+    let overlaps = |route: &&RouteFacts| {
+        let to = route.text.split(' ').next().and_then(|to| to.parse::<IpNetwork>().ok());
+        !route.is_default && to.is_some_and(|to| to.contains(subnet.ip()) || subnet.contains(to.ip()))
+    };
+    Ok(routes.iter().find(overlaps).map(RouteFacts::without_link))
 }
 
 /// All links of a namespace.

@@ -16,6 +16,20 @@ pub struct Connected {
     pub endpoints: Vec<String>,
 }
 
+/// The identifiers of all networks of the Docker engine.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn networks() -> Result<Vec<String>, GuestError> {
+    let engine = Engine::Docker(Environment::current().docker()?);
+    let fail = |why: String| GuestError::Engine { engine: engine.describe(), why };
+    let listed = block_on(async {
+        let client = connect(engine.endpoint())?;
+        client.list_networks(None::<bollard::query_parameters::ListNetworksOptions>).await.map_err(|error| plain(&error))
+    })?;
+    Ok(listed.map_err(fail)?.into_iter().filter_map(|network| network.id).collect())
+}
+
 /// All containers of the Docker engine: one question, which waits for no container that is just starting.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! An endpoint as it is kept: what the engine said of it, and what was made for it.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -24,6 +26,9 @@ pub struct Endpoint {
     /// Whether the engine gave the MAC address.
     #[serde(default)]
     pub mac_given: bool,
+    /// Routers that a server named when it lent the address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<IpAddr>,
     /// Since when (RFC 3339).
     pub since: String,
     /// Where its addresses are claimed besides (`-o pool=`).
@@ -57,6 +62,7 @@ impl Endpoint {
             id: new.ids.endpoint,
             network: new.ids.network,
             addrs: new.addrs,
+            routers: Vec::new(),
             since,
             claimed: None,
             sandbox: None,
@@ -104,8 +110,8 @@ impl Endpoint {
 /// `02:42:` and an IPv4 address; of an IPv6 address, what tells endpoints apart.
 fn bytes(addr: IfAddr, id: &Id) -> [u8; 6] {
     let [a, b, c, d] = match addr.ip() {
-        std::net::IpAddr::V4(ip) => ip.octets(),
-        std::net::IpAddr::V6(_) => u32::try_from(id.number() & 0xffff_ffff).unwrap_or_default().to_be_bytes(),
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(_) => u32::try_from(id.number() & 0xffff_ffff).unwrap_or_default().to_be_bytes(),
     };
     [0x02, 0x42, a, b, c, d]
 }

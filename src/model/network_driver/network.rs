@@ -67,7 +67,8 @@ impl Network {
             Gateway::Subnets => {
                 let of = |addr: &crate::model::types::IfAddr| {
                     let subnet = self.subnets.iter().find(|subnet| subnet.pool.contains(addr.ip()));
-                    subnet.and_then(|subnet| subnet.gateway).filter(|gateway| *gateway != addr.ip())
+                    let lent = || endpoint.routers.iter().copied().find(|router| Family::of(*router) == addr.family());
+                    subnet.and_then(|subnet| subnet.gateway).or_else(lent).filter(|gateway| *gateway != addr.ip())
                 };
                 endpoint.addrs.iter().filter_map(of).collect()
             }
@@ -142,6 +143,7 @@ mod tests {
             addrs: vec![addr.parse().unwrap()],
             mac: Some("02:42:0a:01:00:02".parse().unwrap()),
             mac_given: false,
+            routers: Vec::new(),
             since: String::new(),
             claimed: None,
             sandbox: Some("/run/docker/netns/x".into()),
