@@ -8,6 +8,7 @@
 //!
 //! Between the first two nothing but the record's path tells where it is to go. Any later run can look there.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::attach::bridge_lock;
@@ -17,14 +18,15 @@ use super::recording::{self, Recording, Subject};
 use super::takeback::{Removal, Taken};
 use super::together::Together;
 use super::{AttachError, Database, DetachError, Machine, Options, attach};
+use crate::guest::trace;
 use crate::kernel::netns::Namespace;
 use crate::kernel::signal::Signals;
 use crate::kernel::{System, observe};
 use crate::model::error::KernelError;
-use crate::model::facts::{GuestId, LinkFacts, LinkKind};
+use crate::model::facts::{GuestId, LinkFacts, LinkKind, RouteFacts};
 use crate::model::record::{GuestRecord, LinkIdentity, Record};
 use crate::model::request::{AttachRequest, GuestRef};
-use crate::model::types::{IfName, LinkRef};
+use crate::model::types::{Family, IfName, LinkRef};
 use crate::plan::execute::{Event, execute};
 use crate::plan::{self, Plan};
 use crate::state::{Records, SharedLock};
@@ -170,7 +172,9 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
         let here = observe::links_of_host().map_err(AttachError::Observe)?.iter().any(|one| one.is_ours() && one.name == link.as_str());
         return Ok(if here { Arrival::Waiting } else { Arrival::Gone });
     };
-    let moved = moved(&record, &there, &namespace);
+    let routes = default_routes(&record.request, &namespace).map_err(AttachError::Observe)?;
+    let is_others = |gateway: &IpAddr| routes.iter().any(|route| route.family == Family::of(*gateway) && route.index != Some(there.index));
+    let moved = moved(&record, &there, &namespace, |gateway| !is_others(gateway));
     let locks = records.lock_both([home.inode(), namespace.inode()]).map_err(AttachError::Unrecorded)?;
     if waiting(&records).map_err(AttachError::Unrecorded)?.is_none() {
         // Another run was quicker, or it is being taken away.
@@ -200,11 +204,20 @@ fn own_link(namespace: &Namespace, record: &Record) -> Option<LinkFacts> {
     links.into_iter().next()
 }
 
-/// The record as if the attach had been ours to the end.
-fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace) -> Record {
+/// The guest's default routes of the families of the gateways that were asked for.
+fn default_routes(request: &AttachRequest, namespace: &Namespace) -> Result<Vec<RouteFacts>, KernelError> {
+    let mut guest = namespace.netlink()?;
+    let of = |gateway: &IpAddr| observe::default_routes(&mut guest, *gateway);
+    Ok(request.addr.gateways.iter().map(of).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// The record as if the attach had been ours to the end. Of several networks the engine takes one for the way out: what others
+/// have for it is not missing.
+fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace, is_way_out: impl Fn(&IpAddr) -> bool) -> Record {
     let interface: IfName = there.name.parse().unwrap_or_else(|_| record.interface.clone());
     let word = GuestRef::NetnsPath(PathBuf::from(&record.guest.path));
-    let request = AttachRequest { guest: word.clone(), guest_if: Some(interface.clone()), ..record.request.clone() };
+    let mut request = AttachRequest { guest: word.clone(), guest_if: Some(interface.clone()), ..record.request.clone() };
+    request.addr.gateways.retain(is_way_out);
     let done = record.done.iter().cloned().chain(plan::brought(&request, &record.interface, &interface)).collect();
     let known = record.link.as_ref();
     let link = LinkIdentity { index: there.index, mac: there.mac.filter(|_| known.is_none_or(|l| l.host.is_none())), host: known.and_then(|l| l.host.clone()) };
@@ -218,7 +231,7 @@ fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace) -> Record {
     }
 }
 
-/// Writes down whose an attachment is, once the engine has told.
+/// Writes down whose an attachment is, once the engine has told; and whether it is the way out, which is settled by then.
 ///
 /// # Errors
 /// When it cannot be written down.
@@ -236,7 +249,13 @@ pub fn rename(record: &Record, container: &str, name: &str, run_dir: &Path) -> s
         container_name: Some(name.to_owned()),
         ..now.guest.clone()
     };
-    let request = AttachRequest { guest: word, ..now.request.clone() };
+    let mut request = AttachRequest { guest: word, ..now.request.clone() };
+    let routes = trace::namespace(&now.guest.path, now.guest.netns).map(|namespace| default_routes(&request, &namespace));
+    if let Some(Ok(routes)) = routes {
+        let index = now.link.as_ref().map(|link| link.index);
+        let is_way_out = |gateway: &IpAddr| routes.iter().any(|route| route.gateway == Some(*gateway) && route.index == index);
+        request.addr.gateways.retain(is_way_out);
+    }
     records.put(&Record { guest, request, ..now.next() })
 }
 

@@ -17,7 +17,9 @@ pub fn offer(request: &AttachRequest, facts: &Facts) -> Result<Plan, PlanError> 
     let passing = passing.filter(|_| !request.direct_phys).ok_or_else(|| PlanError::NoOffer { host_if: whole.host_if.clone() })?;
     let is_hosts = |op: &Op| op.side() == Side::Host && !matches!(op, Op::MoveLink { .. } | Op::Probe { .. });
     let ops = whole.ops.into_iter().filter(is_hosts).collect();
-    Ok(Plan { ops, guest_if: passing, announce: None, access: None, ..whole })
+    // The host's end is named so that it is known again, in case there is one: nobody asked for that.
+    let warnings = whole.warnings.into_iter().filter(|warning| !warning.starts_with("-l ")).collect();
+    Ok(Plan { ops, warnings, guest_if: passing, announce: None, access: None, host_if: whole.host_if })
 }
 
 /// What the engine did of an attach, so that it is recorded, and taken back, as if it had been done here.
