@@ -1,0 +1,1 @@
+//! Two engines as a swarm.
