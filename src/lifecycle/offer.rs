@@ -168,6 +168,10 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
     };
     let found = Namespace::open(Path::new(&record.guest.path)).ok().filter(|namespace| !namespace.is(&home));
     let found = found.and_then(|namespace| Some((own_link(&namespace, &record)?, namespace)));
+    if found.as_ref().is_some_and(|(there, _)| !there.up || there.name == link.as_str()) {
+        // The engine is at it: first it moves, then it names, last it sets up.
+        return Ok(Arrival::Waiting);
+    }
     let Some((there, namespace)) = found else {
         let here = observe::links_of_host().map_err(AttachError::Observe)?.iter().any(|one| one.is_ours() && one.name == link.as_str());
         return Ok(if here { Arrival::Waiting } else { Arrival::Gone });
@@ -231,32 +235,50 @@ fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace, is_way_out: 
     }
 }
 
-/// Writes down whose an attachment is, once the engine has told; and whether it is the way out, which is settled by then.
+/// What an engine tells of an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The container.
+    pub container: &'a str,
+    /// What it is called.
+    pub name: &'a str,
+    /// The gateways that the engine was given. Of several networks of a container it takes one for the way out, and another one
+    /// when that is gone.
+    pub gateways: &'a [IpAddr],
+}
+
+/// Writes down whose an attachment is, and whether it is the way out. Returns whether that was news.
 ///
 /// # Errors
 /// When it cannot be written down.
-pub fn rename(record: &Record, container: &str, name: &str, run_dir: &Path) -> std::io::Result<()> {
+pub fn told(record: &Record, told: &Told<'_>, run_dir: &Path) -> std::io::Result<bool> {
     let records = recording::records(run_dir).map_err(std::io::Error::other)?;
-    let Ok(word) = format!("docker:{name}").parse::<GuestRef>() else { return Ok(()) };
+    let Ok(word) = format!("docker:{}", told.name).parse::<GuestRef>() else { return Ok(false) };
     let _lock = records.lock(record.guest.netns)?;
-    let Some(now) = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id) else {
-        return Ok(());
-    };
+    let now = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id);
+    let Some(now) = now else { return Ok(false) };
+    let mut request = AttachRequest { guest: word.clone(), ..now.request.clone() };
+    request.addr.gateways = told.gateways.to_vec();
+    let routes = trace::namespace(&now.guest.path, now.guest.netns).map(|namespace| default_routes(&request, &namespace));
+    match routes {
+        Some(Ok(routes)) => {
+            let index = now.link.as_ref().map(|link| link.index);
+            let is_way_out = |gateway: &IpAddr| routes.iter().any(|route| route.gateway == Some(*gateway) && route.index == index);
+            request.addr.gateways.retain(is_way_out);
+        }
+        _ => request.addr.gateways.clone_from(&now.request.addr.gateways),
+    }
     let guest = GuestRecord {
-        word: word.clone(),
+        word,
         engine: "docker".into(),
-        container: Some(container.to_owned()),
-        container_name: Some(name.to_owned()),
+        container: Some(told.container.to_owned()),
+        container_name: Some(told.name.to_owned()),
         ..now.guest.clone()
     };
-    let mut request = AttachRequest { guest: word, ..now.request.clone() };
-    let routes = trace::namespace(&now.guest.path, now.guest.netns).map(|namespace| default_routes(&request, &namespace));
-    if let Some(Ok(routes)) = routes {
-        let index = now.link.as_ref().map(|link| link.index);
-        let is_way_out = |gateway: &IpAddr| routes.iter().any(|route| route.gateway == Some(*gateway) && route.index == index);
-        request.addr.gateways.retain(is_way_out);
+    if guest == now.guest && request == now.request {
+        return Ok(false);
     }
-    records.put(&Record { guest, request, ..now.next() })
+    records.put(&Record { guest, request, ..now.next() }).map(|()| true)
 }
 
 /// Takes an attachment away, whether its link waits, has come to its guest, or is gone with it. `false`: nothing is recorded of it.

@@ -7,7 +7,7 @@ use crate::lab::eventually;
 const LAN: &str = "--subnet 192.168.116.0/24 --gateway 192.168.116.1";
 
 /// What a container sees: without numbers of interfaces, and what the kernel counts.
-const INSIDE: &str = "ip -o -4 addr show dev eth0 | sed 's/^[0-9]*: //'; ip route; ip -o link show eth0 | sed 's/^[0-9]*: //; s/@if[0-9]*//'";
+const INSIDE: &str = "ip -o -4 addr show dev eth0 | sed 's/^[0-9]*: //'; ip route; ip -o link show eth0 | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/qlen [0-9]*//'";
 
 #[test]
 fn a_container_is_the_same_as_with_docker_s_own_macvlan_driver() {

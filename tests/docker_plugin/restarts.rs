@@ -88,11 +88,12 @@ fn what_the_engine_has_no_more_is_removed_when_that_is_asked_for() {
     create(lab.host(1), "-o bridge=br0 --subnet 10.5.0.0/24 inner");
     run(lab.host(1), "web", "--network inner");
     attached(lab.host(1), "web", 1);
+    let pid = lab.host(1).docker("inspect -f '{{.State.Pid}}' web");
     // The plug-in is killed before it sees a link to its guest; then the guest and the engine end without a word.
     plugin.end(Signal::SIGKILL);
     lab.host_mut(1).end_engine(Signal::SIGKILL);
     let host = lab.host(1);
-    host.sh(&format!("pkill -9 -P 1 containerd-shim || true; umount -l {}/exec/netns/* || true; rm -f {}/docker.pid", host.dir.display(), host.dir.display()));
+    host.sh(&format!("kill -9 {pid}; umount -l {0}/exec/netns/* || true; rm -f {0}/docker.pid", host.dir.display()));
     eventually("the container is dead", || host.try_sh("! ip -o link | grep -q pwd"));
     lab.host_mut(1).begin_engine();
     let host = lab.host(1);

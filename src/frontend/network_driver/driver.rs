@@ -180,14 +180,17 @@ impl<'a> Driver<'a> {
         if kept.is_err() {
             self.withdraw(&endpoint)?;
         }
-        self.shop.usher.expect(endpoint.id);
+        self.shop.usher.expect_all(&self.shop.files, endpoint.sandbox.as_deref());
         kept
     }
 
     fn leave(&self, ids: &EndpointIds) -> Outcome<()> {
         let endpoint = self.endpoint(ids)?;
         self.withdraw(&endpoint)?;
-        self.shop.files.put_endpoint(&Endpoint { link: None, sandbox: None, ..endpoint }).map_err(|error| error.to_string())
+        let left = Endpoint { link: None, sandbox: None, ..endpoint.clone() };
+        self.shop.files.put_endpoint(&left).map_err(|error| error.to_string())?;
+        self.shop.usher.expect_all(&self.shop.files, endpoint.sandbox.as_deref());
+        Ok(())
     }
 
     fn delete_endpoint(&self, ids: &EndpointIds) -> Outcome<()> {

@@ -277,8 +277,9 @@ fn give_up(shop: &Shop, lent: &[(IfName, Grant)], containers: &[Connected]) {
 /// Whose a lease is, once the engine has told.
 pub(super) fn belongs(shop: &Shop, mac: MacAddr, ip: IpAddr, container: &str) {
     let Ok(grants) = shop.files.grants() else { return };
-    for grant in grants.iter().filter(|grant| grant.mac == mac && grant.addr.ip() == ip && grant.lent.is_some()) {
+    let is_news = |grant: &&Grant| grant.lent.as_ref().is_some_and(|lent| lent.container.as_deref() != Some(container));
+    for grant in grants.iter().filter(|grant| grant.mac == mac && grant.addr.ip() == ip).filter(is_news) {
         note(shop, grant, |lent| Lent { container: Some(container.to_owned()), ..lent.clone() });
+        shop.leases.wake();
     }
-    shop.leases.wake();
 }

@@ -11,15 +11,18 @@ use super::{Shop, leases, tidy};
 use crate::frontend::daemon::board::{Event, Kind};
 use crate::guest::endpoints::{self, Connected};
 use crate::kernel::signal::obey;
-use crate::lifecycle::{self, Arrival};
+use crate::lifecycle::{self, Arrival, Told};
 use crate::model::network_driver::{Endpoint, Id};
 use crate::model::record::Record;
+use crate::state::DriverFiles;
 
 /// Between two looks at links that are on their way: at first, and at most.
 const LOOK: Duration = Duration::from_millis(20);
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// Between two questions to the engine.
 const ASK: Duration = Duration::from_millis(300);
+/// So long it is looked whether the engine makes another network the way out.
+const SETTLING: Duration = Duration::from_secs(3);
 /// After so long, only who tidies up looks at it again.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often what the engine has no more is looked for.
@@ -46,8 +49,14 @@ struct Going {
 }
 
 impl Usher {
-    /// A link is about to be taken.
-    pub(super) fn expect(&self, endpoint: Id) {
+    /// Those in a guest are looked at: a link is about to come to it, or has gone.
+    pub(super) fn expect_all(&self, files: &DriverFiles, sandbox: Option<&str>) {
+        let all = files.endpoints().unwrap_or_default();
+        let there = all.into_iter().filter(|endpoint| endpoint.link.is_some() && endpoint.sandbox.as_deref() == sandbox);
+        there.for_each(|endpoint| self.expect(endpoint.id));
+    }
+
+    fn expect(&self, endpoint: Id) {
         let now = Instant::now();
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
         guests.on_their_way.insert(endpoint, Going { since: now, next: now + LOOK, is_there: false });
@@ -125,25 +134,32 @@ fn see(shop: &Shop, id: &Id, going: Going, containers: &mut Option<Vec<Connected
         let interface = Some(record.interface.to_string());
         shop.board.tell(Event { guest: Some(endpoint.guest().name), interface, addresses, ..Event::new(Kind::Attached) });
     }
-    named(shop, &endpoint, &record, containers)
+    named(shop, &endpoint, &record, going, containers)
 }
 
 /// Asks the engine, once for all that are due.
-fn named(shop: &Shop, endpoint: &Endpoint, record: &Record, containers: &mut Option<Vec<Connected>>) -> Option<(Duration, bool)> {
+fn named(
+    shop: &Shop,
+    endpoint: &Endpoint,
+    record: &Record,
+    going: Going,
+    containers: &mut Option<Vec<Connected>>,
+) -> Option<(Duration, bool)> {
     let again = Some((ASK, true));
     let all = match containers {
         Some(all) => all,
         none => none.insert(endpoints::connected().unwrap_or_default()),
     };
     let Some(owner) = all.iter().find(|one| one.endpoints.iter().any(|id| id == endpoint.id.as_str())) else { return again };
-    if record.guest.container.as_deref() != Some(&owner.id)
-        && let Err(error) = lifecycle::rename(record, &owner.id, &owner.name, &shop.options.run_dir)
-    {
+    let network = shop.files.network(&endpoint.network).ok().flatten()?;
+    let options = network.options().ok()?;
+    let told = Told { container: &owner.id, name: &owner.name, gateways: &network.gateways(&options, endpoint) };
+    if let Err(error) = lifecycle::told(record, &told, &shop.options.run_dir) {
         shop.warn(error.to_string());
         return again;
     }
     for addr in &endpoint.addrs {
         endpoint.mac.iter().for_each(|mac| leases::belongs(shop, *mac, addr.ip(), &owner.id));
     }
-    None
+    again.filter(|_| going.since.elapsed() < SETTLING)
 }

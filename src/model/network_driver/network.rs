@@ -58,7 +58,7 @@ impl Network {
     }
 
     /// The way out for an endpoint: at most one of each family.
-    fn gateways(&self, options: &NetworkOptions, endpoint: &Endpoint) -> Vec<IpAddr> {
+    pub fn gateways(&self, options: &NetworkOptions, endpoint: &Endpoint) -> Vec<IpAddr> {
         let is_layer3 = options.sharing.as_ref().is_some_and(Sharing::is_layer3);
         match &options.gateway {
             _ if self.internal || is_layer3 => Vec::new(),
