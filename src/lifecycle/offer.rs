@@ -15,7 +15,7 @@ use super::attach::bridge_lock;
 use super::conflict;
 use super::journal::recover_guest;
 use super::recording::{self, Recording, Subject};
-use super::takeback::{Removal, Taken};
+use super::takeback::{Removal, Taken, is_dead};
 use super::together::Together;
 use super::{AttachError, Database, DetachError, Machine, Options, attach};
 use crate::guest::trace;
@@ -63,7 +63,7 @@ pub enum Arrival {
     There(Box<Record>),
     /// Still on the host.
     Waiting,
-    /// Nowhere.
+    /// Nowhere: gone, perhaps with its guest.
     Gone,
 }
 
@@ -163,19 +163,22 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
     let records = Records::of(&options.run_dir, home.inode());
     let waiting = |records: &Records| Ok(records.get(home.inode(), link)?.ok().flatten().filter(|record| record.id == id));
     let Some(record) = waiting(&records).map_err(AttachError::Unrecorded)? else {
-        let there = by_id(&records, id).map_err(AttachError::Unrecorded)?;
-        return Ok(there.map_or(Arrival::Gone, |record| Arrival::There(Box::new(record))));
+        return match by_id(&records, id).map_err(AttachError::Unrecorded)? {
+            Some(record) if !is_dead(&record).map_err(AttachError::Observe)? => Ok(Arrival::There(Box::new(record))),
+            _ => Ok(Arrival::Gone),
+        };
     };
-    let found = Namespace::open(Path::new(&record.guest.path)).ok().filter(|namespace| !namespace.is(&home));
-    let found = found.and_then(|namespace| Some((own_link(&namespace, &record)?, namespace)));
-    if found.as_ref().is_some_and(|(there, _)| !there.up || there.name == link.as_str()) {
+    // First here, then there: it goes only that way.
+    if observe::links_of_host().map_err(AttachError::Observe)?.iter().any(|one| one.is_ours() && one.name == link.as_str()) {
+        return Ok(Arrival::Waiting);
+    }
+    let namespace = Namespace::open(Path::new(&record.guest.path)).ok().filter(|namespace| !namespace.is(&home));
+    let found = namespace.and_then(|namespace| Some((own_link(&namespace, &record)?, namespace)));
+    let Some((there, namespace)) = found else { return Ok(Arrival::Gone) };
+    if !there.up || there.name == link.as_str() {
         // The engine is at it: first it moves, then it names, last it sets up.
         return Ok(Arrival::Waiting);
     }
-    let Some((there, namespace)) = found else {
-        let here = observe::links_of_host().map_err(AttachError::Observe)?.iter().any(|one| one.is_ours() && one.name == link.as_str());
-        return Ok(if here { Arrival::Waiting } else { Arrival::Gone });
-    };
     let routes = default_routes(&record.request, &namespace).map_err(AttachError::Observe)?;
     let is_others = |gateway: &IpAddr| routes.iter().any(|route| route.family == Family::of(*gateway) && route.index != Some(there.index));
     let moved = moved(&record, &there, &namespace, |gateway| !is_others(gateway));

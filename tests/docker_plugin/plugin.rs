@@ -64,7 +64,7 @@ pub fn refused(host: &Host, words: &str, wanted: &str) {
 /// A container that sleeps, by the engine's own age of command line: the other does not ask an old engine for a MAC address.
 #[track_caller]
 pub fn run(host: &Host, name: &str, words: &str) {
-    host.sh(&format!("/usr/bin/docker run -d --name {name} {words} box sleep 100000"));
+    host.sh(&format!("/usr/bin/docker run -d --stop-timeout 1 --name {name} {words} box sleep 100000"));
 }
 
 /// What `docker inspect` says of a container's only network, or of one of several.

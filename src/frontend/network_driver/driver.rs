@@ -34,7 +34,7 @@ impl<'a> Driver<'a> {
         let done = match call {
             Call::Activate => {
                 // An engine begins. What it has no more is looked for once it is there.
-                self.shop.usher.wake();
+                self.shop.usher.new_engine();
                 Ok(Answer::manifest())
             }
             Call::Capabilities => Ok(Answer::capabilities()),

@@ -10,7 +10,8 @@ use time::format_description::well_known::Rfc3339;
 use super::driver::Driver;
 use super::{Shop, addresses};
 use crate::guest::endpoints;
-use crate::model::network_driver::{Endpoint, Grant, Network};
+use crate::lifecycle::{self, Arrival};
+use crate::model::network_driver::{Endpoint, Grant, LinkState, Network};
 
 /// Younger ones may be of a container that is about to start, which the engine does not tell of before it runs.
 const YOUNG: Duration = Duration::from_secs(300);
@@ -47,7 +48,7 @@ impl Missing {
             let is_kept = grant.lent.as_ref().is_some_and(|lent| lent.is_idle);
             !is_kept && !used.contains(&grant.addr.ip()) && is_older(&grant.since, young)
         });
-        endpoints.retain(|endpoint| !live.contains(endpoint.id.as_str()) && is_older(&endpoint.since, young));
+        endpoints.retain(|endpoint| !live.contains(endpoint.id.as_str()) && (is_older(&endpoint.since, young) || is_dead(shop, endpoint)));
         networks.retain(|network| !known.contains(network.id.as_str()));
         Ok(Self { endpoints, networks, grants })
     }
@@ -59,9 +60,9 @@ impl Missing {
         endpoints.chain(networks).chain(grants).collect()
     }
 
-    /// Only what is among them.
-    fn keep(&mut self, words: &BTreeSet<String>) {
-        self.endpoints.retain(|endpoint| words.contains(&format!("endpoint {}", endpoint.id)));
+    /// Only what is among them, and what is dead beyond doubt.
+    fn keep(&mut self, shop: &Shop, words: &BTreeSet<String>) {
+        self.endpoints.retain(|endpoint| words.contains(&format!("endpoint {}", endpoint.id)) || is_dead(shop, endpoint));
         self.networks.retain(|network| words.contains(&format!("network {}", network.id)));
         self.grants.retain(|grant| words.contains(&format!("address {} of {}", grant.addr.ip(), grant.pool)));
     }
@@ -91,23 +92,29 @@ impl Missing {
     }
 }
 
+/// Whether its link is gone, with its guest: nothing is about to start then.
+fn is_dead(shop: &Shop, endpoint: &Endpoint) -> bool {
+    let arrival = |link: &LinkState| lifecycle::arrive(&link.attachment, &link.name, &shop.options, &mut |_| {});
+    endpoint.link.as_ref().is_some_and(|link| matches!(arrival(link), Ok(Arrival::Gone)))
+}
+
 fn is_older(since: &str, than: Duration) -> bool {
     let at = OffsetDateTime::parse(since, &Rfc3339).map_or(UNIX_EPOCH, SystemTime::from);
     SystemTime::now().duration_since(at).unwrap_or_default() >= than
 }
 
-/// Looks, and removes what was missing twice.
-pub(super) fn look(shop: &Arc<Shop>, suspects: &mut Suspects) {
-    // An engine that does not answer has said nothing.
-    let Ok(mut missing) = Missing::look(shop, YOUNG) else { return };
+/// Looks, and removes what was missing twice. `false`: the engine does not answer, and so has said nothing.
+pub(super) fn look(shop: &Arc<Shop>, suspects: &mut Suspects) -> bool {
+    let Ok(mut missing) = Missing::look(shop, YOUNG) else { return false };
     let words = missing.words();
     let twice: BTreeSet<String> = words.intersection(&suspects.missing).cloned().collect();
     suspects.missing = words;
-    missing.keep(&twice);
-    twice.iter().for_each(|word| shop.warn(format!("the engine has no {word} any more: it is removed")));
+    missing.keep(shop, &twice);
+    missing.words().iter().for_each(|word| shop.warn(format!("the engine has no {word} any more: it is removed")));
     if let Err(why) = missing.remove(shop) {
         shop.warn(why);
     }
+    true
 }
 
 /// Removes what is missing now. Returns what that was.

@@ -27,6 +27,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often what the engine has no more is looked for.
 const TIDY: Duration = Duration::from_secs(60);
+const TIDY_SOON: Duration = Duration::from_secs(1);
 
 /// Whom to look after.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub(super) struct Usher {
 struct Guests {
     on_their_way: BTreeMap<Id, Going>,
     is_woken: bool,
+    /// An engine has begun: it may have forgotten something.
+    is_new_engine: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,20 @@ impl Usher {
         guests.on_their_way.insert(endpoint, Going { since: now, next: now + LOOK, is_there: false });
         drop(guests);
         self.wake();
+    }
+
+    /// An engine has begun.
+    pub(super) fn new_engine(&self) {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).is_new_engine = true;
+        self.wake();
+    }
+
+    fn is_new_engine(&self) -> bool {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).is_new_engine
+    }
+
+    fn engine_is_known(&self) {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).is_new_engine = false;
     }
 
     pub(super) fn wake(&self) {
@@ -102,15 +119,19 @@ pub(super) fn start(shop: &Arc<Shop>) -> std::io::Result<JoinHandle<()>> {
         before.into_iter().filter(|endpoint| endpoint.link.is_some()).for_each(|endpoint| shop.usher.expect(endpoint.id));
         let (mut tidied, mut suspects) = (Instant::now(), tidy::Suspects::default());
         while !shop.stop.is_asked() {
-            let due = shop.usher.due(TIDY);
+            let is_new_engine = shop.usher.is_new_engine();
+            let due = shop.usher.due(if is_new_engine { TIDY_SOON } else { TIDY });
             let mut containers: Option<Vec<Connected>> = None;
             for (id, going) in due {
                 let then = see(&shop, &id, going, &mut containers);
                 shop.usher.settle(&id, going, then);
             }
-            if tidied.elapsed() >= TIDY {
+            if tidied.elapsed() >= if is_new_engine { TIDY_SOON } else { TIDY } {
                 tidied = Instant::now();
-                tidy::look(&shop, &mut suspects);
+                // One that does not answer yet is asked again.
+                if tidy::look(&shop, &mut suspects) {
+                    shop.usher.engine_is_known();
+                }
             }
         }
     })
