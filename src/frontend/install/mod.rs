@@ -1,6 +1,7 @@
 //! Makes engines call us: the hook file of Podman, and a runtime in Docker's daemon.json; and the daemon a service of systemd.
 
 mod daemon_json;
+mod docker_plugin;
 mod place;
 mod systemd;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::oci::POLICY;
+pub use docker_plugin::{DockerPluginUnits, EXEC_ROOT, ManagedPlugin, PLUGIN_SOCKET_UNIT, PLUGIN_UNIT};
 pub use place::{Change, Placed};
 pub use systemd::{SystemdUnit, UNIT, UNIT_DIR};
 
