@@ -82,9 +82,10 @@ fn each_library_is_known_in_one_place() {
     for (name, places) in [
         ("bollard", &["guest/docker"][..]),
         ("clap", &["cli"]),
-        ("hyper", &["frontend/daemon/serve"]),
-        ("hyper_util", &["frontend/daemon/serve"]),
-        ("http_body_util", &["frontend/daemon/serve"]),
+        // Two that are asked by HTTP on a socket file: by anybody, and by the Docker engine.
+        ("hyper", &["frontend/daemon/serve", "frontend/network_driver/http.rs"]),
+        ("hyper_util", &["frontend/daemon/serve", "frontend/network_driver/http.rs"]),
+        ("http_body_util", &["frontend/daemon/serve", "frontend/network_driver/http.rs"]),
         ("rtnetlink", &["kernel"]),
         ("netlink_packet", &["kernel"]),
         ("ureq", &["external/consul"]),

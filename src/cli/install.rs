@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use super::oci::How;
 use super::output::{complain, say, say_text};
 use crate::frontend::install::{
-    BIN_DIR, Change, CniPlugin, DAEMON_JSON, DockerRuntime, HOOKS_DIR, HookFile, InstallError, NET_DIR, Placed, SystemdUnit, UNIT, UNIT_DIR,
+    BIN_DIR, Change, CniPlugin, DAEMON_JSON, DockerPluginUnits, DockerRuntime, EXEC_ROOT, HOOKS_DIR, HookFile, InstallError, ManagedPlugin,
+    NET_DIR, PLUGIN_SOCKET_UNIT, Placed, SystemdUnit, UNIT, UNIT_DIR,
 };
 use crate::frontend::runtime;
 use crate::model::cni::{self, NetworkName};
@@ -43,6 +44,20 @@ enum What {
         /// Containers that do not get what they ask for do not start
         #[arg(long)]
         fail_closed: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Docker's network driver: a socket and a service of systemd that run `pipework docker-plugin`
+    DockerPlugin {
+        /// The directory of units
+        #[arg(long, value_name = "DIR", default_value = UNIT_DIR, conflicts_with = "managed")]
+        dir: PathBuf,
+        /// Write there a plug-in that the engine itself runs, for `docker plugin create`: swarms take no other
+        #[arg(long, value_name = "DIR")]
+        managed: Option<PathBuf>,
+        /// Where the engine keeps its containers' namespaces (dockerd --exec-root)
+        #[arg(long, value_name = "DIR", default_value = EXEC_ROOT, requires = "managed")]
+        exec_root: PathBuf,
         #[command(flatten)]
         common: Common,
     },
@@ -98,6 +113,7 @@ pub(super) fn run(args: &InstallArgs) -> ExitCode {
             let done = if common.remove { runtime.remove(common.dry_run) } else { runtime.install(common.dry_run) };
             (done, *common, Some("the daemon reads it again with: systemctl reload docker (or SIGHUP)".to_owned()))
         }
+        What::DockerPlugin { dir, managed, exec_root, common } => docker_plugin(dir, managed.as_deref(), exec_root, *common, program),
         What::Systemd { dir, common } => {
             let unit = SystemdUnit { dir: dir.clone(), program };
             let done = if common.remove { unit.remove(common.dry_run) } else { unit.install(common.dry_run) };
@@ -128,6 +144,28 @@ pub(super) fn run(args: &InstallArgs) -> ExitCode {
         }
         Err(error) => fail(&error.to_string()),
     }
+}
+
+type Done = (Result<Vec<Placed>, InstallError>, Common, Option<String>);
+
+fn docker_plugin(dir: &Path, managed: Option<&Path>, exec_root: &Path, common: Common, program: PathBuf) -> Done {
+    let Common { remove, dry_run } = common;
+    let Some(managed) = managed else {
+        let units = DockerPluginUnits { dir: dir.to_owned(), program };
+        let done = if remove { units.remove(dry_run) } else { units.install(dry_run) };
+        let then = if remove { String::new() } else { format!(" && systemctl enable --now {PLUGIN_SOCKET_UNIT}") };
+        return (done, common, Some(format!("it is taken over with: systemctl daemon-reload{then}")));
+    };
+    let plugin = ManagedPlugin { dir: managed.to_owned(), program, exec_root: exec_root.to_owned() };
+    let done = if remove { plugin.remove(dry_run) } else { plugin.install(dry_run) };
+    let then = match remove {
+        true => "the engine forgets it with: docker plugin rm -f pipework".to_owned(),
+        false => format!(
+            "the engine takes it over with: mkdir -p /var/lib/pipework && docker plugin create pipework {} && docker plugin enable pipework",
+            managed.display()
+        ),
+    };
+    (done, common, Some(then))
 }
 
 fn hook(dir: &Path, how: &How, common: Common, program: PathBuf) -> Result<Placed, InstallError> {

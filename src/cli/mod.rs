@@ -8,6 +8,7 @@ mod cluster;
 mod cni;
 mod daemon;
 mod detach;
+mod docker_plugin;
 mod doctor;
 mod documents;
 mod events;
@@ -146,6 +147,8 @@ enum Command {
     OciHook(oci::HookArgs),
     /// Stand in for runc (also by the name pipework-runtime): a container gets its interfaces before its first process runs
     Runtime(oci::RuntimeArgs),
+    /// Serve Docker's network driver: docker network create -d pipework
+    DockerPlugin(docker_plugin::DockerPluginArgs),
     /// Put in place: the daemon as a service, the hook for Podman, the runtime for Docker
     Install(install::InstallArgs),
     /// Print a completion script for a shell
@@ -212,6 +215,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::HostAccess(words)) => access::run(&words),
         Some(Command::OciHook(words)) => oci::hook(&words),
         Some(Command::Runtime(words)) => oci::runtime(&words),
+        Some(Command::DockerPlugin(words)) => docker_plugin::run(&words),
         Some(Command::Install(words)) => install::run(&words),
         Some(Command::Completions { shell }) => documents::completions(&mut Cli::command(), shell),
         Some(Command::Man { directory }) => documents::man(Cli::command(), directory.as_deref()),

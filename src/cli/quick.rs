@@ -18,6 +18,7 @@ const VERBS: &[&str] = &[
     "daemon",
     "detach",
     "diff",
+    "docker-plugin",
     "doctor",
     "events",
     "export",

@@ -4,6 +4,7 @@
 pub mod cni;
 pub mod daemon;
 pub mod install;
+pub mod network_driver;
 pub mod oci;
 pub mod runtime;
 

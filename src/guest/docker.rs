@@ -1,6 +1,7 @@
 //! Docker, and Podman through its Docker-compatible API. Nothing outside this module knows the client library.
 
 pub(super) mod describe;
+pub mod endpoints;
 pub(super) mod events;
 pub mod kept;
 pub mod remembered;

@@ -24,7 +24,7 @@ use crate::model::request::GuestRef;
 use crate::model::status::Unattached;
 pub use directory::Directory;
 use docker::Container;
-pub use docker::{kept, remembered, sidecar, swarm};
+pub use docker::{endpoints, kept, remembered, sidecar, swarm};
 pub use names::names;
 pub use sandbox::{ENGINE as SANDBOX, Sandbox};
 pub use starting::Starting;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::{RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address::AddressMessage};
@@ -66,6 +67,28 @@ pub fn look<'a>(request: &AttachRequest, namespace: &'a Namespace, id: GuestId) 
         // Without a VLAN asked for, the port has to carry what a new one does.
         host.vlans = bridge_vlans::look(&mut sides.host, bridge, std::slice::from_ref(port))?;
     }
+    let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
+    Ok((Facts { host, guest, fresh_mac }, sides))
+}
+
+/// Looks at the host for a guest that is not there yet, and has nothing: an engine will bring it what is made here. Both sides are
+/// the host's own.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn look_ahead<'a>(request: &AttachRequest, home: &'a Namespace, id: GuestId) -> Result<(Facts, Sides<'a>), KernelError> {
+    let mut sides = open(home)?;
+    let host = host_facts(request, &mut sides.host, &sides.home, &Names::of(&id))?;
+    let guest = GuestFacts {
+        id,
+        shares_host: false,
+        link: None,
+        addrs: Vec::new(),
+        default_routes: Vec::new(),
+        tables: TableFacts::default(),
+        lost: Vec::new(),
+        ipv6_disabled: false,
+    };
     let fresh_mac = if host.link.is_none() { fresh_mac() } else { MacAddr::local_from([0; 6]) };
     Ok((Facts { host, guest, fresh_mac }, sides))
 }
@@ -375,6 +398,29 @@ pub fn fresh_mac() -> MacAddr {
 /// When the kernel refuses to tell.
 pub fn links_of_host() -> Result<Vec<LinkFacts>, KernelError> {
     links(&mut Netlink::open()?)
+}
+
+/// A route of the host's to a part of a subnet, or to more than it, as `ip route` prints it. The default route is none.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn route_into(subnet: &IpNetwork) -> Result<Option<String>, KernelError> {
+    let family = if subnet.is_ipv4() { Family::Inet } else { Family::Inet6 };
+    let main = |message: &RouteMessage| message.header.table == RouteHeader::RT_TABLE_MAIN;
+    let routes = routes(&mut Netlink::open()?, family, main)?;
+    let overlaps = |route: &&RouteFacts| {
+        let to = route.text.split(' ').next().and_then(|to| to.parse::<IpNetwork>().ok());
+        !route.is_default && to.is_some_and(|to| to.contains(subnet.ip()) || subnet.contains(to.ip()))
+    };
+    Ok(routes.iter().find(overlaps).map(RouteFacts::without_link))
+}
+
+/// All links of a namespace.
+///
+/// # Errors
+/// When it cannot be entered, or the kernel refuses to tell.
+pub fn links_of(namespace: &Namespace) -> Result<Vec<LinkFacts>, KernelError> {
+    links(&mut namespace.netlink()?)
 }
 
 /// Whether nobody uses a bridge or VLAN child of the host's: it has no port, no link on it, no master, no address.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::detach::hand_over;
-use super::{Database, Machine, access, mate, tenure};
+use super::{Database, Machine, access, mate, offer, tenure};
 use crate::guest::trace;
 use crate::kernel::netns::Namespace;
 use crate::kernel::{System, nl80211, observe};
@@ -182,6 +182,9 @@ pub(super) fn find(record: &Record) -> Result<Option<(Namespace, Vec<Op>)>, Kern
 
 /// Whether the guest of a record is gone for good. A namespace without a process stays one for as long as it is there.
 pub(super) fn is_dead(record: &Record) -> Result<bool, KernelError> {
+    if offer::is_waiting(record) {
+        return offer::is_lost(record);
+    }
     if trace::namespace(&record.guest.path, record.guest.netns).is_none() {
         return Ok(true);
     }

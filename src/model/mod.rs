@@ -22,6 +22,7 @@ pub mod host_bridge;
 pub mod intent;
 pub mod lease;
 pub mod mark;
+pub mod network_driver;
 pub mod op;
 pub mod ovs;
 pub mod pair;

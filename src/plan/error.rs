@@ -42,6 +42,12 @@ pub enum PlanError {
         /// The guest.
         guest: String,
     },
+    /// It is not made, or not on the host.
+    #[error("{host_if} cannot be had through a container engine's network driver: no link is made for the guest there")]
+    NoOffer {
+        /// The host interface.
+        host_if: String,
+    },
     /// The guest's interface exists and is not what was asked.
     #[error("{interface} exists in the guest and is not as asked: {}", list(.differences))]
     GuestLinkDiffers {
@@ -199,6 +205,7 @@ impl PlanError {
             Self::UnknownInterface { name } => format!(
                 "there is no interface {name} here; a name that starts with br makes a bridge, with ovs one of Open vSwitch, the word dummy a dummy interface. `ip link` lists what there is"
             ),
+            Self::NoOffer { .. } => "give a bridge, or a NIC to be shared by macvlan or ipvlan".into(),
             Self::NoSuchMac { .. } => "`ip link` lists the addresses; one that is in a guest already is not on the host".into(),
             Self::GuestIsHost { .. } => "start the container with a network of its own, like --net none, or use netns:NAME".into(),
             Self::GuestLinkDiffers { interface, .. } => {

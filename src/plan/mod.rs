@@ -17,6 +17,7 @@ mod lease;
 mod link;
 mod log;
 mod nic;
+mod offer;
 mod ovs;
 mod pair;
 mod same;
@@ -40,6 +41,7 @@ pub use hints::hint;
 pub use host_bridge::{BridgeError, BridgePlan, host_bridge, merged, unwanted};
 pub use lease::{LeaseTarget, lease, renewed};
 pub use log::{Past, leftovers, then};
+pub use offer::{brought, offer};
 pub use pair::{Differs, PairError, pair, steps_of};
 pub use settings::SettingError;
 pub use sharing::SharingError;
@@ -67,7 +69,7 @@ pub enum Birth {
     Host,
 }
 
-/// An ordered list of steps that fits what was observed. Only [`plan`] makes one.
+/// An ordered list of steps that fits what was observed. Only [`plan`] and its like make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     ops: Vec<Op>,

@@ -145,6 +145,16 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// What a server would lend: it is asked, and not taken at its word.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn ask(&mut self, patience: &mut Patience<'_>, deadline: Option<Instant>) -> Result<Lease, DhcpError> {
+        let offer = self.discover(patience, deadline)?;
+        let time_over = || DhcpError::TimeOver { seconds: patience.seconds(), heard: self.heard.clone() };
+        offer.and_then(|offer| offer.lease(&[])).ok_or_else(time_over)
+    }
+
     /// The first offer that can be used; none when the time is over.
     fn discover(&mut self, patience: &mut Patience<'_>, deadline: Option<Instant>) -> Result<Option<Message>, DhcpError> {
         let mut tries = 0;

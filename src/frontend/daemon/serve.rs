@@ -28,7 +28,8 @@ use answer::{Desk, Visit};
 pub use error::ServeError;
 use page::Front;
 pub use page::{Page, PageOptions, Sheet};
-use socket::SocketFile;
+pub(in crate::frontend) use socket::{SocketFile, unix};
+
 pub use token::Token;
 
 /// The socket's name in the run directory.

@@ -3,6 +3,7 @@
 
 mod cni;
 mod daemon_json;
+mod docker_plugin;
 mod place;
 mod systemd;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 use super::oci::POLICY;
 pub use cni::{BIN_DIR, CniPlugin, NET_DIR};
+pub use docker_plugin::{DockerPluginUnits, EXEC_ROOT, ManagedPlugin, PLUGIN_SOCKET_UNIT, PLUGIN_UNIT};
 pub use place::{Change, Placed};
 pub use systemd::{SystemdUnit, UNIT, UNIT_DIR, service};
 

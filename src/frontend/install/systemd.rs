@@ -15,7 +15,7 @@ const MARK: &str = "# made by: pipework install systemd";
 ///
 /// NET_ADMIN: interfaces, addresses, routes. NET_RAW: ARP, and DHCP before there is an address. NET_BIND_SERVICE: DHCP's port.
 /// SYS_ADMIN: entering guests' network namespaces. SYS_PTRACE: finding them in /proc/PID/ns when the guest is another user's.
-const CAPABILITIES: &str = "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SYS_ADMIN CAP_SYS_PTRACE";
+pub(super) const CAPABILITIES: &str = "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SYS_ADMIN CAP_SYS_PTRACE";
 
 /// The unit's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ UMask=0077
 }
 
 /// A path as one word of a command line in a unit (systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS").
-fn word(path: &str) -> String {
+pub(super) fn word(path: &str) -> String {
     let escaped = path.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
     if escaped == path && !path.contains(char::is_whitespace) { escaped } else { format!("\"{escaped}\"") }
 }

@@ -18,7 +18,7 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// A socket file of ours: removed at the end.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(in crate::frontend) struct SocketFile {
     path: PathBuf,
     /// Another daemon's, which has taken the place since, is not ours to remove.
     identity: Option<(u64, u64)>,
@@ -39,7 +39,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Listens on a socket file. One that a daemon left behind, which was killed, is removed.
-pub(super) fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
+pub(in crate::frontend) fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
     let fail = |source| ServeError::Socket { path: path.to_owned(), source };
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(fail)?;

@@ -1,0 +1,17 @@
+//! `pipework docker-plugin`: networks of Docker's own commands, with real engines, servers and swarms.
+#![allow(clippy::unwrap_used)]
+
+mod lab;
+
+#[path = "docker_plugin/dhcp.rs"]
+mod dhcp;
+#[path = "docker_plugin/hostile.rs"]
+mod hostile;
+#[path = "docker_plugin/networks.rs"]
+mod networks;
+#[path = "docker_plugin/plugin.rs"]
+mod plugin;
+#[path = "docker_plugin/restarts.rs"]
+mod restarts;
+#[path = "docker_plugin/swarm.rs"]
+mod swarm;
