@@ -32,7 +32,7 @@ fn killed_at_each_step_and_at_any_moment_it_goes_on_from_there() {
         let mut runs = begin(&lab, "up");
         let mut lines = BufReader::new(runs[0].stdout.take().unwrap()).lines();
         for _ in 0..step {
-            lines.next().unwrap().unwrap();
+            lines.next().unwrap_or_else(|| panic!("step {step}: {}", told(&mut runs))).unwrap();
         }
         std::thread::sleep(Duration::from_millis(step % 2 * 60));
         kill(&mut runs);
@@ -57,7 +57,7 @@ fn killed_at_each_step_and_at_any_moment_it_goes_on_from_there() {
 fn begin(lab: &Cluster, verb: &str) -> Vec<Child> {
     let start = |host: &Host| {
         let mut command = host.program();
-        command.args(["cluster", verb, "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        command.args(["cluster", verb, "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     lab.hosts.iter().map(start).collect()
 }
@@ -67,6 +67,23 @@ fn kill(runs: &mut Vec<Child>) {
         Host::signal(run, Signal::SIGKILL);
         run.wait().unwrap();
     }
+}
+
+/// What they said that failed.
+fn told(runs: &mut [Child]) -> String {
+    use std::io::Read;
+    let mut all = String::new();
+    for run in runs {
+        Host::signal(run, Signal::SIGKILL);
+        for mut pipe in
+            [run.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>), run.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read>)]
+                .into_iter()
+                .flatten()
+        {
+            let _ = pipe.read_to_string(&mut all);
+        }
+    }
+    all
 }
 
 fn kill_after(lab: &Cluster, verb: &str, moment: u64) {
