@@ -128,9 +128,13 @@ impl Job<'_> {
             // It could not join, and does not try any more.
             _ if now.state == "error" && self.place.note.read()?.swarm => return Ok(self.engine.leave(true)?),
             Some(own) if now.is_manager => return Ok(self.engine.promote(own)?),
-            _ => return Ok(()),
+            // So that the managers know whom they are to promote.
+            Some(own) => return self.note(own),
+            None => return Ok(()),
         }
         self.place.note.change(|made| made.swarm = true)?;
+        // It is in none, whatever was noted before; so it is seen when all are out.
+        self.consul.erase(&self.key(), None)?;
         let own = self.place.host.name.as_str();
         let mut begun = self.begun()?;
         // All have left it, and the last one was killed before it could say so.
@@ -171,9 +175,17 @@ impl Job<'_> {
         Ok(self.engine.join(&self.listen(), &self.place.host.address.to_string(), &handed.at, token)?)
     }
 
+    fn key(&self) -> String {
+        format!("{}/swarm/nodes/{}", self.place.cluster.prefix(), self.place.host.name)
+    }
+
+    fn note(&self, node: &str) -> Result<(), UpError> {
+        Ok(self.consul.write(&self.key(), node.as_bytes(), 0, Condition::Always).map(drop)?)
+    }
+
     /// Which node is which host is noted: names that an engine tells need not be the file's.
     fn publish(&self, steps: &mut Steps<'_>) -> Result<(), UpError> {
-        let key = format!("{}/swarm/nodes/{}", self.place.cluster.prefix(), self.place.host.name);
+        let key = self.key();
         let now = self.engine.standing()?;
         let node = now.node.clone().unwrap_or_default();
         let known = |consul: &Consul| consul.key(&key, Freshness::Usual).map(|pair| pair.is_some_and(|pair| pair.value == node.as_bytes()));
@@ -183,7 +195,7 @@ impl Job<'_> {
             Ok(if is_known { Seen::So("noted in Consul".into()) } else { Seen::Not("not noted in Consul".into()) })
         };
         steps.step("swarm: node", look, || {
-            self.consul.write(&key, node.as_bytes(), 0, Condition::Always)?;
+            self.note(&node)?;
             if begins()? {
                 let text = serde_json::to_vec(&Begun { by: self.place.host.name.clone(), swarm: now.swarm.clone() }).unwrap_or_default();
                 self.consul.write(&self.keys.begun, &text, 0, Condition::Always)?;

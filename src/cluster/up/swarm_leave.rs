@@ -9,6 +9,9 @@ use crate::cluster::access;
 use crate::external::consul::{Behavior, Condition, Consul, NewSession};
 use crate::guest::swarm::{SwarmEngine, SwarmNode};
 
+/// What is noted in place of its node of a host that leaves.
+const LEAVING: &[u8] = b"leaving";
+
 /// Whether a host is given tasks: a manager's to say.
 pub(super) fn drain(place: &Place<'_>, target: &str, drained: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let (consul, engine) = (access::consul(place.cluster)?, SwarmEngine::usual()?);
@@ -40,7 +43,7 @@ pub(super) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpEr
     let key = format!("{}/swarm/nodes/{}", place.cluster.prefix(), place.host.name);
     steps.step("swarm: left", look, || {
         // First: managers take some time to see that a node is gone, and nobody is to count on one that was killed after it left.
-        let _ = consul.as_ref().map(|consul| consul.erase(&key, None));
+        let _ = consul.as_ref().map(|consul| consul.write(&key, LEAVING, 0, Condition::Always));
         let turn = consul.as_ref().and_then(|consul| turn(place, consul));
         let now = engine.standing()?;
         if let (true, Some(own)) = (now.is_manager, &now.node) {
