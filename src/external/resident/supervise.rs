@@ -5,8 +5,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -130,12 +131,16 @@ fn supervise(resident: &Resident, mut lock: Flock<File>, out: &File) {
     let mut failures = 0;
     while signals.pending().is_none() {
         let began = Instant::now();
-        if let Some(mut child) = spawn(resident, out) {
-            let _ = note(&mut lock, Some(child.id()));
-            while signals.pending().is_none() && !has_ended(&mut child) {
+        if let Some(program) = spawn(resident, out) {
+            let _ = note(&mut lock, Some(program));
+            let mut is_over = has_ended(program);
+            while !is_over && signals.pending().is_none() {
                 await_signal(&signals, PollTimeout::NONE);
+                is_over = has_ended(program);
             }
-            end(&mut child);
+            if !is_over {
+                end(program);
+            }
         }
         let _ = note(&mut lock, None);
         failures = if began.elapsed() > STEADY { 0 } else { failures + 1 };
@@ -143,22 +148,24 @@ fn supervise(resident: &Resident, mut lock: Flock<File>, out: &File) {
     }
 }
 
-fn spawn(resident: &Resident, out: &File) -> Option<Child> {
+/// By a process of its own that lets signals through before it becomes the program: a program begins with those held back that its
+/// parent holds back (signal(7)). This one never lets them through, not even in a thread: it would end, and leave the program alone.
+fn spawn(resident: &Resident, out: &File) -> Option<Pid> {
     let mut command = Command::new(&resident.program);
     command.args(&resident.args).env(VERSION, &resident.version).stdin(Stdio::null()).current_dir("/");
     command.stdout(out.try_clone().ok()?).stderr(out.try_clone().ok()?);
-    // A program begins with the signals held back that its parent holds back (signal(7)): a thread of its own lets them through.
-    std::thread::scope(|scope| {
-        let started = scope.spawn(|| {
-            let_all_through();
-            command.spawn().ok()
-        });
-        started.join().ok().flatten()
+    let mut words = out.try_clone().ok()?;
+    let keep: Vec<i32> = std::fs::read_dir("/proc/self/fd").ok()?.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // What is not for the program is closed when it begins (O_CLOEXEC).
+    fork::child(&keep, || {
+        let_all_through();
+        let why = command.exec();
+        let _ = writeln!(words, "pipework: {}: {why}", resident.program.display());
     })
 }
 
-fn has_ended(child: &mut Child) -> bool {
-    !matches!(child.try_wait(), Ok(None))
+fn has_ended(program: Pid) -> bool {
+    !matches!(waitpid(program, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
 }
 
 fn await_signal(signals: &Signals, timeout: PollTimeout) {
@@ -177,22 +184,18 @@ fn pause(signals: &mut Signals, time: Duration) {
 }
 
 /// Asks it to end, and sees to it.
-fn end(child: &mut Child) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
-    if has_ended(child) {
-        return;
-    }
-    let _ = kill(pid, Signal::SIGTERM);
+fn end(program: Pid) {
+    let _ = kill(program, Signal::SIGTERM);
     let deadline = Instant::now() + TERM_PATIENCE;
-    while !has_ended(child) {
+    while !has_ended(program) {
         if Instant::now() > deadline {
-            let _ = child.kill();
+            let _ = kill(program, Signal::SIGKILL);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn note(lock: &mut Flock<File>, program: Option<u32>) -> std::io::Result<()> {
+fn note(lock: &mut Flock<File>, program: Option<Pid>) -> std::io::Result<()> {
     let numbers = format!("{}{}", std::process::id(), program.map(|pid| format!(" {pid}")).unwrap_or_default());
     lock.seek(SeekFrom::Start(0))?;
     // Always as long, in one go: whoever reads meanwhile finds either what was or what is.
