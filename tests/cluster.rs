@@ -7,6 +7,8 @@ mod lab;
 mod classic;
 #[path = "cluster/secure.rs"]
 mod secure;
+#[path = "cluster/systemd.rs"]
+mod systemd;
 
 use std::process::Stdio;
 

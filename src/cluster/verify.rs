@@ -61,7 +61,7 @@ impl Verified {
 /// When this host's records cannot be read.
 pub fn verify(cluster: &Cluster, host: &Host) -> Result<Verified, AttachError> {
     let now = status(cluster, host);
-    let mut checks = checks(&now);
+    let mut checks = checks(cluster, &now);
     let own = own(&now);
     let noted = access::consul(cluster).and_then(|consul| {
         note(cluster, &consul, &host.name, &own)?;
@@ -83,7 +83,7 @@ pub fn verify(cluster: &Cluster, host: &Host) -> Result<Verified, AttachError> {
     Ok(Verified { host: host.name.clone(), checks, attached, reach })
 }
 
-fn checks(now: &ClusterStatus) -> Vec<Check> {
+fn checks(cluster: &Cluster, now: &ClusterStatus) -> Vec<Check> {
     let alive = now.hosts.iter().filter(|host| host.consul == "alive").count();
     let mut checks = vec![Check {
         what: "consul".into(),
@@ -98,6 +98,10 @@ fn checks(now: &ClusterStatus) -> Vec<Check> {
             ok: ready == now.hosts.len(),
             detail: format!("{ready} of {} nodes ready", now.hosts.len()),
         });
+    }
+    if cluster.agent.run {
+        let live = now.hosts.iter().filter(|host| host.agent).count();
+        checks.push(Check { what: "agents".into(), ok: live == now.hosts.len(), detail: format!("{live} of {} live", now.hosts.len()) });
     }
     if let Some(bridge) = &now.bridge {
         let detail = format!("{} {}, ports {}", bridge.name, if bridge.up { "up" } else { "not there, or down" }, bridge.ports.join(","));

@@ -62,6 +62,8 @@ fn classic_swarm_on_hosts_without_a_common_network_and_with_somebody_else_s_cons
     }
     registered(&lab);
     reach_each_other(&lab);
+    // The manager's container asks the agent for nothing.
+    assert!(!lab.host(1).try_sh("grep -q pipework-swarm-manager /run/pipework/cluster/pipework-agent.log"));
     let key = "/v1/kv/swarm/docker/swarm/nodes?keys";
     lab.host(3).ok("cluster down");
     let known = lab.host(1).consul(key).to_string();

@@ -1,7 +1,7 @@
 //! `pipework cluster agent` as a program that stays: the last of the steps, and the first that is taken away.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
@@ -21,7 +21,7 @@ const FILES: &str = "agent-";
 
 /// This program, by its file.
 pub(super) fn own_program() -> Result<PathBuf, UpError> {
-    let link = std::path::Path::new("/proc/self/exe");
+    let link = Path::new("/proc/self/exe");
     let program = std::env::current_exe().map_err(UpError::file(link))?;
     if program.is_file() {
         return Ok(program);
@@ -30,14 +30,22 @@ pub(super) fn own_program() -> Result<PathBuf, UpError> {
 }
 
 /// What a program of ours is started anew for: another file of the program, other words, another cluster, another token.
-pub(super) fn version(place: &Place<'_>, program: &std::path::Path, args: &[String]) -> Result<String, UpError> {
-    let file = program.metadata().map_err(UpError::file(program))?;
+pub(super) fn version(place: &Place<'_>, program: &Path, args: &[String]) -> Result<String, UpError> {
     let mut hash = Md5::new();
-    hash.update(format!("{:?} {} {} {} {}", place.cluster, file.ino(), file.size(), file.mtime(), file.mtime_nsec()));
+    hash.update(format!("{:?}", place.cluster));
+    hash.update(stamp(program)?);
     args.iter().for_each(|word| hash.update(word));
-    let token = access::token(access::token_file(place.cluster).as_deref())?;
-    token.iter().for_each(|token| hash.update(token.reveal()));
+    // Of the token its file's looks are enough: what is made of it can be read by everybody.
+    if let Some(token) = access::token_file(place.cluster).filter(|path| path.exists()) {
+        hash.update(stamp(&token)?);
+    }
     Ok(hex::encode(hash.finalize()))
+}
+
+/// Another one where a file was written anew.
+fn stamp(path: &Path) -> Result<String, UpError> {
+    let file = path.metadata().map_err(UpError::file(path))?;
+    Ok(format!("{} {} {} {}", file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
 }
 
 fn resident(place: &Place<'_>) -> Result<Resident, UpError> {

@@ -8,6 +8,7 @@ mod consul;
 mod made;
 mod step;
 mod swarm;
+mod swarm_leave;
 mod tokens;
 
 use std::path::PathBuf;
@@ -89,7 +90,7 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
         bridge::down(place, part, force, &mut steps)?;
     }
     if made.swarm {
-        swarm::leave(place, &mut steps)?;
+        swarm_leave::leave(place, &mut steps)?;
     }
     classic::down(place, &mut steps)?;
     consul::down(place, &mut steps)?;
@@ -105,7 +106,7 @@ pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport
     let mut steps = Steps::new(&place.host.name, wait, tell);
     let made = place.note.read()?;
     if made.swarm {
-        swarm::leave(place, &mut steps)?;
+        swarm_leave::leave(place, &mut steps)?;
     }
     classic::down(place, &mut steps)?;
     if made.agent {
@@ -128,7 +129,7 @@ pub fn drain(place: &Place<'_>, target: &str, drained: bool, wait: Duration, tel
         return Err(UpError::wrong(format!("{target} is no host of this cluster"), format!("there are {}", names.join(", "))));
     }
     if place.cluster.swarm.mode == SwarmMode::Engine {
-        swarm::drain(place, target, drained, &mut steps)?;
+        swarm_leave::drain(place, target, drained, &mut steps)?;
     }
     if target == place.host.name {
         consul::maintenance(place, drained, &mut steps)?;

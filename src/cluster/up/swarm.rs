@@ -14,9 +14,12 @@ use crate::guest::swarm::{Standing, SwarmEngine, SwarmNode};
 use crate::model::cluster::{Cluster, Host};
 
 /// A manager that dies takes what it handed over along, after this time or twice it.
-const TTL: Duration = Duration::from_secs(10);
+pub(super) const TTL: Duration = Duration::from_secs(10);
 /// A session is renewed so often.
 const RENEWAL: Duration = Duration::from_secs(3);
+
+/// The label of a node that says which host it is.
+const HOST: &str = "pipework.host";
 
 /// What is noted of the swarm in Consul.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,15 +39,15 @@ struct Handed {
     at: Vec<String>,
 }
 
-struct Keys {
-    begun: String,
+pub(super) struct Keys {
+    pub(super) begun: String,
     handed: String,
     /// What was handed over has not been changed since.
-    due: String,
+    pub(super) due: String,
 }
 
 impl Keys {
-    fn of(cluster: &Cluster) -> Self {
+    pub(super) fn of(cluster: &Cluster) -> Self {
         let key = |name: &str| format!("{}/swarm/{name}", cluster.prefix());
         Self { begun: key("begun"), handed: key("join"), due: key("rotation-due") }
     }
@@ -122,10 +125,16 @@ impl Job<'_> {
         let now = self.engine.standing()?;
         match &now.node {
             _ if now.state == "inactive" => {}
+            // It could not join, and does not try any more.
+            _ if now.state == "error" && self.place.note.read()?.swarm => return Ok(self.engine.leave(true)?),
             Some(own) if now.is_manager => return Ok(self.engine.promote(own)?),
-            _ => return Ok(()),
+            // So that the managers know whom they are to promote.
+            Some(own) => return self.note(own),
+            None => return Ok(()),
         }
         self.place.note.change(|made| made.swarm = true)?;
+        // It is in none, whatever was noted before; so it is seen when all are out.
+        self.consul.erase(&self.key(), None)?;
         let own = self.place.host.name.as_str();
         let mut begun = self.begun()?;
         // All have left it, and the last one was killed before it could say so.
@@ -166,9 +175,17 @@ impl Job<'_> {
         Ok(self.engine.join(&self.listen(), &self.place.host.address.to_string(), &handed.at, token)?)
     }
 
+    fn key(&self) -> String {
+        format!("{}/swarm/nodes/{}", self.place.cluster.prefix(), self.place.host.name)
+    }
+
+    fn note(&self, node: &str) -> Result<(), UpError> {
+        Ok(self.consul.write(&self.key(), node.as_bytes(), 0, Condition::Always).map(drop)?)
+    }
+
     /// Which node is which host is noted: names that an engine tells need not be the file's.
     fn publish(&self, steps: &mut Steps<'_>) -> Result<(), UpError> {
-        let key = format!("{}/swarm/nodes/{}", self.place.cluster.prefix(), self.place.host.name);
+        let key = self.key();
         let now = self.engine.standing()?;
         let node = now.node.clone().unwrap_or_default();
         let known = |consul: &Consul| consul.key(&key, Freshness::Usual).map(|pair| pair.is_some_and(|pair| pair.value == node.as_bytes()));
@@ -178,7 +195,7 @@ impl Job<'_> {
             Ok(if is_known { Seen::So("noted in Consul".into()) } else { Seen::Not("not noted in Consul".into()) })
         };
         steps.step("swarm: node", look, || {
-            self.consul.write(&key, node.as_bytes(), 0, Condition::Always)?;
+            self.note(&node)?;
             if begins()? {
                 let text = serde_json::to_vec(&Begun { by: self.place.host.name.clone(), swarm: now.swarm.clone() }).unwrap_or_default();
                 self.consul.write(&self.keys.begun, &text, 0, Condition::Always)?;
@@ -264,14 +281,26 @@ impl Job<'_> {
         if let Some(host) = hosts.iter().find(demoted) {
             return Ok(Seen::Not(format!("{} is a worker, and is to manage", host.name)));
         }
+        if let Some(old) = self.stale(&nodes, &known).first() {
+            return Ok(Seen::Not(format!("{} is still counted as it was before it left", old.name)));
+        }
         let bare = hosts.iter().any(|host| self.node(host, &nodes, &known).is_some_and(|node| !has_all(node, &labels(host))));
         let managers = nodes.iter().filter(|node| node.is_manager).count();
         Ok(if bare { Seen::Not("labels are missing".into()) } else { Seen::So(format!("{} nodes, {managers} manage", nodes.len())) })
     }
 
-    /// Labels, and managers that are workers.
+    /// What hosts of ours were before they left and came back as another node. As managers that are gone they still count.
+    fn stale<'n>(&self, nodes: &'n [SwarmNode], known: &BTreeMap<String, String>) -> Vec<&'n SwarmNode> {
+        let is_other = |node: &SwarmNode| node.labels.get(HOST).and_then(|host| known.get(host)).is_some_and(|now| *now != node.id);
+        nodes.iter().filter(|node| node.state == "down" && is_other(node)).collect()
+    }
+
+    /// Labels, managers that are workers, and nodes that are no more.
     fn tend(&self) -> Result<(), UpError> {
         let (nodes, known) = (self.engine.nodes()?, self.known()?);
+        for old in self.stale(&nodes, &known) {
+            if old.is_manager { self.engine.demote(&old.id)? } else { self.engine.forget(&old.id)? }
+        }
         for host in &self.place.cluster.hosts {
             let labels = labels(host);
             let Some(node) = self.node(host, &nodes, &known) else { continue };
@@ -317,7 +346,7 @@ pub(crate) fn nodes_of_hosts(cluster: &Cluster, consul: &Consul) -> Result<BTree
 /// A host's labels, and one by which services can be bound to the cluster's hosts.
 fn labels(host: &Host) -> BTreeMap<String, String> {
     let mut labels = host.labels.clone();
-    labels.insert("pipework.host".into(), host.name.clone());
+    labels.insert(HOST.into(), host.name.clone());
     labels
 }
 
@@ -332,93 +361,4 @@ fn bracketed(address: &std::net::IpAddr) -> String {
 /// It is waited for.
 fn late(why: String) -> UpError {
     UpError::Engine(crate::guest::GuestError::Engine { engine: "swarm".into(), why })
-}
-
-/// Whether a host is given tasks: a manager's to say.
-pub(super) fn drain(place: &Place<'_>, target: &str, drained: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
-    let (consul, engine) = (access::consul(place.cluster)?, SwarmEngine::usual()?);
-    if !engine.standing()?.is_manager {
-        let managers = place.cluster.swarm.managers.join(" or ");
-        return Err(UpError::wrong("this host does not manage the swarm", format!("on {managers}: pipework cluster drain {target}")));
-    }
-    let wanted = if drained { "drain" } else { "active" };
-    let node = || -> Result<SwarmNode, UpError> {
-        let known = nodes_of_hosts(place.cluster, &consul)?;
-        let found = engine.nodes()?.into_iter().find(|node| known.get(target) == Some(&node.id));
-        found.ok_or_else(|| UpError::wrong(format!("{target} is no node of the swarm"), format!("run `pipework cluster up` on {target}")))
-    };
-    let look = || {
-        let is = node()?.availability;
-        Ok(if is == wanted { Seen::So(is) } else { Seen::Not(is) })
-    };
-    steps.step("swarm: availability", look, || Ok(engine.drain(&node()?.id, drained)?))
-}
-
-/// Takes this engine out of the swarm. The last one takes the note of it along.
-pub(super) fn leave(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
-    let engine = SwarmEngine::usual()?;
-    let look = || {
-        let now = engine.standing()?;
-        Ok(if now.state == "inactive" { Seen::So("this engine is in none".into()) } else { Seen::Not(format!("it is {}", now.state)) })
-    };
-    let consul = access::consul(place.cluster).ok();
-    steps.step("swarm: left", look, || {
-        let turn = consul.as_ref().and_then(|consul| turn(place, consul));
-        let now = engine.standing()?;
-        if let (true, Some(own)) = (now.is_manager, &now.node) {
-            // A manager that leaves by force takes its vote along: it is a worker first, where others can do without it.
-            let others = engine.nodes().unwrap_or_default().iter().filter(|node| node.is_manager && node.id != *own).count();
-            if others > 0 && engine.demote(own).is_ok() {
-                await_demotion(&engine);
-            }
-        }
-        let left = engine.leave(true);
-        if let (Some(consul), Some(session)) = (&consul, turn) {
-            let _ = consul.end_session(&session);
-        }
-        Ok(left?)
-    })?;
-    if let Ok(consul) = access::consul(place.cluster) {
-        // Where the others have gone already, Consul has no leader any more.
-        let _ = forget(place, &consul);
-    }
-    place.note.change(|made| made.swarm = false)
-}
-
-/// Managers leave one after another: two of three at once would leave no majority that could let the second go. Returns the session
-/// whose turn it is; nobody waits for ever.
-fn turn(place: &Place<'_>, consul: &Consul) -> Option<String> {
-    let key = format!("{}/swarm/leaving", place.cluster.prefix());
-    let session =
-        NewSession { behavior: Behavior::Delete, lock_delay: Some(Duration::from_millis(1)), ttl: Some(TTL), ..Default::default() };
-    let id = consul.begin_session(&session).ok()?;
-    let deadline = Instant::now() + TTL;
-    while Instant::now() < deadline {
-        match consul.write(&key, place.host.name.as_bytes(), 0, Condition::Acquire(&id)) {
-            Ok(true) => return Some(id),
-            Ok(false) => std::thread::sleep(Duration::from_millis(100)),
-            Err(_) => break,
-        }
-    }
-    let _ = consul.end_session(&id);
-    None
-}
-
-/// The other managers are to have agreed before it leaves; they need no more than a moment, and may never say so.
-fn await_demotion(engine: &SwarmEngine) {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while engine.standing().is_ok_and(|now| now.is_manager) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn forget(place: &Place<'_>, consul: &Consul) -> Result<(), UpError> {
-    let keys = Keys::of(place.cluster);
-    consul.erase(&format!("{}/swarm/nodes/{}", place.cluster.prefix(), place.host.name), None)?;
-    if nodes_of_hosts(place.cluster, consul)?.is_empty() {
-        for key in [&keys.begun, &keys.due] {
-            consul.erase(key, None)?;
-        }
-    }
-    Ok(())
 }

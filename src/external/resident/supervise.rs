@@ -4,8 +4,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -30,35 +32,58 @@ const BEGINNING: Duration = Duration::from_secs(5);
 /// So often the lock is asked for.
 const LOCKING: u32 = 40;
 
-/// The numbers in a pid file whose lock somebody holds: the supervisor's, and the program's.
-fn numbers(resident: &Resident) -> Option<(Pid, Option<Pid>)> {
-    let file = File::open(resident.file("pid")).ok()?;
+/// Who has the lock on a pid file.
+enum Holder {
+    Nobody,
+    /// A supervisor that has not yet written down what it is.
+    Beginning,
+    /// A supervisor, and its program.
+    There(Pid, Option<Pid>),
+}
+
+fn holder(resident: &Resident) -> Holder {
+    let Ok(file) = File::open(resident.file("pid")) else { return Holder::Nobody };
     let file = match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => return None,
+        Ok(_) => return Holder::Nobody,
         Err((file, _)) => file,
     };
     let mut text = String::new();
-    file.take(64).read_to_string(&mut text).ok()?;
+    let _ = file.take(64).read_to_string(&mut text);
     let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok().map(Pid::from_raw));
-    Some((numbers.next()?, numbers.next()))
+    numbers.next().map_or(Holder::Beginning, |supervisor| Holder::There(supervisor, numbers.next()))
 }
 
 pub(super) fn program_pid(resident: &Resident) -> Option<i32> {
-    numbers(resident)?.1.map(Pid::as_raw)
+    match holder(resident) {
+        Holder::There(_, program) => program.map(Pid::as_raw),
+        Holder::Nobody | Holder::Beginning => None,
+    }
 }
 
 pub(super) fn is_there(resident: &Resident) -> bool {
-    numbers(resident).is_some()
+    !matches!(holder(resident), Holder::Nobody)
 }
 
 /// Asks it to end. `false`: there is nobody.
 pub(super) fn ask_to_end(resident: &Resident) -> bool {
-    let Some((supervisor, _)) = numbers(resident) else { return false };
-    kill(supervisor, Signal::SIGTERM).is_ok()
+    match holder(resident) {
+        Holder::Nobody => false,
+        Holder::Beginning => true,
+        Holder::There(supervisor, _) => kill(supervisor, Signal::SIGTERM).is_ok(),
+    }
 }
 
+/// The pid file goes, unless somebody has it again.
 pub(super) fn tidy(resident: &Resident) {
-    let _ = std::fs::remove_file(resident.file("pid"));
+    let path = resident.file("pid");
+    let lock = File::open(&path).ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).ok());
+    if lock.is_some_and(|lock| is_still_at(&lock, &path)) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino())))
 }
 
 pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
@@ -71,7 +96,7 @@ pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     let keep = [file.as_raw_fd(), out.as_raw_fd()];
     let whole = resident.clone();
     // The child takes the lock: this process would give it up for both, because they share the open file (flock(2)).
-    let child = fork::child(&keep, || locked(file).into_iter().for_each(|lock| supervise(&whole, lock, &out)));
+    let child = fork::child(&keep, || locked(file, &path).into_iter().for_each(|lock| supervise(&whole, lock, &out)));
     let child = child.ok_or_else(|| ResidentError::NoProcess(resident.name.clone()))?;
     // Until it has the lock, whoever looks would start another.
     let deadline = Instant::now() + BEGINNING;
@@ -84,11 +109,12 @@ pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     Ok(())
 }
 
-/// The lock on the pid file; `None` when another supervisor has it. Whoever only looks has it for a moment.
-fn locked(mut file: File) -> Option<Flock<File>> {
+/// The lock on the pid file; `None` when another supervisor has it, or the file is gone: then another one is just being started.
+/// Whoever only looks has the lock for a moment.
+fn locked(mut file: File, path: &Path) -> Option<Flock<File>> {
     for _ in 0..LOCKING {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Some(lock),
+            Ok(lock) => return is_still_at(&lock, path).then_some(lock),
             Err((back, _)) => file = back,
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -105,12 +131,16 @@ fn supervise(resident: &Resident, mut lock: Flock<File>, out: &File) {
     let mut failures = 0;
     while signals.pending().is_none() {
         let began = Instant::now();
-        if let Some(mut child) = spawn(resident, out) {
-            let _ = note(&mut lock, Some(child.id()));
-            while signals.pending().is_none() && !has_ended(&mut child) {
+        if let Some(program) = spawn(resident, out) {
+            let _ = note(&mut lock, Some(program));
+            let mut is_over = has_ended(program);
+            while !is_over && signals.pending().is_none() {
                 await_signal(&signals, PollTimeout::NONE);
+                is_over = has_ended(program);
             }
-            end(&mut child);
+            if !is_over {
+                end(program);
+            }
         }
         let _ = note(&mut lock, None);
         failures = if began.elapsed() > STEADY { 0 } else { failures + 1 };
@@ -118,22 +148,24 @@ fn supervise(resident: &Resident, mut lock: Flock<File>, out: &File) {
     }
 }
 
-fn spawn(resident: &Resident, out: &File) -> Option<Child> {
+/// By a process of its own that lets signals through before it becomes the program: a program begins with those held back that its
+/// parent holds back (signal(7)). This one never lets them through, not even in a thread: it would end, and leave the program alone.
+fn spawn(resident: &Resident, out: &File) -> Option<Pid> {
     let mut command = Command::new(&resident.program);
     command.args(&resident.args).env(VERSION, &resident.version).stdin(Stdio::null()).current_dir("/");
     command.stdout(out.try_clone().ok()?).stderr(out.try_clone().ok()?);
-    // A program begins with the signals held back that its parent holds back (signal(7)): a thread of its own lets them through.
-    std::thread::scope(|scope| {
-        let started = scope.spawn(|| {
-            let_all_through();
-            command.spawn().ok()
-        });
-        started.join().ok().flatten()
+    let mut words = out.try_clone().ok()?;
+    let keep: Vec<i32> = std::fs::read_dir("/proc/self/fd").ok()?.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // What is not for the program is closed when it begins (O_CLOEXEC).
+    fork::child(&keep, || {
+        let_all_through();
+        let why = command.exec();
+        let _ = writeln!(words, "pipework: {}: {why}", resident.program.display());
     })
 }
 
-fn has_ended(child: &mut Child) -> bool {
-    !matches!(child.try_wait(), Ok(None))
+fn has_ended(program: Pid) -> bool {
+    !matches!(waitpid(program, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
 }
 
 fn await_signal(signals: &Signals, timeout: PollTimeout) {
@@ -152,22 +184,18 @@ fn pause(signals: &mut Signals, time: Duration) {
 }
 
 /// Asks it to end, and sees to it.
-fn end(child: &mut Child) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
-    if has_ended(child) {
-        return;
-    }
-    let _ = kill(pid, Signal::SIGTERM);
+fn end(program: Pid) {
+    let _ = kill(program, Signal::SIGTERM);
     let deadline = Instant::now() + TERM_PATIENCE;
-    while !has_ended(child) {
+    while !has_ended(program) {
         if Instant::now() > deadline {
-            let _ = child.kill();
+            let _ = kill(program, Signal::SIGKILL);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn note(lock: &mut Flock<File>, program: Option<u32>) -> std::io::Result<()> {
+fn note(lock: &mut Flock<File>, program: Option<Pid>) -> std::io::Result<()> {
     let numbers = format!("{}{}", std::process::id(), program.map(|pid| format!(" {pid}")).unwrap_or_default());
     lock.seek(SeekFrom::Start(0))?;
     // Always as long, in one go: whoever reads meanwhile finds either what was or what is.

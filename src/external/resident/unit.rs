@@ -87,7 +87,10 @@ pub(super) fn stop(resident: &Resident) -> Result<(), ResidentError> {
     }
     systemctl(&["disable", "--quiet", "--now", &name(resident)])?;
     std::fs::remove_file(&path).map_err(file_error(&path))?;
-    systemctl(&["daemon-reload"]).map(drop)
+    systemctl(&["daemon-reload"])?;
+    // One that ended with another status than 0 would be listed as failed for ever; one that did not is none of it.
+    let _ = systemctl(&["reset-failed", &name(resident)]);
+    Ok(())
 }
 
 #[cfg(test)]

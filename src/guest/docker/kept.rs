@@ -11,8 +11,8 @@ use super::{block_on, connect, plain};
 use crate::guest::GuestError;
 use crate::guest::endpoint::{Endpoint, Environment};
 
-/// By this a container is known as ours; its value says what it was made of.
-pub const LABEL: &str = "pipework.kept";
+/// By this a container is known as ours; its value says what it was made of. It is none of the labels that ask for an attachment.
+pub const LABEL: &str = "pipework-kept";
 
 /// The container.
 #[derive(Clone, Debug, PartialEq, Eq)]
