@@ -62,7 +62,8 @@ impl Told {
             let more = if error.is_denied() {
                 format!("; {}", rights::missing(Right::Session, &core.prefix))
             } else if core.others.is_empty() && matches!(error, ConsulError::Unreachable { .. }) {
-                "; no other host's agent may be asked, so all addresses of pools go down unless this one is back in time".into()
+                "; no other host's agent may be asked (TLS, or http = \"everybody\"), so addresses of pools go down unless it is back in time"
+                    .into()
             } else {
                 String::new()
             };
