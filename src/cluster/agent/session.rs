@@ -295,6 +295,7 @@ mod tests {
         let mut session = Session::new(Terms::of(Duration::from_secs(300))).resumed("a".into(), at(0), Duration::from_secs(30));
         assert_eq!(session.deadline(), Some(at(24_000)));
         session.gone("a", at(1));
+        session.fenced();
         session.created("b".into(), at(2));
         assert_eq!(session.deadline(), Some(at(240_002)));
     }
