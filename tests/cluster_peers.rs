@@ -15,9 +15,15 @@ fn file() -> String {
     let hosts: String = (1..=3).map(host).collect();
     let pool = "[[pools]]\nname = \"lan\"\nsubnet = \"10.9.0.0/24\"\n";
     format!(
-        "name = \"lab\"\ndatacenter = \"lab\"\n{hosts}[consul]\nhttp = \"everybody\"\n[swarm]\nmode = \"none\"\n\
+        "name = \"lab\"\ndatacenter = \"lab\"\n{hosts}[swarm]\nmode = \"none\"\n\
          [bridge]\nname = \"brv\"\nkind = \"vxlan\"\nvxlan_id = 77\n{pool}"
     )
+}
+
+const OWN: &str = "[[attachments]]\nhost_if = \"brv\"\nguest = \"netns:own\"\naddresses = [\"pool:lan#10.9.0.50\"]\n";
+
+fn has_own(host: &Host) -> bool {
+    host.sh("ip netns exec own ip -o addr").contains("10.9.0.50/24")
 }
 
 fn start_agent(host: &Host) -> Child {
@@ -66,6 +72,9 @@ fn hosts_that_consul_knows_alive_are_peers_and_those_it_misses_are_none_any_more
         host.sh(&format!("mkdir -p /etc/pipework && cp {} /etc/pipework/", host.dir.join("cluster.toml").display()));
         host.ok(&format!("host up brv --vxlan 77 --local {}", host.address));
     }
+    // Host 3 has an address of a pool, and an agent that may ask its own Consul alone.
+    std::fs::write(lab.host(3).dir.join("own.toml"), OWN).unwrap();
+    lab.host(3).sh(&format!("cp {} /etc/pipework/ && ip netns add own", lab.host(3).dir.join("own.toml").display()));
     let servers: Vec<String> = lab.hosts[..2].iter().map(|host| host.address.clone()).collect();
     (1..=2).for_each(|n| lab.host_mut(n).begin_consul(&servers, ""));
     assert!(peers(lab.host(1)).is_empty());
@@ -90,10 +99,15 @@ fn hosts_that_consul_knows_alive_are_peers_and_those_it_misses_are_none_any_more
     }
     lab.host(1).sh("ip netns exec c1 ping -c 1 -W 5 -q 10.9.0.203");
 
+    eventually_of("host 3 has its own address", || has_own(lab.host(3)), || log(lab.host(3)));
+
     let removed = Instant::now();
     lab.host_mut(3).end_consul(Signal::SIGKILL);
     eventually_of("it is missed, and goes", || is(&lab, 2, &["192.168.116.111"]), || log(lab.host(2)));
     println!("a host's Consul was killed: out of its peers' tables after {:?}", removed.elapsed());
+    // The other servers live, and cannot be asked: what is locked cannot be proven any more.
+    eventually_of("its own address goes down", || !has_own(lab.host(3)), || log(lab.host(3)));
+    assert!(log(lab.host(3)).contains("no other host's agent may be asked"), "{}", log(lab.host(3)));
     // It hears nobody, which says nothing of others.
     std::thread::sleep(Duration::from_secs(1));
     assert!(is(&lab, 3, &["192.168.116.111", "192.168.116.112"]), "{:?}", peers(lab.host(3)));

@@ -39,6 +39,8 @@ fn env(lab: &Lab) -> Value {
         format!("PIPEWORK_STATE_DIR={dir}/state"),
         format!("PIPEWORK_PID_DIR={dir}"),
         format!("PIPEWORK_HOOKS_DIR={dir}/hooks.d"),
+        format!("PIPEWORK_POOLS={dir}/pools.toml"),
+        format!("PIPEWORK_CLUSTER={dir}/no-cluster.toml"),
         format!("OVS_DB={}", lab.ovsdb())
     ])
 }
@@ -164,6 +166,40 @@ fn the_administrators_file_gives_a_container_what_it_does_not_ask_for() {
     let bundle = bundle(&lab, "ip -o addr; ip link show eth1", json!({}), &["--config", file.to_str().unwrap(), "--fail-closed"]);
     let ran = run(&lab, "runc", &bundle);
     assert!(ran.out.contains("eth1    inet 10.1.1.9/24") && ran.out.contains("mtu 1400"), "{} {}", ran.out, ran.err);
+}
+
+#[test]
+fn a_container_finds_the_address_of_a_pool_that_it_had_before() {
+    if lacks(&RUNTIMES) {
+        return;
+    }
+    let lab = Lab::new();
+    let pools = "[[pools]]\nname = \"lan\"\nsubnet = \"10.1.1.0/24\"\nrange = \"10.1.1.50-10.1.1.99\"\ngateway = \"10.1.1.1\"\n";
+    std::fs::write(lab.dir.path().join("pools.toml"), pools).unwrap();
+    let before = lab.host.state();
+    let shown =
+        |ran: &Ran| ran.out.split("eth1    inet ").nth(1).unwrap_or_else(|| panic!("{ran:?}")).split('/').next().unwrap().to_owned();
+    let mut seen: Vec<String> = Vec::new();
+    for runtime in RUNTIMES {
+        let asking = bundle(&lab, "ip -o addr; ip route", json!({ "pipework.lan": "br0 pool:lan" }), &["--fail-closed"]);
+        let ran = run(&lab, runtime, &asking);
+        assert!(ran.out.contains("default via 10.1.1.1 dev eth1"), "the pool has the gateway: {ran:?}");
+        seen.push(shown(&ran));
+    }
+    // The administrator's file, too.
+    let file = lab.dir.path().join("lan.toml");
+    let text = format!("[[attachments]]\nhost_if = \"br0\"\nguest = \"{}\"\naddresses = [\"pool:lan\"]\n", name(&lab));
+    std::fs::write(&file, text).unwrap();
+    let ran = run(&lab, "runc", &bundle(&lab, "ip -o addr", json!({}), &["--config", file.to_str().unwrap(), "--fail-closed"]));
+    seen.push(shown(&ran));
+    assert!(seen.iter().all(|address| *address == seen[0] && address.starts_with("10.1.1.")), "{seen:?}");
+    // What another has keeps it from running, and nothing is left.
+    std::fs::remove_dir_all(lab.dir.path().join("state/pools/lan/owner")).unwrap();
+    std::fs::write(lab.dir.path().join("state/pools/lan/ip").join(&seen[0]), r#"{"owner":"x","since":"","seen":""}"#).unwrap();
+    let asking = bundle(&lab, "echo runs", json!({ "pipework.lan": format!("br0 pool:lan#{}", seen[0]) }), &["--fail-closed"]);
+    let ran = run(&lab, "runc", &asking);
+    assert!(ran.code != Some(0) && ran.out.is_empty() && ran.err.contains(&seen[0]), "{ran:?}");
+    assert_same(&before, &lab.host.state(), "after all of them");
 }
 
 /// Gives the hook a text on its standard input.

@@ -71,6 +71,12 @@ impl ConsulClaims {
         Self { consul, prefix, pools, place, session: None, patience: PATIENCE }
     }
 
+    /// The same claims, asked of another agent of the same cluster.
+    #[must_use]
+    pub fn through(self, consul: Consul) -> Self {
+        Self { consul, ..self }
+    }
+
     /// With a session of this host's local agent, by which the use of addresses is locked.
     #[must_use]
     pub fn with_session(self, session: Option<String>) -> Self {

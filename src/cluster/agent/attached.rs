@@ -50,8 +50,8 @@ fn own(core: &Core) -> Option<Vec<Attached>> {
 /// Written where it is not so: somebody may have taken it away.
 fn note(core: &Core, now: &[Attached]) -> Result<(), ConsulError> {
     let (key, text) = (key(&core.prefix, &core.host), serde_json::to_vec(now).unwrap_or_default());
-    let is_so = core.consul.key(&key, Freshness::Usual)?.is_some_and(|pair| pair.value == text);
-    if is_so { Ok(()) } else { core.consul.write(&key, &text, 0, Condition::Always).map(drop) }
+    let is_so = core.way().1.key(&key, Freshness::Usual)?.is_some_and(|pair| pair.value == text);
+    if is_so { Ok(()) } else { core.way().1.write(&key, &text, 0, Condition::Always).map(drop) }
 }
 
 /// Whether the agent of a host says that it is well: it keeps that host's note then.

@@ -1,12 +1,13 @@
 //! Keeping the session: asked for, renewed, and asked for anew when it has ended.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::clock::Moment;
 use super::rights::{self, Right};
 use super::session::Act;
 use super::{Core, quorum, session_name};
-use crate::external::consul::{Behavior, ConsulError, NewSession};
+use crate::external::consul::{Behavior, Consul, ConsulError, NewSession};
 use crate::lifecycle::chain;
 
 /// The longest sleep: an end is noticed within it.
@@ -62,7 +63,8 @@ impl Told {
             let more = if error.is_denied() {
                 format!("; {}", rights::missing(Right::Session, &core.prefix))
             } else if core.others.is_empty() && matches!(error, ConsulError::Unreachable { .. }) {
-                "; no other host's agent may be asked, so all addresses of pools go down unless this one is back in time".into()
+                "; no other host's agent may be asked (TLS, or http = \"everybody\"), so addresses of pools go down unless it is back in time"
+                    .into()
             } else {
                 String::new()
             };
@@ -77,14 +79,19 @@ fn create(core: &Core) -> Result<(), ConsulError> {
     let sent = Moment::now();
     // It hangs on its time alone. With serfHealth it would end as soon as the others miss this host for some seconds, which
     // this host cannot know of.
-    let id = core.consul.begin_session(&NewSession {
+    let (number, consul) = core.way();
+    let created = consul.begin_session(&NewSession {
         behavior: Behavior::Release,
         lock_delay: Some(terms.margin),
         name: session_name(&core.host),
+        // The agent that is asked has another.
+        node: (number != 0).then(|| core.host.clone()),
         node_checks: Some(Vec::new()),
         ttl: Some(terms.ttl),
         ..NewSession::default()
-    })?;
+    });
+    // Whoever else can be asked is, the next time.
+    let id = created.inspect_err(|_| core.way.store((number + 1) % (core.others.len() + 1), Ordering::SeqCst))?;
     core.session().created(id, sent);
     core.store();
     warn_of_reaping(core);
@@ -106,35 +113,52 @@ fn warn_of_reaping(core: &Core) {
     }
 }
 
+/// By the local agent, or by another host's where that one does not answer: each knows as much.
 fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
     let patience = core.session().terms().pulse() / 2;
-    let mut sent = Moment::now();
-    let mut renewed = core.consul.renew_session_within(id, patience);
-    for other in core.others.iter().filter(|_| core.session().live(Moment::now()).is_some()) {
-        if renewed.is_ok() {
-            break;
+    let mut first = None;
+    for (number, consul) in core.ways() {
+        let patience = if number == 0 { patience } else { patience.min(OTHER) };
+        let sent = Moment::now();
+        match consul.renew_session_within(id, patience) {
+            Ok(true) => {
+                core.way.store(number, Ordering::SeqCst);
+                renewed(core, id, sent);
+                return Ok(());
+            }
+            // What another's does not know may be its own trouble, unless it has asked all.
+            Ok(false) => match has_ended(consul, id) {
+                Ok(true) => {
+                    core.way.store(number, Ordering::SeqCst);
+                    end(core, id);
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) => drop(first.get_or_insert(error)),
+            },
+            Err(error) => drop(first.get_or_insert(error)),
         }
-        sent = Moment::now();
-        // That one knows as much as ours. What it does not know may be its own trouble: only a yes counts.
-        renewed = other.renew_session_within(id, patience.min(OTHER)).and_then(|known| if known { Ok(true) } else { renewed });
     }
-    if renewed? {
-        let was_live = core.session().live(Moment::now()).is_some();
-        core.session().renewed(id, sent);
-        core.store();
-        if !was_live {
-            wake_all(core);
-        }
-    } else if has_ended(core, id)? {
-        end(core, id);
+    if let Some(error) = first {
+        return Err(error);
     }
+    core.session().unanswered(Moment::now());
     Ok(())
+}
+
+fn renewed(core: &Core, id: &str, sent: Moment) {
+    let was_live = core.session().live(Moment::now()).is_some();
+    core.session().renewed(id, sent);
+    core.store();
+    if !was_live {
+        wake_all(core);
+    }
 }
 
 /// A leader that has only just begun may not know yet what its log says, and answers that there is no such session. One that is
 /// asked for a consistent answer waits until it knows.
-fn has_ended(core: &Core, id: &str) -> Result<bool, ConsulError> {
-    let found: Option<Option<Vec<serde_json::Value>>> = core.consul.get(&format!("session/info/{id}"), &[("consistent", "")])?;
+fn has_ended(consul: &Consul, id: &str) -> Result<bool, ConsulError> {
+    let found: Option<Option<Vec<serde_json::Value>>> = consul.get(&format!("session/info/{id}"), &[("consistent", "")])?;
     Ok(found.flatten().is_none_or(|found| found.is_empty()))
 }
 
@@ -176,7 +200,7 @@ pub(super) fn watch(core: &Core) {
         let is_missing = |found: &Option<Option<Vec<_>>>| matches!(found, Some(found) if found.as_ref().is_none_or(Vec::is_empty));
         match seen {
             Ok((found, next)) if is_missing(&found) => {
-                if has_ended(core, &id).unwrap_or(false) {
+                if has_ended(&core.consul, &id).unwrap_or(false) {
                     end(core, &id);
                 } else {
                     std::thread::sleep(NAP);

@@ -30,7 +30,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +106,8 @@ struct Core {
     lifecycle: Options,
     file: PathBuf,
     session: Mutex<Session>,
+    /// Through whom the cluster is asked: 0 is the local agent, the others follow.
+    way: AtomicUsize,
     /// Told when the session changed, or something is condemned.
     alarm: Condvar,
     ledger: Mutex<Ledger>,
@@ -156,6 +158,7 @@ impl Agent {
             lifecycle,
             file,
             session: Mutex::new(session),
+            way: AtomicUsize::new(0),
             alarm: Condvar::new(),
             ledger: Mutex::new(ledger),
             asked_for: Mutex::default(),
@@ -231,6 +234,22 @@ impl Core {
 
     fn gate(&self) -> MutexGuard<'_, ()> {
         lock(&self.gate)
+    }
+
+    /// The local agent, and the others that may be asked in its place for what is the whole cluster's.
+    fn ways(&self) -> impl Iterator<Item = (usize, &Consul)> {
+        std::iter::once(&self.consul).chain(&self.others).enumerate()
+    }
+
+    /// The one that answered last: the local server may be without a leader for long after a cut, while the others have one.
+    fn way(&self) -> (usize, &Consul) {
+        let number = self.way.load(Ordering::SeqCst);
+        self.ways().nth(number).unwrap_or((0, &self.consul))
+    }
+
+    /// The claims, asked through that one.
+    fn claims(&self) -> ConsulClaims {
+        self.claims.clone().through(self.way().1.clone())
     }
 
     fn has_ended(&self) -> bool {

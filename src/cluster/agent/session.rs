@@ -284,9 +284,27 @@ mod tests {
 
     #[test]
     fn one_of_an_agent_that_ended_counts_from_its_last_renewal() {
-        let session = Session::new(Terms::of(Duration::from_secs(30))).resumed("a".into(), at(100_000));
+        let session = Session::new(Terms::of(Duration::from_secs(30))).resumed("a".into(), at(100_000), Duration::from_secs(30));
         assert_eq!(session.next(at(105_000)), Act::Renew("a".into()));
         assert_eq!(session.live(at(105_000)), Some("a"));
         assert!(session.is_over(at(124_000)));
+    }
+
+    #[test]
+    fn one_that_goes_on_keeps_the_time_that_it_was_given_and_the_next_has_the_time_that_is_wanted() {
+        let mut session = Session::new(Terms::of(Duration::from_secs(300))).resumed("a".into(), at(0), Duration::from_secs(30));
+        assert_eq!(session.deadline(), Some(at(24_000)));
+        session.gone("a", at(1));
+        session.fenced();
+        session.created("b".into(), at(2));
+        assert_eq!(session.deadline(), Some(at(240_002)));
+    }
+
+    #[test]
+    fn what_was_locked_by_a_session_that_nobody_knows_goes_down_first() {
+        let mut session = Session::new(Terms::of(Duration::from_secs(30))).condemned();
+        assert!(session.is_over(at(0)) && session.live(at(0)).is_none());
+        session.fenced();
+        assert_eq!((session.is_over(at(1)), session.next(at(1))), (false, Act::Create));
     }
 }

@@ -110,20 +110,20 @@ impl Claims for Uses {
         let held = self.core.ledger().claim_of(pool, owner);
         match held.filter(|claim| wish.is_none_or(|wish| wish == claim.addr.ip()) && self.core.live().is_some()) {
             Some(claim) => Ok(claim),
-            None => self.core.claims.claim(pool, owner, wish),
+            None => self.core.claims().claim(pool, owner, wish),
         }
     }
 
     fn release(&self, pool: &PoolName, owner: &Owner) -> Result<Option<IpAddr>, ClaimError> {
-        self.core.claims.release(pool, owner)
+        self.core.claims().release(pool, owner)
     }
 
     fn forget(&self, pool: &PoolName, claimed: &Claimed) -> Result<bool, ClaimError> {
-        self.core.claims.forget(pool, claimed)
+        self.core.claims().forget(pool, claimed)
     }
 
     fn all(&self, pool: &PoolName) -> Result<Vec<Claimed>, ClaimError> {
-        self.core.claims.all(pool)
+        self.core.claims().all(pool)
     }
 
     fn hold(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
@@ -175,7 +175,7 @@ impl Claims for Uses {
 impl Core {
     /// What is asked with a session.
     fn claims_of(&self, session: &str) -> ConsulClaims {
-        self.claims.clone().with_session(Some(session.to_owned())).with_patience(ANSWER)
+        self.claims().with_session(Some(session.to_owned())).with_patience(ANSWER)
     }
 
     /// Gives back the locks that are owed. What nobody hears now is told again.
@@ -201,11 +201,11 @@ impl Core {
         let _gate = self.gate();
         let of_pool = |pool: &Pool| {
             let keys = self.claims.use_keys(&pool.name);
-            let pairs = self.consul.keys_under(&keys, Freshness::Consistent)?;
+            let pairs = self.way().1.keys_under(&keys, Freshness::Consistent)?;
             let place = |pair: &Pair| Some((pool.name.clone(), pair.key.strip_prefix(&keys)?.parse().ok()?));
             let is_lost =
                 |pair: &&Pair| pair.session.as_ref() == Some(&session) && place(pair).is_some_and(|place| !self.ledger().knows(&place));
-            pairs.iter().filter(is_lost).try_for_each(|pair| self.consul.erase(&pair.key, Some(pair.modify_index)).map(drop))
+            pairs.iter().filter(is_lost).try_for_each(|pair| self.way().1.erase(&pair.key, Some(pair.modify_index)).map(drop))
         };
         let swept: Result<(), ConsulError> = self.claims.pools().unwrap_or_default().iter().try_for_each(of_pool);
         swept.is_ok()
@@ -227,7 +227,7 @@ impl Core {
         for (pool, addr) in waiting {
             let key = self.claims.use_key(&pool, addr);
             let is_free = |pair: Option<Pair>| pair.is_none_or(|pair| pair.session.is_none());
-            if self.live().is_some() && self.consul.key(&key, Freshness::Usual).is_ok_and(is_free) {
+            if self.live().is_some() && self.way().1.key(&key, Freshness::Usual).is_ok_and(is_free) {
                 let guests = self.ledger().woken(&(pool, addr));
                 self.bell_again(guests);
             }

@@ -108,14 +108,14 @@ impl Asking {
             others.filter_map(|(place, guests)| Some((place.clone(), *guests.first()?))).collect()
         };
         if !self.is_clean {
-            for pair in core.consul.keys_under(&folder(core), Freshness::Usual)? {
+            for pair in core.way().1.keys_under(&folder(core), Freshness::Usual)? {
                 self.take_back_pair(core, &pair, &session)?;
             }
             self.is_clean = true;
         }
         let over: Vec<Place> = self.asked.keys().filter(|place| !waiting.contains_key(*place)).cloned().collect();
         for place in over {
-            if let Some(pair) = core.consul.key(&key(core, &place), Freshness::Usual)? {
+            if let Some(pair) = core.way().1.key(&key(core, &place), Freshness::Usual)? {
                 self.take_back_pair(core, &pair, &session)?;
             }
             self.asked.remove(&place);
@@ -136,7 +136,7 @@ impl Asking {
         self.tried.insert(place.clone(), Moment::now());
         let value = serde_json::to_vec(&User { host: core.host.clone(), container: None, netns }).unwrap_or_default();
         // Of two that ask the first counts; the other is next.
-        if core.consul.write(&key(core, &place), &value, 0, Condition::Acquire(session))? {
+        if core.way().1.write(&key(core, &place), &value, 0, Condition::Acquire(session))? {
             self.asked.insert(place, session.to_owned());
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Asking {
         if pair.session.as_deref() == Some(session)
             || (pair.session.is_none() && claims::user(pair).is_some_and(|user| user.host == core.host))
         {
-            core.consul.erase(&pair.key, Some(pair.modify_index))?;
+            core.way().1.erase(&pair.key, Some(pair.modify_index))?;
         }
         Ok(())
     }

@@ -30,6 +30,9 @@ pub struct NewSession {
     /// What it is for, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The node that it is of; the asked agent's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// The node's checks it ends with; `serfHealth` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_checks: Option<Vec<String>>,

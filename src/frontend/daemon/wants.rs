@@ -28,6 +28,8 @@ pub struct Wants {
     pub all: Vec<Arc<Want>>,
     /// The others.
     pub refused: Vec<Refused>,
+    /// Whether what was said to the whole cluster is among them, if anything was.
+    pub knows_said: bool,
 }
 
 impl Wants {
@@ -64,7 +66,7 @@ impl Reader<'_> {
         for intent in self.rules.said_of(container) {
             self.ask(container, word, &intent, Origin::Cluster, &mut chosen);
         }
-        chosen.into_wants()
+        Wants { knows_said: self.rules.intents_known, ..chosen.into_wants() }
     }
 
     fn ask(&self, container: &Container, word: &GuestRef, intent: &Intent, origin: Origin, chosen: &mut Chosen) {
@@ -138,7 +140,7 @@ impl Chosen {
     fn into_wants(self) -> Wants {
         let mut all: Vec<Arc<Want>> = self.by_interface.into_values().collect();
         all.sort_by_key(|want| want.waits());
-        Wants { all, refused: self.refused }
+        Wants { all, refused: self.refused, knows_said: false }
     }
 }
 

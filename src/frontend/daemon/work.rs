@@ -281,7 +281,8 @@ impl Work<'_> {
     /// Takes away what was made because something was said to the whole cluster, which nobody says any more. `false`: it may go
     /// well later.
     fn take_back(&self, netns: u64, wants: &Wants) -> bool {
-        if !self.shop.rules().intents_known {
+        // Read before that was known: it is read again in a moment.
+        if !wants.knows_said {
             return true;
         }
         let said = Said::of(&self.shop.options.run_dir);
