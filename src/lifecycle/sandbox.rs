@@ -10,7 +10,9 @@ use super::together::Together;
 use super::{AttachError, Attached, Options, recording};
 use crate::guest::{Directory, Sandbox, trace};
 use crate::kernel::netns::Namespace;
-use crate::kernel::{observe, privilege};
+use crate::kernel::observe::{self, Sides};
+use crate::kernel::privilege;
+use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
 use crate::model::record::Record;
 use crate::model::report::{DetachReport, DiffReport};
@@ -156,19 +158,13 @@ pub struct Links {
     pub guest: Option<LinkFacts>,
 }
 
-/// The links of an attachment as they are.
-///
-/// # Errors
-/// When the container's namespace is gone, or the kernel refuses to tell.
-pub fn links_of_sandbox(attached: &Attached) -> Result<Links, AttachError> {
-    let Some(namespace) = trace::namespace(&attached.guest.path, attached.guest.netns) else { return Ok(Links::default()) };
-    let look = || {
-        let mut sides = observe::open(&namespace)?;
-        let guest = observe::link_called(&mut sides.guest, &attached.report.interface)?;
+impl Links {
+    /// As they are now, by the sockets that they were made by.
+    pub(super) fn look(sides: &mut Sides<'_>, interface: &IfName) -> Result<Self, KernelError> {
+        let guest = observe::link_called(&mut sides.guest, interface)?;
         let host = guest.as_ref().map(|link| observe::peer_of(&mut sides.host, link)).transpose()?.flatten();
         let master = host.as_ref().and_then(|host| host.master);
         let bridge = master.map(|index| observe::link_of(&mut sides.host, index)).transpose()?.flatten();
-        Ok(Links { bridge, host, guest })
-    };
-    look().map_err(AttachError::Observe)
+        Ok(Self { bridge, host, guest })
+    }
 }

@@ -152,8 +152,13 @@ impl Plugin {
     }
 
     fn options(how: &How) -> Options {
-        let usual =
-            Options { run_dir: state::run_dir(), pid_dir: state::pid_dir(), hooks: HookSettings::from_environment(), ..Options::default() };
+        let usual = Options {
+            run_dir: state::run_dir(),
+            pid_dir: state::pid_dir(),
+            hooks: HookSettings::from_environment(),
+            tell_links: true,
+            ..Options::default()
+        };
         usual.with(how)
     }
 }

@@ -371,8 +371,6 @@ fn guest_if(object: &Object) -> Attachment {
 
 /// The keys that are an attachment's.
 fn words(mut object: Object) -> Result<Attachment, CniError> {
-    let unsupported =
-        |key: &str, value: &Value, why: &str| CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why);
     // Nothing is to be masqueraded where guests have addresses of the network's own.
     if object.get("ipMasq").is_some_and(|value| *value == Value::Bool(false)) {
         object.remove("ipMasq");
@@ -389,22 +387,34 @@ fn words(mut object: Object) -> Result<Attachment, CniError> {
             return Err(unsupported(key, value, why));
         }
     }
-    for (key, value) in &object {
-        let alone: Object = [("host_if", "x"), ("guest", "x")].map(|(key, word)| (key.to_owned(), word.into())).into_iter().collect();
-        let mut alone = alone;
-        alone.insert(key.clone(), value.clone());
-        match serde_json::from_value::<Attachment>(Value::Object(alone)) {
-            Ok(_) => {}
-            Err(error) if error.to_string().starts_with("unknown field") => {
-                return Err(unsupported(key, value, &error.to_string()));
-            }
-            Err(error) => return Err(CniError::configuration(key, error)),
-        }
-    }
-    if !object.contains_key("host_if") {
-        let why = "it is missing: say what the interface lies on, like \"bridge\": \"br0\" or \"parent\": \"eth0\"";
-        return Err(CniError::configuration(&called("host_if"), why));
-    }
+    let is_based = object.contains_key("host_if");
     object.insert("guest".to_owned(), "x".into());
-    serde_json::from_value(Value::Object(object)).map_err(|error| CniError::new(Code::Configuration, error.to_string()))
+    match serde_json::from_value(Value::Object(object.clone())) {
+        Ok(words) => Ok(words),
+        Err(error) => Err(match wrong_key(&object) {
+            Some(wrong) => wrong,
+            None if !is_based => {
+                let why = "it is missing: say what the interface lies on, like \"bridge\": \"br0\" or \"parent\": \"eth0\"";
+                CniError::configuration(&called("host_if"), why)
+            }
+            None => CniError::new(Code::Configuration, error.to_string()),
+        }),
+    }
+}
+
+/// The first key that cannot be read: each is read alone.
+fn wrong_key(object: &Object) -> Option<CniError> {
+    object.iter().find_map(|(key, value)| {
+        let needed = [("host_if", "x"), ("guest", "x")].map(|(key, word)| (key.to_owned(), word.into()));
+        let alone: Object = needed.into_iter().chain([(key.clone(), value.clone())]).collect();
+        let error = serde_json::from_value::<Attachment>(Value::Object(alone)).err()?.to_string();
+        Some(match error.starts_with("unknown field") {
+            true => unsupported(key, value, &error),
+            false => CniError::configuration(&called(key), error),
+        })
+    })
+}
+
+fn unsupported(key: &str, value: &Value, why: &str) -> CniError {
+    CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why)
 }
