@@ -55,7 +55,7 @@ impl Plugin {
         }
         match &self.conf.ipam {
             Ipam::None => {}
-            Ipam::BuiltIn(_) => self.has_room().map_err(|why| not_available(why))?,
+            Ipam::BuiltIn(_) => self.has_room().map_err(not_available)?,
             Ipam::Delegated(plugin) => drop(self.delegate(plugin, "STATUS")?),
         }
         Ok(Done::default())

@@ -14,6 +14,9 @@ use crate::state;
 /// How long another process of this host may need to let go of an address whose container is gone.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
+/// A pool, and where addresses of it are claimed.
+pub(super) type Place = (Arc<dyn Claims>, Pool);
+
 /// Addresses that were claimed of pools.
 pub(super) struct Given {
     pub(super) addressing: Addressing,
@@ -81,7 +84,7 @@ impl Plugin {
     }
 
     /// The pools that an attachment of this network may have addresses of.
-    pub(super) fn pools(&self) -> Result<Vec<(Arc<dyn Claims>, Pool)>, ClaimError> {
+    pub(super) fn pools(&self) -> Result<Vec<Place>, ClaimError> {
         match &self.conf.ipam {
             Ipam::Delegated(_) => Ok(Vec::new()),
             // Fixed addresses may be those of a pool.
