@@ -3,6 +3,8 @@
 
 mod lab;
 
+#[path = "cni/consul.rs"]
+mod consul;
 #[path = "cni/crowd.rs"]
 mod crowd;
 #[path = "cni/delegated.rs"]
