@@ -9,14 +9,14 @@ mod consul;
 mod crowd;
 #[path = "cni/delegated.rs"]
 mod delegated;
+#[path = "cni/engines.rs"]
+mod engines;
 #[path = "cni/hostile.rs"]
 mod hostile;
 #[path = "cni/install.rs"]
 mod install;
 #[path = "cni/kinds.rs"]
 mod kinds;
-#[path = "cni/podman.rs"]
-mod podman;
 #[path = "cni/protocol.rs"]
 mod protocol;
 #[path = "cni/runtime.rs"]
