@@ -19,7 +19,6 @@ use crate::model::report::{DetachReport, DiffReport};
 use crate::model::request::AttachRequest;
 use crate::model::types::{Family, IfAddr, IfName};
 use crate::plan::execute::Event;
-use crate::state::Records;
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -81,10 +80,7 @@ pub fn release_sandbox(
         let held = together.hold(&word).ok();
         let here = held.as_ref().map(|held| records.of_guest(held.id.netns)).transpose()?.unwrap_or_default().all;
         let is_taken = here.iter().any(|record| record.interface == *interface);
-        let is_meant = |record: &Record| {
-            record.interface == *interface
-                && Sandbox::of(&record.guest).is_some_and(|other| other.container == sandbox.container && is_it(&other.name))
-        };
+        let is_meant = |record: &Record| is_meant(record, sandbox, interface, &is_it);
         let mut meant: Vec<Record> = here.into_iter().filter(is_meant).collect();
         if meant.is_empty() {
             meant = records.all()?.all.into_iter().filter(is_meant).collect();
@@ -94,16 +90,17 @@ pub fn release_sandbox(
     })
 }
 
-/// The record of an attachment.
-fn record_of(records: &Records, sandbox: &Sandbox, interface: &IfName) -> Result<Option<Record>, AttachError> {
-    let is_it =
-        |record: &Record| record.interface == *interface && Sandbox::of(&record.guest).is_some_and(|other| other.name == sandbox.name);
-    Ok(records.all().map_err(AttachError::Unrecorded)?.all.into_iter().find(is_it))
+/// Whether a record is of that interface of that container, and bears a name that is meant.
+fn is_meant(record: &Record, sandbox: &Sandbox, interface: &IfName, is_it: impl Fn(&str) -> bool) -> bool {
+    let is_named = |other: Sandbox| other.container == sandbox.container && is_it(&other.name);
+    record.interface == *interface && Sandbox::of(&record.guest).is_some_and(is_named)
 }
 
 /// How an attachment stands.
 #[derive(Clone, Debug)]
 pub struct Checked {
+    /// The name of the attachment, as it is recorded.
+    pub name: String,
     /// What is not as its record wants it.
     pub report: DiffReport,
     /// The container's interface, if it is there.
@@ -112,17 +109,24 @@ pub struct Checked {
     pub addresses: Vec<IfAddr>,
 }
 
-/// Looks how such an attachment stands.
+/// Looks how such an attachment stands, which is known as for [`release_sandbox`].
 ///
 /// # Errors
 /// When it is not recorded, or cannot be looked at.
-pub fn check_sandbox(sandbox: &Sandbox, interface: &IfName, options: &Options) -> Result<Checked, AttachError> {
+pub fn check_sandbox(
+    sandbox: &Sandbox,
+    interface: &IfName,
+    is_it: impl Fn(&str) -> bool,
+    options: &Options,
+) -> Result<Checked, AttachError> {
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let missing = || AttachError::NotRecorded { guest: sandbox.container.clone(), interface: Some(interface.clone()) };
-    let record = record_of(&records, sandbox, interface)?.ok_or_else(missing)?;
+    let all = records.all().map_err(AttachError::Unrecorded)?.all;
+    let record = all.into_iter().find(|record| is_meant(record, sandbox, interface, &is_it)).ok_or_else(missing)?;
+    let name = record.guest.container_name.clone().unwrap_or_default();
     let report = drift_of(&record, options)?;
     let Some(namespace) = trace::namespace(&record.guest.path, record.guest.netns) else {
-        return Ok(Checked { report, link: None, addresses: Vec::new() });
+        return Ok(Checked { name, report, link: None, addresses: Vec::new() });
     };
     let look = || {
         let mut socket = namespace.netlink()?;
@@ -135,7 +139,7 @@ pub fn check_sandbox(sandbox: &Sandbox, interface: &IfName, options: &Options) -
         Ok((link, addresses))
     };
     let (link, addresses) = look().map_err(AttachError::Observe)?;
-    Ok(Checked { report, link, addresses })
+    Ok(Checked { name, report, link, addresses })
 }
 
 /// Whether this host has a link of that name.
