@@ -29,7 +29,7 @@
 //!
 //! cli        the original's grammar and the subcommands     kernel   netlink, namespaces, sysctls
 //! cluster    several hosts: Consul, Swarm, the claims of addresses
-//! frontend   requests that nobody types: daemon, OCI hook
+//! frontend   requests that nobody types: daemon, OCI hook, CNI
 //! lifecycle  the use cases: attach, keep a lease, ...       plan     what to do, and in what order
 //! guest      engines, names, a guest's own files            iproute  iproute2's words, and its way of printing
 //! state      what is kept on disk between two runs          model    the language that all of them speak

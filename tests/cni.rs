@@ -3,18 +3,20 @@
 
 mod lab;
 
+#[path = "cni/consul.rs"]
+mod consul;
 #[path = "cni/crowd.rs"]
 mod crowd;
 #[path = "cni/delegated.rs"]
 mod delegated;
+#[path = "cni/engines.rs"]
+mod engines;
 #[path = "cni/hostile.rs"]
 mod hostile;
 #[path = "cni/install.rs"]
 mod install;
 #[path = "cni/kinds.rs"]
 mod kinds;
-#[path = "cni/podman.rs"]
-mod podman;
 #[path = "cni/protocol.rs"]
 mod protocol;
 #[path = "cni/runtime.rs"]

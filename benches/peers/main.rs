@@ -105,7 +105,7 @@ const ALL: [Kind; 7] = [
 fn only_cni(rounds: usize) {
     let (guests, _held) = world::guests(1);
     let mut report = Report::new(rounds);
-    let kinds = [Kind::OursCni, Kind::Netavark, Kind::Cni("static"), Kind::Cni("host-local")];
+    let kinds = [Kind::OursCni, Kind::Netavark, Kind::NetavarkRouted, Kind::Cni("static"), Kind::Cni("host-local")];
     let peers = peers(&kinds, None, &|_| &guests[0], &mut report);
     let pairs: Vec<(&Peer, &Guest)> = peers.iter().map(|peer| (peer, &guests[0])).collect();
     report.one(&peers, &measure::by_turns(&pairs, rounds), Kind::OursCni);

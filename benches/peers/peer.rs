@@ -23,6 +23,8 @@ pub enum Kind {
     /// The bridge plugin with that IPAM plugin.
     Cni(&'static str),
     Netavark,
+    /// As Podman calls it for a network that is not internal: with a default route, and its rules in the firewall.
+    NetavarkRouted,
     Docker,
 }
 
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Original { arping: true } => "original, with arping".to_owned(),
             Kind::Cni(ipam) => format!("CNI bridge, {ipam}"),
             Kind::Netavark => "netavark".to_owned(),
+            Kind::NetavarkRouted => "netavark, with default route and firewall".to_owned(),
             Kind::Docker => "docker network connect".to_owned(),
         }
     }
@@ -61,7 +64,7 @@ impl Peer {
         let peer = Self { kind, net, engine };
         let wanted = match kind {
             Kind::Cni(ipam) => vec![format!("{CNI}/bridge"), format!("{CNI}/{ipam}")],
-            Kind::Netavark => vec![NETAVARK.to_owned()],
+            Kind::Netavark | Kind::NetavarkRouted => vec![NETAVARK.to_owned()],
             Kind::Original { .. } => vec![original().ok_or("PIPEWORK_ORIGINAL is not set")?],
             Kind::Ours | Kind::OursCni | Kind::Docker => Vec::new(),
         };
@@ -115,7 +118,13 @@ impl Peer {
             Kind::Netavark => {
                 let mut command = Command::new(NETAVARK);
                 command.args(["--config", DIR, if attach { "setup" } else { "teardown" }]).arg(guest.netns());
-                command.env("PATH", format!("{DIR}/iptables")).env("NETAVARK_FW", "iptables").stdin(input(&netavark(net, guest)));
+                command.env("PATH", format!("{DIR}/iptables")).env("NETAVARK_FW", "iptables").stdin(input(&netavark(net, guest, true)));
+                command
+            }
+            Kind::NetavarkRouted => {
+                let mut command = Command::new(NETAVARK);
+                command.args(["--config", DIR, if attach { "setup" } else { "teardown" }]).arg(guest.netns());
+                command.env("NETAVARK_FW", "iptables").stdin(input(&netavark(net, guest, false)));
                 command
             }
             Kind::Docker if attach => docker(&format!("network connect --ip {} aa-measured {name}", guest.ip(net))),
@@ -223,10 +232,10 @@ fn own_cni(net: u8, guest: &Guest) -> String {
 
 /// Version 1.4 leaves the firewall alone only for an internal network, which has no default route either. So it has a step
 /// less to do than the others.
-fn netavark(net: u8, guest: &Guest) -> String {
+fn netavark(net: u8, guest: &Guest, internal: bool) -> String {
     let name = format!("br{net}");
     let network = serde_json::json!({
-        "name": name, "id": "0".repeat(64), "driver": "bridge", "network_interface": name, "internal": true, "dns_enabled": false,
+        "name": name, "id": "0".repeat(64), "driver": "bridge", "network_interface": name, "internal": internal, "dns_enabled": false,
         "ipv6_enabled": false, "subnets": [{ "subnet": format!("10.{net}.0.0/16"), "gateway": format!("10.{net}.0.1") }],
         "ipam_options": { "driver": "host-local" },
     });

@@ -359,6 +359,7 @@ pub(super) fn options(args: &AttachArgs) -> Options {
         persist: args.persist,
         resident: false,
         only_new: false,
+        tell_links: false,
         claims: Some(super::pool::claims()),
     }
 }

@@ -1,4 +1,4 @@
-//! What makes requests without anybody typing: the daemon, the OCI hook, the runtime's stand-in. They ask the lifecycle, as the
+//! What makes requests without anybody typing: the daemon, the OCI hook, the runtime's stand-in, the plugin of CNI. They ask the lifecycle, as the
 //! command line does, and nothing else.
 
 pub mod cni;

@@ -52,14 +52,12 @@ impl Sandbox {
         Ok(Held { id, namespace, process: None })
     }
 
-    /// A pipe would keep us waiting for ever, and a file that is no such namespace is only found out by going there.
+    /// A pipe would keep us waiting for ever.
     fn open(&self) -> Result<Namespace, KernelError> {
         let found = std::fs::metadata(&self.path).map_err(|error| file_error(&self.path, &error))?;
         if !found.is_file() {
-            return Err(KernelError::Garbled(format!("{} is not a network namespace", self.path.display())));
+            return Err(KernelError::NoNamespace(self.path.display().to_string()));
         }
-        let namespace = Namespace::open(&self.path)?;
-        drop(namespace.netlink()?);
-        Ok(namespace)
+        Namespace::open(&self.path)
     }
 }

@@ -118,7 +118,7 @@ impl Namespace {
     #[expect(clippy::disallowed_methods, reason = "the one place that enters a namespace")]
     pub(super) fn enter(&self) -> Result<(), KernelError> {
         setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
-            Errno::EINVAL => KernelError::Garbled(format!("{} is not a network namespace", self.path.display())),
+            Errno::EINVAL => KernelError::NoNamespace(self.path.display().to_string()),
             errno => KernelError::Refused { errno, text: Some(format!("entering network namespace {}", self.path.display())) },
         })
     }

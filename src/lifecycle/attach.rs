@@ -15,7 +15,7 @@ use super::settings;
 use super::stay::{Recorded, Stay};
 use super::takeback::Removal;
 use super::together::Together;
-use super::{AttachError, Database, Machine, NoAddress, conflict, keeper};
+use super::{AttachError, Database, Links, Machine, NoAddress, conflict, keeper};
 use crate::external::hooks::HookSettings;
 use crate::guest::Held;
 use crate::kernel::announce::Announcement;
@@ -72,6 +72,8 @@ pub struct Options {
     pub resident: bool,
     /// The interface is not to be there: that it is as asked already is no success.
     pub only_new: bool,
+    /// Look at the links once more when they are made, and tell of them ([`Attached::links`]).
+    pub tell_links: bool,
     /// Where addresses of pools are claimed; there are no pools when absent.
     pub claims: Option<Arc<dyn Claims>>,
 }
@@ -111,6 +113,9 @@ impl Options {
 
     /// Keeps what is wanted also after a reboot, when it is asked to, or was before. What went wrong is told.
     pub(super) fn want(&self, record: &Record) -> Option<String> {
+        if self.state_dir.as_os_str().is_empty() {
+            return None;
+        }
         let wanted = Wanted::of(&self.state_dir);
         if !self.persist && !wanted.has(&record.guest.word, &record.interface) {
             return None;
@@ -131,6 +136,8 @@ pub struct Attached {
     pub guest: GuestId,
     /// What is still to be told to the neighbours. It takes its time and cannot fail. Before hooks ran it was told already.
     pub announcement: Option<Announcement>,
+    /// The links that were made, when they were to be told of.
+    pub links: Option<Links>,
     /// What keeps a lease, when the command is to stay.
     pub stay: Option<Box<Stay>>,
 }
@@ -266,7 +273,9 @@ fn attach_once(
             dynamic::step(&Asking { dynamic, request, options, facts: &facts, held: &held, guest_if: planned.guest_if() })
         }));
         report.address_is(report.address.or_else(|| given(request, &facts).filter(|_| outcome == Outcome::Unchanged)));
-        return Ok(Some(Attached { report, guest: held.id, announcement: None, stay: None }));
+        let links = told_links(options, &mut ends, planned.guest_if());
+        drop(ends);
+        return Ok(Some(Attached { report, guest: held.id, announcement: None, links, stay: None }));
     }
 
     let ovsdb = ends.database.unusual_address();
@@ -282,6 +291,7 @@ fn attach_once(
     let Configured { addr, lease, mut stay, .. } = configured;
     report.address_is(addr);
     report.lease = lease;
+    let links = told_links(options, &mut ends, &report.interface);
     drop(ends);
     let mut announcement = announcement(report.addresses.clone(), &done, held);
     if around.has(HookEvent::PostAttach) {
@@ -292,7 +302,12 @@ fn attach_once(
         let failed = around.after(HookEvent::PostAttach, &occasion, &report, signals, watch);
         report.warnings.extend(failed);
     }
-    Ok(Some(Attached { report, guest, announcement, stay }))
+    Ok(Some(Attached { report, guest, announcement, links, stay }))
+}
+
+/// Somebody may have taken them away again by now: then there is nothing to tell.
+pub(super) fn told_links(options: &Options, ends: &mut Ends<'_>, interface: &IfName) -> Option<Links> {
+    if options.tell_links { Links::look(&mut ends.sides, interface).ok() } else { None }
 }
 
 /// What is recorded of an interface that is to be made: it is about a link that is gone, by hand, or with a guest whose

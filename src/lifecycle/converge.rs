@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::access::{Accesses, Claim};
-use super::attach::{Account, Attached, Ends, announcement, attach_together, begin_access, bridge_lock};
+use super::attach::{Account, Attached, Ends, announcement, attach_together, begin_access, bridge_lock, told_links};
 use super::claims::Asked;
 use super::journal::recover_guest;
 use super::together::Together;
@@ -128,7 +128,8 @@ fn replace_once(
             job.note(&record, &mut warnings)?;
         }
         let report = account.report(&planned, outcome, warnings);
-        return Ok(Some(Attached { report, guest: held.id.clone(), announcement: None, stay: None }));
+        let links = told_links(options, &mut ends, &report.interface);
+        return Ok(Some(Attached { report, guest: held.id.clone(), announcement: None, links, stay: None }));
     }
     let record = record.unwrap_or_else(|| job.record(Vec::new(), ends.database.unusual_address(), &planned));
     let ended = job.carry_out(&record, &planned, &mut ends, &mut warnings, watch);
@@ -136,10 +137,11 @@ fn replace_once(
     claim.into_iter().filter(|_| is_left).for_each(Claim::keep);
     ended?;
     let report = account.report(&planned, Outcome::Changed, warnings);
+    let links = told_links(options, &mut ends, &report.interface);
     drop(ends);
     let guest = held.id.clone();
     let announcement = announcement(report.addresses.clone(), &planned, held);
-    Ok(Some(Attached { report, guest, announcement, stay: None }))
+    Ok(Some(Attached { report, guest, announcement, links, stay: None }))
 }
 
 fn claim<'a>(accesses: Option<&'a Accesses>, planned: &Plan, held: &Held) -> Result<Option<Claim<'a>>, AttachError> {

@@ -66,9 +66,7 @@ pub use ovs::Database;
 pub use proxy_lease::{Borrowed, Borrower, Confirmed, ask, router};
 pub use reach::{Answered, Reach, reach};
 pub use repair::{Repaired, repair};
-pub use sandbox::{
-    Checked, Links, Recorded, attach_sandbox, check_sandbox, has_link, links_of_sandbox, release_sandbox, replace_sandbox, sandboxes,
-};
+pub use sandbox::{Checked, Links, Recorded, attach_sandbox, check_sandbox, has_link, release_sandbox, replace_sandbox, sandboxes};
 pub use starting::{attach_starting, is_recorded, release};
 pub use status::{StatusOptions, recorded, status, watch};
 pub use stay::{End, Kept, Stay};

@@ -10,14 +10,15 @@ use super::together::Together;
 use super::{AttachError, Attached, Options, recording};
 use crate::guest::{Directory, Sandbox, trace};
 use crate::kernel::netns::Namespace;
-use crate::kernel::{observe, privilege};
+use crate::kernel::observe::{self, Sides};
+use crate::kernel::privilege;
+use crate::model::error::KernelError;
 use crate::model::facts::LinkFacts;
 use crate::model::record::Record;
 use crate::model::report::{DetachReport, DiffReport};
 use crate::model::request::AttachRequest;
 use crate::model::types::{Family, IfAddr, IfName};
 use crate::plan::execute::Event;
-use crate::state::Records;
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
 
@@ -79,10 +80,7 @@ pub fn release_sandbox(
         let held = together.hold(&word).ok();
         let here = held.as_ref().map(|held| records.of_guest(held.id.netns)).transpose()?.unwrap_or_default().all;
         let is_taken = here.iter().any(|record| record.interface == *interface);
-        let is_meant = |record: &Record| {
-            record.interface == *interface
-                && Sandbox::of(&record.guest).is_some_and(|other| other.container == sandbox.container && is_it(&other.name))
-        };
+        let is_meant = |record: &Record| is_meant(record, sandbox, interface, &is_it);
         let mut meant: Vec<Record> = here.into_iter().filter(is_meant).collect();
         if meant.is_empty() {
             meant = records.all()?.all.into_iter().filter(is_meant).collect();
@@ -92,16 +90,17 @@ pub fn release_sandbox(
     })
 }
 
-/// The record of an attachment.
-fn record_of(records: &Records, sandbox: &Sandbox, interface: &IfName) -> Result<Option<Record>, AttachError> {
-    let is_it =
-        |record: &Record| record.interface == *interface && Sandbox::of(&record.guest).is_some_and(|other| other.name == sandbox.name);
-    Ok(records.all().map_err(AttachError::Unrecorded)?.all.into_iter().find(is_it))
+/// Whether a record is of that interface of that container, and bears a name that is meant.
+fn is_meant(record: &Record, sandbox: &Sandbox, interface: &IfName, is_it: impl Fn(&str) -> bool) -> bool {
+    let is_named = |other: Sandbox| other.container == sandbox.container && is_it(&other.name);
+    record.interface == *interface && Sandbox::of(&record.guest).is_some_and(is_named)
 }
 
 /// How an attachment stands.
 #[derive(Clone, Debug)]
 pub struct Checked {
+    /// The name of the attachment, as it is recorded.
+    pub name: String,
     /// What is not as its record wants it.
     pub report: DiffReport,
     /// The container's interface, if it is there.
@@ -110,17 +109,24 @@ pub struct Checked {
     pub addresses: Vec<IfAddr>,
 }
 
-/// Looks how such an attachment stands.
+/// Looks how such an attachment stands, which is known as for [`release_sandbox`].
 ///
 /// # Errors
 /// When it is not recorded, or cannot be looked at.
-pub fn check_sandbox(sandbox: &Sandbox, interface: &IfName, options: &Options) -> Result<Checked, AttachError> {
+pub fn check_sandbox(
+    sandbox: &Sandbox,
+    interface: &IfName,
+    is_it: impl Fn(&str) -> bool,
+    options: &Options,
+) -> Result<Checked, AttachError> {
     let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
     let missing = || AttachError::NotRecorded { guest: sandbox.container.clone(), interface: Some(interface.clone()) };
-    let record = record_of(&records, sandbox, interface)?.ok_or_else(missing)?;
+    let all = records.all().map_err(AttachError::Unrecorded)?.all;
+    let record = all.into_iter().find(|record| is_meant(record, sandbox, interface, &is_it)).ok_or_else(missing)?;
+    let name = record.guest.container_name.clone().unwrap_or_default();
     let report = drift_of(&record, options)?;
     let Some(namespace) = trace::namespace(&record.guest.path, record.guest.netns) else {
-        return Ok(Checked { report, link: None, addresses: Vec::new() });
+        return Ok(Checked { name, report, link: None, addresses: Vec::new() });
     };
     let look = || {
         let mut socket = namespace.netlink()?;
@@ -133,7 +139,7 @@ pub fn check_sandbox(sandbox: &Sandbox, interface: &IfName, options: &Options) -
         Ok((link, addresses))
     };
     let (link, addresses) = look().map_err(AttachError::Observe)?;
-    Ok(Checked { report, link, addresses })
+    Ok(Checked { name, report, link, addresses })
 }
 
 /// Whether this host has a link of that name.
@@ -156,19 +162,13 @@ pub struct Links {
     pub guest: Option<LinkFacts>,
 }
 
-/// The links of an attachment as they are.
-///
-/// # Errors
-/// When the container's namespace is gone, or the kernel refuses to tell.
-pub fn links_of_sandbox(attached: &Attached) -> Result<Links, AttachError> {
-    let Some(namespace) = trace::namespace(&attached.guest.path, attached.guest.netns) else { return Ok(Links::default()) };
-    let look = || {
-        let mut sides = observe::open(&namespace)?;
-        let guest = observe::link_called(&mut sides.guest, &attached.report.interface)?;
+impl Links {
+    /// As they are now, by the sockets that they were made by.
+    pub(super) fn look(sides: &mut Sides<'_>, interface: &IfName) -> Result<Self, KernelError> {
+        let guest = observe::link_called(&mut sides.guest, interface)?;
         let host = guest.as_ref().map(|link| observe::peer_of(&mut sides.host, link)).transpose()?.flatten();
         let master = host.as_ref().and_then(|host| host.master);
         let bridge = master.map(|index| observe::link_of(&mut sides.host, index)).transpose()?.flatten();
-        Ok(Links { bridge, host, guest })
-    };
-    look().map_err(AttachError::Observe)
+        Ok(Self { bridge, host, guest })
+    }
 }

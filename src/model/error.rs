@@ -141,6 +141,9 @@ pub enum KernelError {
     /// The answer made no sense.
     #[error("the kernel's answer cannot be read: {0}")]
     Garbled(String),
+    /// A file that was to be a network namespace is none.
+    #[error("{0} is not a network namespace")]
+    NoNamespace(String),
     /// The first half of a step was done, and the second failed.
     #[error(transparent)]
     HalfDone(Box<Self>),

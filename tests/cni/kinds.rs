@@ -85,6 +85,20 @@ fn what_an_attach_can_do_stands_in_the_configuration() {
 }
 
 #[test]
+fn a_network_without_addresses_gives_a_link_alone() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    for plugin in [json!({ "bridge": "br7" }), json!({ "bridge": "br7", "ipam": {} })] {
+        whole(&lab, plugin, |guest, made| {
+            assert_eq!((guest.addrs("eth0"), &made["ips"], made.get("routes")), (Vec::new(), &json!([]), None));
+            assert_eq!(made["interfaces"].as_array().unwrap().len(), 3);
+        });
+    }
+}
+
+#[test]
 fn what_the_runtime_says_stands_above_the_configuration() {
     if no_root() {
         return;

@@ -1,12 +1,14 @@
 # A Podman of the test's own with networks of CNI, in namespaces of mounts and network that are the test's own; what it prints is
-# judged by tests/cni/podman.rs. All of /run is in memory and goes with it.
+# judged by tests/cni/engines.rs. What is written to /run and /var/lib is in memory and goes with it.
 set -e
 dir=@DIR@ pipework=@PIPEWORK@
 umount /sys/fs/cgroup/unified 2> /dev/null || true
 mount -t tmpfs tmpfs /run
-mkdir -p /run/netns /var/lib/cni /var/lib/pipework "$dir/tmp"
-mount -t tmpfs tmpfs /var/lib/cni
-mount -t tmpfs tmpfs /var/lib/pipework
+mkdir -p /run/netns "$dir/over" "$dir/tmp"
+mount -t tmpfs tmpfs "$dir/over"
+mkdir "$dir/over/lib" "$dir/over/work"
+mount -t overlay -o "lowerdir=/var/lib,upperdir=$dir/over/lib,workdir=$dir/over/work" overlay /var/lib
+mkdir -p /var/lib/cni /var/lib/pipework
 $pipework install cni --bin-dir "$dir/bin" --dir "$dir/net.d" > /dev/null
 export CONTAINERS_CONF=$dir/containers.conf
 # More open files than this the machine may not allow.

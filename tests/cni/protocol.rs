@@ -1,5 +1,7 @@
 //! The protocol itself: the cases of the CNI project's own suites (pkg/skel, plugins/*), driven from outside.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
 use crate::lab::{Lab, assert_same, no_root};
@@ -19,6 +21,14 @@ fn version_needs_nothing_else_and_tells_what_is_spoken() {
         let told = raw(&lab, &[("CNI_COMMAND", "VERSION")], input.as_bytes()).ok();
         assert_eq!(told, json!({ "cniVersion": version, "supportedVersions": ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] }));
     }
+    // A runtime that says nothing, and does not end its input either, is answered all the same.
+    let mut command = lab.program();
+    command.env("CNI_COMMAND", "VERSION").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let open = child.stdin.take();
+    let told = child.wait_with_output().unwrap();
+    assert!(told.status.success() && String::from_utf8(told.stdout).unwrap().contains("1.1.0"));
+    drop(open);
 }
 
 #[test]
@@ -249,6 +259,10 @@ fn what_another_network_or_another_program_has_of_a_pool_no_gc_takes() {
     assert!(claims.out.contains("cni:two") && !claims.out.contains("cni:one"), "{}", claims.out);
     // What is recorded is as good as asked for: an attach's drift, and the claims that are in use.
     assert_eq!(lab.run(&format!("diff netns:{}", at[1].netns)).code, Some(0));
+    guests[1].sh("ip addr flush dev eth0");
+    assert_eq!(lab.run("status").code, Some(2));
+    assert_eq!(lab.run(&format!("repair netns:{}", at[1].netns)).code, Some(0));
+    assert_eq!(guests[1].addrs("eth0"), [two["ips"][0]["address"].as_str().unwrap()]);
     let file = lab.files().lines().find(|path| path.contains("pools/lan/ip/")).unwrap().to_owned();
     let text = std::fs::read_to_string(&file).unwrap();
     let seen = serde_json::from_str::<serde_json::Value>(&text).unwrap()["seen"].as_str().unwrap().to_owned();

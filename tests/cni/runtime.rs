@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -72,10 +72,15 @@ pub const PLUGINS: &str = "/usr/lib/cni";
 
 /// Starts a plugin on the lab's host. Ours is `pipework`, another lies among Debian's.
 pub fn start(lab: &Lab, plugin: &str, variables: &[(&str, &str)], input: &[u8]) -> Child {
-    let mut command = match plugin {
+    let command = match plugin {
         "pipework" => lab.program(),
         other => lab.host.command(&format!("{PLUGINS}/{other}")),
     };
+    start_with(command, lab, variables, input)
+}
+
+/// Starts a plugin by a command.
+pub fn start_with(mut command: Command, lab: &Lab, variables: &[(&str, &str)], input: &[u8]) -> Child {
     command.env("CNI_PATH", format!("{}:{PLUGINS}", lab.dir.path().display()));
     command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -67,7 +67,7 @@ impl Plugin {
     fn add_delegated(&self, plugin: &str) -> Result<Done, CniError> {
         let bare = Addressing::default();
         let (request, how) = self.conf.request(self.key()?, &self.netns(), Some(&bare))?;
-        drop(self.attach(&request, Self::options(&how))?);
+        drop(self.attach(&request, Options { tell_links: false, ..Self::options(&how) })?);
         let addressing = self.delegate_add(plugin).inspect_err(|_| self.take_back())?;
         self.give(&addressing).inspect_err(|_| {
             self.take_back();
@@ -90,8 +90,7 @@ impl Plugin {
     }
 
     fn done(&self, attached: Attached, given: &Addressing) -> Result<Done, CniError> {
-        let links = lifecycle::links_of_sandbox(&attached).unwrap_or_default();
-        let success = self.success(&attached, links, given);
+        let success = self.success(&attached, attached.links.clone().unwrap_or_default(), given);
         let document = printed(&success).inspect_err(|_| self.take_back())?;
         Ok(Done { document: Some(document), warnings: attached.report.warnings, announcement: attached.announcement })
     }

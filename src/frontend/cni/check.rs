@@ -1,5 +1,6 @@
 //! CHECK and STATUS: whether an attachment is as it was made, and whether another could be made.
 
+use super::del::is;
 use super::{Done, Plugin, fault};
 use crate::kernel::privilege;
 use crate::lifecycle::{self, AttachError, Checked};
@@ -14,7 +15,7 @@ impl Plugin {
         let made = key.made();
         let previous = self.conf.previous.as_ref().ok_or_else(|| CniError::configuration("prevResult", "CHECK needs what ADD answered"))?;
         let what = format!("check {}", made.as_str());
-        let checked = lifecycle::check_sandbox(&self.sandbox()?, made, &Self::options(&self.conf.words.how()));
+        let checked = lifecycle::check_sandbox(&self.sandbox()?, made, |name| is(key, name), &Self::options(&self.conf.words.how()));
         let checked = checked.map_err(|error| match error {
             AttachError::NotRecorded { .. } => CniError::new(Code::Differs, format!("{what}: there is no such attachment: {key}")),
             error => fault::attach(&what, &error),
@@ -32,7 +33,7 @@ impl Plugin {
         }
         match &self.conf.ipam {
             Ipam::None => {}
-            Ipam::BuiltIn(own) => self.check_claims(own)?,
+            Ipam::BuiltIn(own) => self.check_claims(own, &checked.name.parse().or_else(|_| self.owner())?)?,
             Ipam::Delegated(plugin) => drop(self.delegate(plugin, "CHECK")?),
         }
         Ok(Done::default())
@@ -55,7 +56,7 @@ impl Plugin {
         }
         match &self.conf.ipam {
             Ipam::None => {}
-            Ipam::BuiltIn(_) => self.has_room().map_err(|why| not_available(why))?,
+            Ipam::BuiltIn(_) => self.has_room().map_err(not_available)?,
             Ipam::Delegated(plugin) => drop(self.delegate(plugin, "STATUS")?),
         }
         Ok(Done::default())

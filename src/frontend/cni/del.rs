@@ -16,7 +16,7 @@ fn options() -> DetachOptions {
 }
 
 /// Whether a recorded name is that of an attachment.
-fn is(key: &Key, name: &str) -> bool {
+pub(super) fn is(key: &Key, name: &str) -> bool {
     name.parse::<Key>().is_ok_and(|other| key.is(&other))
 }
 

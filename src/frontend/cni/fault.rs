@@ -4,6 +4,7 @@ use crate::external::delegate::DelegateError;
 use crate::lifecycle::claims::ClaimError;
 use crate::lifecycle::{AttachError, DetachError, chain};
 use crate::model::cni::{CniError, Code};
+use crate::model::error::KernelError;
 use crate::plan::PlanError;
 
 /// The chain of reasons: the first in the message, the others behind it, and what to do about it.
@@ -18,7 +19,7 @@ pub(super) fn attach(what: &str, error: &AttachError) -> CniError {
     let kind = match error {
         AttachError::Exists { .. } => Code::Exists,
         AttachError::Guest(error) if error.is_absence() => Code::UnknownContainer,
-        AttachError::Guest(_) => Code::Environment,
+        AttachError::Guest(_) | AttachError::Observe(KernelError::NoNamespace(_)) => Code::Environment,
         AttachError::Plan(PlanError::GuestIsHost { .. }) => Code::Environment,
         AttachError::Plan(PlanError::GuestLinkDiffers { .. }) => Code::Exists,
         AttachError::Plan(_) | AttachError::Words { .. } => Code::Configuration,

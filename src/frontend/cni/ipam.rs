@@ -14,6 +14,9 @@ use crate::state;
 /// How long another process of this host may need to let go of an address whose container is gone.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
+/// A pool, and where addresses of it are claimed.
+pub(super) type Place = (Arc<dyn Claims>, Pool);
+
 /// Addresses that were claimed of pools.
 pub(super) struct Given {
     pub(super) addressing: Addressing,
@@ -81,7 +84,7 @@ impl Plugin {
     }
 
     /// The pools that an attachment of this network may have addresses of.
-    pub(super) fn pools(&self) -> Result<Vec<(Arc<dyn Claims>, Pool)>, ClaimError> {
+    pub(super) fn pools(&self) -> Result<Vec<Place>, ClaimError> {
         match &self.conf.ipam {
             Ipam::Delegated(_) => Ok(Vec::new()),
             // Fixed addresses may be those of a pool.
@@ -111,13 +114,13 @@ impl Plugin {
     }
 
     /// Whether the attachment has its addresses still.
-    pub(super) fn check_claims(&self, own: &BuiltIn) -> Result<(), CniError> {
-        let (owner, own_claims) = (self.owner()?, self.own_claims());
+    pub(super) fn check_claims(&self, own: &BuiltIn, owner: &Owner) -> Result<(), CniError> {
+        let own_claims = self.own_claims();
         let lost = |what: String| CniError::new(Code::Differs, format!("ipam: {owner} has no address of {what} any more"));
         for source in &own.sources {
             let has = |claims: &dyn Claims, name: &PoolName| -> Result<bool, CniError> {
                 let all = claims.all(name).map_err(|error| fault::claim(&error))?;
-                Ok(all.iter().any(|claimed| claimed.owner == owner))
+                Ok(all.iter().any(|claimed| claimed.owner == *owner))
             };
             match source {
                 Source::Named(name) if !has(&*self.claims, name)? => return Err(lost(format!("pool {name}"))),
@@ -142,7 +145,12 @@ impl Plugin {
         let mut stale = Vec::new();
         for (claims, pool) in self.pools()? {
             let owners = claims.all(&pool.name)?.into_iter().map(|claimed| claimed.owner);
-            let is_ours = |owner: &Owner| owner.to_string().parse::<Key>().is_ok_and(|key| key.host == host && is_stale(&key));
+            // What only this host gives is this host's, whatever it was called then.
+            let is_only_ours = !Arc::ptr_eq(&claims, &self.claims);
+            let is_ours = |owner: &Owner| {
+                let key = owner.to_string().parse::<Key>();
+                key.is_ok_and(|key| (is_only_ours || key.host == host) && is_stale(&key))
+            };
             stale.extend(owners.filter(is_ours));
         }
         Ok(stale)

@@ -67,10 +67,13 @@ fn called(
     version: &mut Option<Version>,
 ) -> Result<Done, CniError> {
     let call = Call::read(variable)?;
-    let input = read(input)?;
     if call.verb == Verb::Version {
-        return printed(&Versions::answer(&input)).map(|document| Done { document: Some(document), ..Done::default() });
+        // Its end is not waited for: a runtime need not say anything here.
+        let asked = serde_json::Deserializer::from_reader(input.take(LARGEST)).into_iter::<serde_json::Value>().next();
+        let answer = Versions::answer(asked.and_then(Result::ok).as_ref());
+        return printed(&answer).map(|document| Done { document: Some(document), ..Done::default() });
     }
+    let input = read(input)?;
     let conf = NetConf::read(&input, call.verb, &call.arguments).map_err(|(spoken, error)| {
         *version = spoken;
         error
@@ -152,8 +155,13 @@ impl Plugin {
     }
 
     fn options(how: &How) -> Options {
-        let usual =
-            Options { run_dir: state::run_dir(), pid_dir: state::pid_dir(), hooks: HookSettings::from_environment(), ..Options::default() };
+        let usual = Options {
+            run_dir: state::run_dir(),
+            pid_dir: state::pid_dir(),
+            hooks: HookSettings::from_environment(),
+            tell_links: true,
+            ..Options::default()
+        };
         usual.with(how)
     }
 }

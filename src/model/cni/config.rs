@@ -4,15 +4,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::addresses::Addressing;
 use super::environment::{Arguments, ContainerId, Verb, is_name};
 use super::error::{CniError, Code};
-use super::ipam::{self, Ipam, Range};
+use super::ipam::{self, Ipam};
 use super::key::Key;
 use super::result::{Dns, Success};
+use super::runtime::{Runtime, dns, part, valid, wishes};
 use super::version::Version;
 use crate::model::pool::PoolName;
 use crate::model::request::AttachRequest;
@@ -110,7 +110,7 @@ const OTHERWISE: [(&str, &str); 3] = [
     ("keep_netns", "the runtime keeps its network namespaces itself"),
 ];
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
 
 impl NetConf {
     /// Reads a configuration. With an error, the version that it is to be told in, where that much could be read.
@@ -247,122 +247,6 @@ fn version(object: &Object) -> Result<Version, CniError> {
     }
 }
 
-/// A part of the configuration that has a form of its own.
-fn part<T: Default + for<'de> Deserialize<'de>>(object: &Object, key: &str) -> Result<T, CniError> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => serde_json::from_value(value.clone()).map_err(|error| CniError::configuration(key, error)),
-    }
-}
-
-/// `runtimeConfig`: what of it is known here. What is another plugin's is passed over.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Runtime {
-    ips: Vec<String>,
-    mac: Option<String>,
-    bandwidth: Option<Bandwidth>,
-    dns: Option<RuntimeDns>,
-    #[serde(rename = "ipRanges")]
-    ip_ranges: Vec<Vec<Range>>,
-}
-
-/// In bits, and bits per second.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Bandwidth {
-    ingress_rate: u64,
-    ingress_burst: u64,
-    egress_rate: u64,
-    egress_burst: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RuntimeDns {
-    servers: Vec<String>,
-    searches: Vec<String>,
-    options: Vec<String>,
-}
-
-impl Runtime {
-    /// What the runtime says stands above what the configuration says.
-    fn onto(&self, words: Attachment, arguments: &Arguments) -> Result<Attachment, CniError> {
-        let mac = self.mac.clone().or_else(|| arguments.mac.clone()).filter(|mac| !mac.is_empty());
-        let rate = self.bandwidth.as_ref().and_then(Bandwidth::rate);
-        Ok(Attachment { mac: mac.or(words.mac), rate: rate.or(words.rate), ..words })
-    }
-}
-
-/// A bucket that holds less lets no whole frame pass.
-const LEAST_BURST: u64 = 2048;
-
-impl Bandwidth {
-    /// In our words, as seen from the guest. Both directions have one bucket, the larger.
-    fn rate(&self) -> Option<String> {
-        let rate = |bits: u64| if bits == 0 { String::new() } else { format!("{}bit", bits.max(8)) };
-        if self.ingress_rate == 0 && self.egress_rate == 0 {
-            return None;
-        }
-        let burst = self.ingress_burst.max(self.egress_burst) / 8;
-        let burst = if burst == 0 { String::new() } else { format!(":{}b", burst.clamp(LEAST_BURST, u32::MAX.into())) };
-        Some(format!("{}/{}{burst}", rate(self.ingress_rate), rate(self.egress_rate)))
-    }
-}
-
-/// The runtime's word first, then the arguments' of the configuration, then those of the environment.
-fn wishes(runtime: &Runtime, object: &Object, arguments: &Arguments) -> Result<Vec<Wish>, CniError> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Args {
-        cni: Conventions,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Conventions {
-        ips: Vec<String>,
-    }
-    let args: Args = part(object, "args")?;
-    let all = [("runtimeConfig.ips", &runtime.ips), ("args.cni.ips", &args.cni.ips), ("CNI_ARGS", &arguments.ips)];
-    let Some((key, texts)) = all.into_iter().find(|(_, texts)| !texts.is_empty()) else { return Ok(Vec::new()) };
-    texts
-        .iter()
-        .map(|text| {
-            let (ip, prefix) = text.split_once('/').map_or((text.as_str(), None), |(ip, prefix)| (ip, Some(prefix)));
-            let prefix = prefix.map(str::parse::<u8>).transpose().ok();
-            match (ip.parse::<IpAddr>(), prefix) {
-                (Ok(ip), Some(prefix)) => Ok(Wish { ip, prefix }),
-                _ => Err(CniError::configuration(key, format!("{text:?} is no address, like 192.168.1.5 or 192.168.1.5/24"))),
-            }
-        })
-        .collect()
-}
-
-fn dns(runtime: &Runtime, object: &Object) -> Result<Dns, CniError> {
-    let told: Dns = part(object, "dns")?;
-    Ok(match &runtime.dns {
-        Some(RuntimeDns { servers, searches, options }) if !(servers.is_empty() && searches.is_empty() && options.is_empty()) => {
-            Dns { nameservers: servers.clone(), search: searches.clone(), options: options.clone(), domain: told.domain }
-        }
-        _ => told,
-    })
-}
-
-/// Without the list nothing is known to be stale.
-fn valid(object: &Object) -> Result<Vec<(String, String)>, CniError> {
-    const KEY: &str = "cni.dev/valid-attachments";
-    #[derive(Deserialize)]
-    struct Attached {
-        #[serde(rename = "containerID")]
-        container: String,
-        ifname: String,
-    }
-    let list = object.get(KEY).or_else(|| object.get("cni.dev/attachments"));
-    let list = list.ok_or_else(|| CniError::configuration(KEY, "it is missing, so nothing is known to be left over"))?;
-    let all: Option<Vec<Attached>> = serde_json::from_value(list.clone()).map_err(|error| CniError::configuration(KEY, error))?;
-    Ok(all.unwrap_or_default().into_iter().map(|one| (one.container, one.ifname)).collect())
-}
-
 /// Only what the interface is called: that is a part of what it is known by.
 fn guest_if(object: &Object) -> Attachment {
     let name = object.get("guest_if").and_then(Value::as_str).map(str::to_owned);
@@ -371,8 +255,6 @@ fn guest_if(object: &Object) -> Attachment {
 
 /// The keys that are an attachment's.
 fn words(mut object: Object) -> Result<Attachment, CniError> {
-    let unsupported =
-        |key: &str, value: &Value, why: &str| CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why);
     // Nothing is to be masqueraded where guests have addresses of the network's own.
     if object.get("ipMasq").is_some_and(|value| *value == Value::Bool(false)) {
         object.remove("ipMasq");
@@ -389,22 +271,34 @@ fn words(mut object: Object) -> Result<Attachment, CniError> {
             return Err(unsupported(key, value, why));
         }
     }
-    for (key, value) in &object {
-        let alone: Object = [("host_if", "x"), ("guest", "x")].map(|(key, word)| (key.to_owned(), word.into())).into_iter().collect();
-        let mut alone = alone;
-        alone.insert(key.clone(), value.clone());
-        match serde_json::from_value::<Attachment>(Value::Object(alone)) {
-            Ok(_) => {}
-            Err(error) if error.to_string().starts_with("unknown field") => {
-                return Err(unsupported(key, value, &error.to_string()));
-            }
-            Err(error) => return Err(CniError::configuration(key, error)),
-        }
-    }
-    if !object.contains_key("host_if") {
-        let why = "it is missing: say what the interface lies on, like \"bridge\": \"br0\" or \"parent\": \"eth0\"";
-        return Err(CniError::configuration(&called("host_if"), why));
-    }
+    let is_based = object.contains_key("host_if");
     object.insert("guest".to_owned(), "x".into());
-    serde_json::from_value(Value::Object(object)).map_err(|error| CniError::new(Code::Configuration, error.to_string()))
+    match serde_json::from_value(Value::Object(object.clone())) {
+        Ok(words) => Ok(words),
+        Err(error) => Err(match wrong_key(&object) {
+            Some(wrong) => wrong,
+            None if !is_based => {
+                let why = "it is missing: say what the interface lies on, like \"bridge\": \"br0\" or \"parent\": \"eth0\"";
+                CniError::configuration(&called("host_if"), why)
+            }
+            None => CniError::new(Code::Configuration, error.to_string()),
+        }),
+    }
+}
+
+/// The first key that cannot be read: each is read alone.
+fn wrong_key(object: &Object) -> Option<CniError> {
+    object.iter().find_map(|(key, value)| {
+        let needed = [("host_if", "x"), ("guest", "x")].map(|(key, word)| (key.to_owned(), word.into()));
+        let alone: Object = needed.into_iter().chain([(key.clone(), value.clone())]).collect();
+        let error = serde_json::from_value::<Attachment>(Value::Object(alone)).err()?.to_string();
+        Some(match error.starts_with("unknown field") {
+            true => unsupported(key, value, &error),
+            false => CniError::configuration(&called(key), error),
+        })
+    })
+}
+
+fn unsupported(key: &str, value: &Value, why: &str) -> CniError {
+    CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why)
 }

@@ -14,6 +14,7 @@ mod error;
 mod ipam;
 mod key;
 mod result;
+mod runtime;
 mod schema;
 mod version;
 

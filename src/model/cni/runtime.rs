@@ -1,0 +1,129 @@
+//! What a runtime says of one container, and of those that it still has.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::config::{Object, Wish};
+use super::environment::Arguments;
+use super::error::CniError;
+use super::ipam::Range;
+use super::result::Dns;
+use crate::model::topology::Attachment;
+
+/// A part of the configuration that has a form of its own.
+pub(super) fn part<T: Default + for<'de> Deserialize<'de>>(object: &Object, key: &str) -> Result<T, CniError> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(T::default()),
+        Some(value) => serde_json::from_value(value.clone()).map_err(|error| CniError::configuration(key, error)),
+    }
+}
+
+/// `runtimeConfig`: what of it is known here. What is another plugin's is passed over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Runtime {
+    ips: Vec<String>,
+    mac: Option<String>,
+    bandwidth: Option<Bandwidth>,
+    dns: Option<RuntimeDns>,
+    #[serde(rename = "ipRanges")]
+    pub(super) ip_ranges: Vec<Vec<Range>>,
+}
+
+/// In bits, and bits per second.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Bandwidth {
+    ingress_rate: u64,
+    ingress_burst: u64,
+    egress_rate: u64,
+    egress_burst: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RuntimeDns {
+    servers: Vec<String>,
+    searches: Vec<String>,
+    options: Vec<String>,
+}
+
+impl Runtime {
+    /// What the runtime says stands above what the configuration says.
+    pub(super) fn onto(&self, words: Attachment, arguments: &Arguments) -> Result<Attachment, CniError> {
+        let mac = self.mac.clone().or_else(|| arguments.mac.clone()).filter(|mac| !mac.is_empty());
+        let rate = self.bandwidth.as_ref().and_then(Bandwidth::rate);
+        Ok(Attachment { mac: mac.or(words.mac), rate: rate.or(words.rate), ..words })
+    }
+}
+
+/// A bucket that holds less lets no whole frame pass.
+const LEAST_BURST: u64 = 2048;
+
+impl Bandwidth {
+    /// In our words, as seen from the guest. Both directions have one bucket, the larger.
+    fn rate(&self) -> Option<String> {
+        let rate = |bits: u64| if bits == 0 { String::new() } else { format!("{}bit", bits.max(8)) };
+        if self.ingress_rate == 0 && self.egress_rate == 0 {
+            return None;
+        }
+        let burst = self.ingress_burst.max(self.egress_burst) / 8;
+        let burst = if burst == 0 { String::new() } else { format!(":{}b", burst.clamp(LEAST_BURST, u32::MAX.into())) };
+        Some(format!("{}/{}{burst}", rate(self.ingress_rate), rate(self.egress_rate)))
+    }
+}
+
+/// The runtime's word first, then the arguments' of the configuration, then those of the environment.
+pub(super) fn wishes(runtime: &Runtime, object: &Object, arguments: &Arguments) -> Result<Vec<Wish>, CniError> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Args {
+        cni: Conventions,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Conventions {
+        ips: Vec<String>,
+    }
+    let args: Args = part(object, "args")?;
+    let all = [("runtimeConfig.ips", &runtime.ips), ("args.cni.ips", &args.cni.ips), ("CNI_ARGS", &arguments.ips)];
+    let Some((key, texts)) = all.into_iter().find(|(_, texts)| !texts.is_empty()) else { return Ok(Vec::new()) };
+    texts
+        .iter()
+        .map(|text| {
+            let (ip, prefix) = text.split_once('/').map_or((text.as_str(), None), |(ip, prefix)| (ip, Some(prefix)));
+            let prefix = prefix.map(str::parse::<u8>).transpose().ok();
+            match (ip.parse::<IpAddr>(), prefix) {
+                (Ok(ip), Some(prefix)) => Ok(Wish { ip, prefix }),
+                _ => Err(CniError::configuration(key, format!("{text:?} is no address, like 192.168.1.5 or 192.168.1.5/24"))),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn dns(runtime: &Runtime, object: &Object) -> Result<Dns, CniError> {
+    let told: Dns = part(object, "dns")?;
+    Ok(match &runtime.dns {
+        Some(RuntimeDns { servers, searches, options }) if !(servers.is_empty() && searches.is_empty() && options.is_empty()) => {
+            Dns { nameservers: servers.clone(), search: searches.clone(), options: options.clone(), domain: told.domain }
+        }
+        _ => told,
+    })
+}
+
+/// Without the list nothing is known to be stale.
+pub(super) fn valid(object: &Object) -> Result<Vec<(String, String)>, CniError> {
+    const KEY: &str = "cni.dev/valid-attachments";
+    #[derive(Deserialize)]
+    struct Attached {
+        #[serde(rename = "containerID")]
+        container: String,
+        ifname: String,
+    }
+    let list = object.get(KEY).or_else(|| object.get("cni.dev/attachments"));
+    let list = list.ok_or_else(|| CniError::configuration(KEY, "it is missing, so nothing is known to be left over"))?;
+    let all: Option<Vec<Attached>> = serde_json::from_value(list.clone()).map_err(|error| CniError::configuration(KEY, error))?;
+    Ok(all.unwrap_or_default().into_iter().map(|one| (one.container, one.ifname)).collect())
+}
