@@ -15,3 +15,5 @@ mod plugin;
 mod restarts;
 #[path = "docker_plugin/swarm.rs"]
 mod swarm;
+#[path = "docker_plugin/units.rs"]
+mod units;

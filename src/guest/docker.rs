@@ -1,8 +1,8 @@
 //! Docker, and Podman through its Docker-compatible API. Nothing outside this module knows the client library.
 
 pub(super) mod describe;
-pub(super) mod events;
 pub mod endpoints;
+pub(super) mod events;
 pub mod remembered;
 pub mod sidecar;
 pub mod swarm;

@@ -227,7 +227,11 @@ fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace, is_way_out: 
     request.addr.gateways.retain(is_way_out);
     let done = record.done.iter().cloned().chain(plan::brought(&request, &record.interface, &interface)).collect();
     let known = record.link.as_ref();
-    let link = LinkIdentity { index: there.index, mac: there.mac.filter(|_| known.is_none_or(|l| l.host.is_none())), host: known.and_then(|l| l.host.clone()) };
+    let link = LinkIdentity {
+        index: there.index,
+        mac: there.mac.filter(|_| known.is_none_or(|l| l.host.is_none())),
+        host: known.and_then(|l| l.host.clone()),
+    };
     Record {
         guest: GuestRecord { word, netns: namespace.inode(), ..record.guest.clone() },
         interface,

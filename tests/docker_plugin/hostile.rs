@@ -188,7 +188,10 @@ fn a_plug_in_that_is_asked_nonsense_says_so_and_changes_nothing_and_stays_small(
         }
         let (status, answer) = alone.post(path, value.to_string().as_bytes()).unwrap();
         assert!([200, 400].contains(&status), "{path} {value}: {status} {answer}");
-        assert!(answer.is_object() && (status == 200 || answer["Err"].as_str().is_some_and(|why| !why.is_empty())), "{path} {value}: {answer}");
+        assert!(
+            answer.is_object() && (status == 200 || answer["Err"].as_str().is_some_and(|why| !why.is_empty())),
+            "{path} {value}: {answer}"
+        );
     }
     let huge = vec![b'['; 64 * 1024 * 1024];
     for path in PATHS {

@@ -24,7 +24,9 @@ fn a_container_is_the_same_as_with_docker_s_own_macvlan_driver() {
     }
     for name in ["fixed", "free", "mac"] {
         // The addresses are those of two hosts on one network.
-        let plain = |text: String| text.replace("192.168.116.50", "A").replace("192.168.116.60", "A").replace("c0:a8:74:32", "M").replace("c0:a8:74:3c", "M");
+        let plain = |text: String| {
+            text.replace("192.168.116.50", "A").replace("192.168.116.60", "A").replace("c0:a8:74:32", "M").replace("c0:a8:74:3c", "M")
+        };
         let all = [ours, dockers].map(|host| plain(host.docker(&format!("exec {name} sh -c \"{}\"", INSIDE.replace('"', "\\\"")))));
         let [one, other] = all.each_ref().map(|text| text.lines().count());
         assert!(one == other && one >= 4, "{all:?}");
@@ -74,7 +76,11 @@ fn a_running_container_is_disconnected_and_connected_and_in_a_second_network_and
     let link = host.docker(&format!("exec web ip -o link show {interface}"));
     assert!(link.contains("mtu 1400"), "{link}");
     let routes = host.docker("exec web ip route");
-    assert!(routes.contains("10.77.0.0/16 via 10.5.0.9") && routes.contains("default via 10.5.0.1") != routes.contains("default via 192.168.116.1"), "{routes}");
+    assert!(
+        routes.contains("10.77.0.0/16 via 10.5.0.9")
+            && routes.contains("default via 10.5.0.1") != routes.contains("default via 192.168.116.1"),
+        "{routes}"
+    );
     let address = text(&seen(host, "web", "inner"), "IPAddress").to_owned();
     host.sh(&format!("ping -c 1 -W 5 {address}"));
     host.ok("diff docker:web -i eth0");

@@ -18,7 +18,9 @@ impl Plugin {
         let log = std::fs::File::options().create(true).append(true).open(host.dir.join("plugin.log")).unwrap();
         let mut command = host.program();
         let child = command.arg("docker-plugin").stderr(log).spawn().unwrap();
-        eventually("the plug-in listens", || host.try_sh("curl -sf -X POST --unix-socket /run/docker/plugins/pipework.sock http://x/Plugin.Activate"));
+        eventually("the plug-in listens", || {
+            host.try_sh("curl -sf -X POST --unix-socket /run/docker/plugins/pipework.sock http://x/Plugin.Activate")
+        });
         Self { child }
     }
 

@@ -96,7 +96,9 @@ fn no_address_is_given_twice_by_two_nodes_however_often_tasks_start() {
          --update-parallelism {REPLICAS} --update-order start-first --update-monitor 0s --restart-delay 0s box sleep 100000"
     ));
     let settled = |what: &str| {
-        eventually(what, || all_apart(&lab) == REPLICAS && lab.host(1).docker("service ps -q -f desired-state=running web").lines().count() == REPLICAS)
+        eventually(what, || {
+            all_apart(&lab) == REPLICAS && lab.host(1).docker("service ps -q -f desired-state=running web").lines().count() == REPLICAS
+        })
     };
     settled("all tasks run");
     assert!(lab.hosts.iter().all(|host| !host.docker("ps -q").is_empty()), "both nodes have some");

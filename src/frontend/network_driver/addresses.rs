@@ -10,8 +10,8 @@ use super::Shop;
 use super::driver::{hinted, whole};
 use super::leases;
 use crate::kernel::observe;
-use crate::lifecycle::claims::{ClaimError, Claims};
 use crate::lifecycle;
+use crate::lifecycle::claims::{ClaimError, Claims};
 use crate::model::network_driver::{AddressCall, Answer, Grant, NewPool, PoolId, Purpose, Source};
 use crate::model::pool::{Pool, PoolName};
 use crate::model::types::{IfAddr, IfName, MacAddr};
@@ -51,7 +51,8 @@ fn of_server(new: &NewPool, interface: &IfName) -> Outcome<Answer> {
     let subnet = match new.subnet {
         Some(subnet) => subnet,
         None => {
-            let lease = lifecycle::ask(interface, PATIENCE).map_err(|error| format!("asking on {interface}: {}", hinted(&error, error.hint())))?;
+            let lease =
+                lifecycle::ask(interface, PATIENCE).map_err(|error| format!("asking on {interface}: {}", hinted(&error, error.hint())))?;
             let found = lease.addr.network();
             check_routes(new, found)?;
             found
@@ -68,7 +69,8 @@ fn check_routes(new: &NewPool, subnet: IpNetwork) -> Outcome<()> {
         return Ok(());
     }
     let route = observe::route_into(&subnet).map_err(|error| whole(&error))?;
-    route.map_or(Ok(()), |route| Err(format!("this host has a route there already ({route}): say that it is meant, with --subnet {subnet}")))
+    route
+        .map_or(Ok(()), |route| Err(format!("this host has a route there already ({route}): say that it is meant, with --subnet {subnet}")))
 }
 
 fn network(subnet: IpNetwork) -> IpNetwork {
@@ -109,7 +111,10 @@ fn kept_back(shop: &Shop, call: &AddressCall, name: &PoolName, purpose: Purpose)
         (None, _) => return Err("it is not said for whom the address is: the engine gives no MAC address".into()),
     };
     if pool.gateway != Some(ip) && pool.refuses(ip).is_none() {
-        return Err(format!("{ip}: pool {name} gives this address to guests. Make it the pool's gateway, or reserve it there ({})", claims(shop)?.place()));
+        return Err(format!(
+            "{ip}: pool {name} gives this address to guests. Make it the pool's gateway, or reserve it there ({})",
+            claims(shop)?.place()
+        ));
     }
     with_prefix(&call.pool, ip)
 }

@@ -104,7 +104,10 @@ pub(super) fn lend(shop: &Shop, call: &AddressCall, interface: &IfName, mac: Mac
         return refuse(format!("the server lends {ip}, and not {wish}: leave out --ip, or have the server give it to {mac}"));
     }
     if !call.pool.subnet.contains(ip) {
-        return refuse(format!("the server lends {ip}, which is not in the network's {}: create it with another --subnet", call.pool.subnet));
+        return refuse(format!(
+            "the server lends {ip}, which is not in the network's {}: create it with another --subnet",
+            call.pool.subnet
+        ));
     }
     let addr = IfAddr::new(ip, call.pool.subnet.prefix()).ok_or("it has no prefix")?;
     let lent = lent(borrowed.clone(), None);
@@ -258,7 +261,10 @@ fn give_up(shop: &Shop, lent: &[(IfName, Grant)], containers: &[Connected]) {
         let Some(container) = of(grant) else { continue };
         let is_there = containers.iter().any(|one| one.id == container);
         let is_other = |(_, other): &&(IfName, Grant)| {
-            other.pool == grant.pool && other.mac != grant.mac && of(other).as_deref() == Some(&container) && other.lent.as_ref().is_some_and(|lent| !lent.is_idle)
+            other.pool == grant.pool
+                && other.mac != grant.mac
+                && of(other).as_deref() == Some(&container)
+                && other.lent.as_ref().is_some_and(|lent| !lent.is_idle)
         };
         if is_there && lent.iter().find(is_other).is_none() {
             continue;

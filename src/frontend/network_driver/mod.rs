@@ -30,8 +30,8 @@ use crate::lifecycle::Options;
 use crate::model::error::KernelError;
 use crate::model::pool::Owner;
 use crate::state::{DriverFiles, ExclusiveLock};
-pub use listener::ListenError;
 use leases::Leases;
+pub use listener::ListenError;
 use usher::Usher;
 
 /// Where the engine looks for plug-ins (docker's docs/extend/plugin_api.md).

@@ -58,7 +58,11 @@ impl FromStr for Id {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_good = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if is_good { Ok(Self(text.to_owned())) } else { Err(format!("{:?} is no identifier: letters and digits, 128 at most", shown(text))) }
+        if is_good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("{:?} is no identifier: letters and digits, 128 at most", shown(text)))
+        }
     }
 }
 
@@ -188,8 +192,12 @@ impl Call {
             "IpamDriver.GetDefaultAddressSpaces" => Self::Spaces,
             "IpamDriver.RequestPool" => Self::RequestPool(Box::new(NewPool::read(json("RequestPool", body)?)?)),
             "IpamDriver.ReleasePool" => Self::ReleasePool,
-            "IpamDriver.RequestAddress" => Self::RequestAddress(Box::new(AddressCall::read("RequestAddress", json("RequestAddress", body)?)?)),
-            "IpamDriver.ReleaseAddress" => Self::ReleaseAddress(Box::new(AddressCall::read("ReleaseAddress", json("ReleaseAddress", body)?)?)),
+            "IpamDriver.RequestAddress" => {
+                Self::RequestAddress(Box::new(AddressCall::read("RequestAddress", json("RequestAddress", body)?)?))
+            }
+            "IpamDriver.ReleaseAddress" => {
+                Self::ReleaseAddress(Box::new(AddressCall::read("ReleaseAddress", json("ReleaseAddress", body)?)?))
+            }
             _ => return Err(CallError::Unknown(shown(name))),
         })
     }

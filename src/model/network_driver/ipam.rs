@@ -104,7 +104,8 @@ impl NewPool {
         if given(raw.sub_pool).is_some() {
             return Err(wrong(CALL, "--ip-range is not for this IPAM driver: the pool, or the DHCP server, says which addresses it gives"));
         }
-        let subnet = given(raw.pool).map(|text| text.parse().map_err(|_| wrong(CALL, format!("{:?} is no subnet", shown(&text))))).transpose()?;
+        let subnet =
+            given(raw.pool).map(|text| text.parse().map_err(|_| wrong(CALL, format!("{:?} is no subnet", shown(&text))))).transpose()?;
         let source = source(&raw.options.unwrap_or_default()).map_err(|why| wrong(CALL, why))?;
         Ok(Self { subnet, source, v6: raw.v6 })
     }
@@ -168,7 +169,8 @@ pub(super) struct RawAddress {
 impl AddressCall {
     pub(super) fn read(call: &'static str, raw: RawAddress) -> Result<Self, CallError> {
         let wish = raw.address.filter(|text| !text.is_empty());
-        let wish = wish.map(|text| text.parse::<IpAddr>().map_err(|_| wrong(call, format!("{:?} is no address", shown(&text))))).transpose()?;
+        let wish =
+            wish.map(|text| text.parse::<IpAddr>().map_err(|_| wrong(call, format!("{:?} is no address", shown(&text))))).transpose()?;
         if let Some(ip) = wish.filter(|ip| !raw.pool.subnet.contains(*ip) && !ip.is_unspecified()) {
             return Err(wrong(call, format!("{ip} is not in {}", raw.pool.subnet)));
         }

@@ -132,7 +132,11 @@ mod tests {
             id: "n1".parse().unwrap(),
             words: words.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             internal: false,
-            subnets: vec![Subnet { space: String::new(), pool: "10.1.0.0/16".parse().unwrap(), gateway: gateway.map(|g| g.parse().unwrap()) }],
+            subnets: vec![Subnet {
+                space: String::new(),
+                pool: "10.1.0.0/16".parse().unwrap(),
+                gateway: gateway.map(|g| g.parse().unwrap()),
+            }],
         }
     }
 
