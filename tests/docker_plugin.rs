@@ -3,6 +3,8 @@
 
 mod lab;
 
+#[path = "docker_plugin/crowd.rs"]
+mod crowd;
 #[path = "docker_plugin/dhcp.rs"]
 mod dhcp;
 #[path = "docker_plugin/hostile.rs"]
@@ -11,6 +13,8 @@ mod hostile;
 mod networks;
 #[path = "docker_plugin/plugin.rs"]
 mod plugin;
+#[path = "docker_plugin/pools.rs"]
+mod pools;
 #[path = "docker_plugin/restarts.rs"]
 mod restarts;
 #[path = "docker_plugin/swarm.rs"]

@@ -94,6 +94,7 @@ fn once(request: &AttachRequest, waiting: &Waiting, options: &Options, watch: Wa
     let _lock = if options.dry_run { None } else { Some(records.lock(home.inode()).map_err(AttachError::Unrecorded)?) };
     if !options.dry_run {
         recover_guest(&records, home.inode(), &options.run_dir, watch).map_err(AttachError::Unrecorded)?;
+        clear_old(request, &records, &options.run_dir, watch)?;
     }
     // The engine names the guest's end; until then the host's own access waits, too.
     let bare = AttachRequest { host_access: false, ..request.clone() };
@@ -126,6 +127,16 @@ fn once(request: &AttachRequest, waiting: &Waiting, options: &Options, watch: Wa
         }
     };
     Ok(Offered { id: record.id, link, warnings })
+}
+
+/// The same link, made by a run that was killed before the engine heard of it: nobody will take it.
+fn clear_old(request: &AttachRequest, records: &Records, run_dir: &Path, watch: Watch<'_>) -> Result<(), AttachError> {
+    let is_same = |old: &Record| old.request.guest == request.guest && old.request.host_if == request.host_if && old.request.addr == request.addr;
+    let waiting = records.of_guest(records.home()).map_err(AttachError::Unrecorded)?.all;
+    for old in waiting.iter().filter(|old| is_same(old)) {
+        attach::clear(records, old, run_dir, watch)?;
+    }
+    Ok(())
 }
 
 fn carry_out(
