@@ -129,9 +129,21 @@ fn once(request: &AttachRequest, waiting: &Waiting, options: &Options, watch: Wa
     Ok(Offered { id: record.id, link, warnings })
 }
 
-/// The same link, made by a run that was killed before the engine heard of it: nobody will take it.
+/// Takes away what a run that was killed made for a request, before anybody heard of it: nobody will take it from the host.
+///
+/// # Errors
+/// See [`AttachError`].
+pub fn withdraw_unheard(request: &AttachRequest, run_dir: &Path, watch: Watch<'_>) -> Result<(), AttachError> {
+    let records = recording::records(run_dir).map_err(AttachError::Observe)?;
+    let _lock = records.lock(records.home()).map_err(AttachError::Unrecorded)?;
+    recover_guest(&records, records.home(), run_dir, watch).map_err(AttachError::Unrecorded)?;
+    clear_old(request, &records, run_dir, watch)
+}
+
+/// The links of that request that wait.
 fn clear_old(request: &AttachRequest, records: &Records, run_dir: &Path, watch: Watch<'_>) -> Result<(), AttachError> {
-    let is_same = |old: &Record| old.request.guest == request.guest && old.request.host_if == request.host_if && old.request.addr == request.addr;
+    let is_same =
+        |old: &Record| old.request.guest == request.guest && old.request.host_if == request.host_if && old.request.addr == request.addr;
     let waiting = records.of_guest(records.home()).map_err(AttachError::Unrecorded)?.all;
     for old in waiting.iter().filter(|old| is_same(old)) {
         attach::clear(records, old, run_dir, watch)?;

@@ -26,8 +26,8 @@ fn an_address_of_a_pool_is_claimed_while_a_container_has_it() {
     refused(host, &format!("{ours} --subnet 192.168.116.0/24 --ip-range 192.168.116.0/28 lan"), "--ip-range is not for this IPAM driver");
     refused(host, &format!("{ours} -o mode=l2 --subnet 192.168.116.0/24 lan"), "use Docker's own IPAM");
     create(host, &format!("{ours} --subnet 192.168.116.0/24 lan"));
-    run(host, "one", "--network lan");
     run(host, "two", "--network lan --ip 192.168.116.152");
+    run(host, "one", "--network lan");
     attached(host, "one", 1);
     let one = seen(host, "one", "lan");
     assert_eq!(text(&one, "Gateway"), "192.168.116.1");
@@ -51,7 +51,7 @@ fn an_address_of_a_pool_is_claimed_while_a_container_has_it() {
     assert_eq!(text(&seen(host, "three", "dockers"), "IPAddress"), "192.168.116.152");
     let taken = host.sh("docker run -d --network lan --ip 192.168.116.152 box sleep 1 2>&1 || true");
     assert!(taken.contains("192.168.116.152") && taken.contains("consul01/"), "{taken}");
-    host.docker("rm -f one three $(docker ps -aq)");
+    host.docker("rm -f $(docker ps -aq)");
     nothing_left(host);
     assert_eq!(host.sh("find /var/lib/pipework/pools -name '*.json'"), "");
     host.docker("network rm lan dockers");

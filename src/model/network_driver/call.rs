@@ -212,6 +212,10 @@ fn json<T: DeserializeOwned>(call: &'static str, body: &[u8]) -> Result<T, CallE
     if body.len() > MOST_BYTES {
         return Err(wrong(call, format!("it is longer than {MOST_BYTES} bytes")));
     }
+    if body.is_empty() {
+        // pkg/plugins/client.go: what was sent once is not there any more when it sends again.
+        return Err(wrong(call, "it says nothing: the engine repeats a call so, when a plug-in ended under its hands. Try again"));
+    }
     serde_json::from_slice(body).map_err(|error| wrong(call, error))
 }
 
