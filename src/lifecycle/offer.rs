@@ -215,7 +215,8 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
     conflict::claim(&records, &moved).map_err(AttachError::Unrecorded)?;
     drop(locks);
     if moved.request.host_access {
-        attach::attach(&moved.request, options, watch)?;
+        // Whose the address is was settled before there was a link.
+        attach::attach(&moved.request, &Options { claims: None, ..options.clone() }, watch)?;
     }
     Ok(Arrival::There(Box::new(moved)))
 }

@@ -171,3 +171,30 @@ pub(super) fn give_back(shop: &Shop, grant: Grant) -> Outcome<()> {
         Source::Dhcp(interface) => leases::idle_or_back(shop, interface, grant.clone()),
     }
 }
+
+/// Says of all claims that are used that they are, so that nobody takes them for those of an owner that is gone for good.
+pub(super) fn refresh(shop: &Shop) -> Outcome<()> {
+    let endpoints = shop.files.endpoints().map_err(|error| error.to_string())?;
+    for grant in shop.files.grants().map_err(|error| error.to_string())? {
+        let is_used = endpoints.iter().any(|endpoint| endpoint.addrs.iter().any(|addr| addr.ip() == grant.addr.ip()));
+        if let (Source::Claims(name), true) = (&grant.pool.source, is_used) {
+            again(shop, name, &owner_word(grant.mac), grant.addr.ip())?;
+        }
+    }
+    for endpoint in endpoints {
+        let Some(pool) = &endpoint.claimed else { continue };
+        for addr in &endpoint.addrs {
+            again(shop, pool, endpoint.id.as_str(), addr.ip())?;
+        }
+    }
+    Ok(())
+}
+
+fn again(shop: &Shop, pool: &PoolName, word: &str, ip: IpAddr) -> Outcome<()> {
+    let Some(owner) = shop.owner(word) else { return Ok(()) };
+    match claims(shop)?.claim(pool, &owner, Some(ip)) {
+        // Of the endpoint's other family.
+        Ok(_) | Err(ClaimError::Outside { .. }) => Ok(()),
+        Err(error) => Err(hinted(&error, error.hint())),
+    }
+}
