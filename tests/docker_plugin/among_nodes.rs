@@ -8,9 +8,9 @@ use crate::lab::cluster::{Cluster, Host, no_consul};
 use crate::lab::engine::no_engine;
 use crate::lab::eventually;
 
-/// So many task starts: `PIPEWORK_SWARM_STARTS`, else 18. Long: 200, which takes some minutes.
+/// So many task starts: `PIPEWORK_SWARM_STARTS`, else 12. Long: 200, which takes five minutes.
 fn starts() -> usize {
-    std::env::var("PIPEWORK_SWARM_STARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(18)
+    std::env::var("PIPEWORK_SWARM_STARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
 }
 
 /// A plug-in that the engine itself runs: swarms take no other.
