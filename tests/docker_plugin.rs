@@ -8,6 +8,8 @@ mod lab;
 mod among_nodes;
 #[path = "docker_plugin/beginnings.rs"]
 mod beginnings;
+#[path = "docker_plugin/by_hand.rs"]
+mod by_hand;
 #[path = "docker_plugin/crowd.rs"]
 mod crowd;
 #[path = "docker_plugin/dhcp.rs"]
