@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::hostile::Alone;
 use crate::lab::ovs::{Ovs, no_ovs};
-use crate::lab::{Lab, Space, eventually, no_root};
+use crate::lab::{Lab, Space, eventually, has_kind, no_root};
 
 const NETWORK: &str = "0011223344556677";
 
@@ -41,7 +41,8 @@ impl Engine<'_> {
     /// As libnetwork does it: asks, moves the link, names it, gives it its address and the way out.
     fn connect(&self, endpoint: &str, guest: &Space, address: &str) -> Value {
         let ids = json!({ "NetworkID": NETWORK, "EndpointID": endpoint });
-        let body = json!({ "NetworkID": NETWORK, "EndpointID": endpoint, "Interface": { "Address": address, "MacAddress": "" }, "Options": {} });
+        let body =
+            json!({ "NetworkID": NETWORK, "EndpointID": endpoint, "Interface": { "Address": address, "MacAddress": "" }, "Options": {} });
         let made = self.call("CreateEndpoint", &body);
         assert_eq!(self.call("CreateEndpoint", &body), made, "once more");
         let sandbox = format!("/proc/{}/ns/net", guest.pid());
@@ -93,9 +94,21 @@ fn what_is_asked_twice_is_done_once_and_all_is_as_before_in_the_end() {
     let before = host.state();
     let guests = [Space::new(), Space::new()];
     // A bridge that is made, and goes with its last guest; a macvlan; one that is alone on its NIC.
-    for words in [json!({ "bridge": "br7" }), json!({ "parent": "nic0" }), json!({ "parent": "nic0", "mode": "vepa", "gateway": "none" })] {
+    let mut kinds =
+        vec![json!({ "bridge": "br7" }), json!({ "parent": "nic0" }), json!({ "parent": "nic0", "mode": "vepa", "gateway": "none" })];
+    // As far as the kernel has them: `scripts/uml-run` gives one that has.
+    if has_kind("ipvlan") {
+        kinds.extend([json!({ "parent": "nic0", "mode": "l2" }), json!({ "parent": "nic0", "mode": "l3" })]);
+    }
+    if has_kind("vlan") {
+        kinds.extend([json!({ "parent": "nic0", "vlan": "10", "gateway": "none" }), json!({ "bridge": "br7", "vlan": "10" })]);
+    }
+    for words in kinds {
         engine.network(&words);
-        let ids = [("aa01", "10.1.0.2/16"), ("aa02", "10.1.0.3/16")].iter().zip(&guests).map(|((id, addr), guest)| engine.connect(id, guest, addr));
+        let ids = [("aa01", "10.1.0.2/16"), ("aa02", "10.1.0.3/16")]
+            .iter()
+            .zip(&guests)
+            .map(|((id, addr), guest)| engine.connect(id, guest, addr));
         let ids: Vec<Value> = ids.collect();
         if words["mode"].is_null() {
             eventually("they reach each other", || reaches(&guests[0], "10.1.0.3"));
@@ -121,7 +134,8 @@ fn a_port_of_open_vswitch_is_in_its_vlan_and_goes_when_the_endpoint_goes() {
     let engine = Engine { alone: &alone };
     let guests = [Space::new(), Space::new()];
     engine.network(&json!({ "bridge": "ovsu", "vlan": "10", "gateway": "none" }));
-    let ids = [("aa01", "10.1.0.2/16"), ("aa02", "10.1.0.3/16")].iter().zip(&guests).map(|((id, addr), guest)| engine.connect(id, guest, addr));
+    let ids =
+        [("aa01", "10.1.0.2/16"), ("aa02", "10.1.0.3/16")].iter().zip(&guests).map(|((id, addr), guest)| engine.connect(id, guest, addr));
     let ids: Vec<Value> = ids.collect();
     guests.iter().for_each(|guest| drop(guest.sh("ethtool -K eth0 tx off 2>/dev/null || true")));
     let ports = ovs.vsctl("list-ports ovsu");

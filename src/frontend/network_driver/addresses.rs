@@ -159,16 +159,25 @@ pub(super) fn release(shop: &Shop, call: &AddressCall) -> Outcome<()> {
     give_back(shop, grant)
 }
 
+/// A network goes: what was kept for its containers is nobody's. Another one on the same pool loses no more than a lease that it asks
+/// for again.
+pub(super) fn release_pool(shop: &Shop, pool: &PoolId) -> Outcome<()> {
+    let _lock = shop.grants();
+    let grants = shop.files.grants().map_err(|error| error.to_string())?;
+    let is_kept = |grant: &&Grant| grant.pool == *pool && grant.lent.as_ref().is_some_and(|lent| lent.is_idle);
+    grants.iter().filter(is_kept).try_for_each(|grant| leases::back(shop, grant))
+}
+
 /// Gives an address back, or keeps it for a container that may begin again.
 pub(super) fn give_back(shop: &Shop, grant: Grant) -> Outcome<()> {
-    match &grant.pool.source {
+    match grant.pool.source.clone() {
         Source::Claims(name) => {
             if let Some(owner) = shop.owner(&owner_word(grant.mac)) {
-                claims(shop)?.release(name, &owner).map_err(|error| whole(&error))?;
+                claims(shop)?.release(&name, &owner).map_err(|error| whole(&error))?;
             }
             shop.files.remove_grant(&grant.pool, grant.addr.ip()).map_err(|error| error.to_string())
         }
-        Source::Dhcp(interface) => leases::idle_or_back(shop, interface, grant.clone()),
+        Source::Dhcp(_) => leases::idle_or_back(shop, grant),
     }
 }
 
