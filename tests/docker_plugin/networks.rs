@@ -120,6 +120,7 @@ fn what_cannot_be_is_said_when_the_network_is_made() {
         ("-o parent=ens32 -o mode=fast x", "give bridge, private, vepa"),
         ("-o parent=nic77 x", "I do not know how to setup interface nic77"),
         ("-o parent=ens32 -o mtu=9000 x", "1500"),
+        ("-o parent=ens32 -o vlan=5000 x", "5000"),
         ("-o parent=lo x", "lo"),
         ("-o parent=ens32 -o pool=none x", "pool"),
         ("-o parent=ens32 --ipam-driver pipework x", "give --ipam-opt pool=NAME"),
