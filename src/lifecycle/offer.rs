@@ -94,6 +94,7 @@ fn once(request: &AttachRequest, waiting: &Waiting, options: &Options, watch: Wa
     let _lock = if options.dry_run { None } else { Some(records.lock(home.inode()).map_err(AttachError::Unrecorded)?) };
     if !options.dry_run {
         recover_guest(&records, home.inode(), &options.run_dir, watch).map_err(AttachError::Unrecorded)?;
+        clear_old(request, &records, &options.run_dir, watch)?;
     }
     // The engine names the guest's end; until then the host's own access waits, too.
     let bare = AttachRequest { host_access: false, ..request.clone() };
@@ -126,6 +127,28 @@ fn once(request: &AttachRequest, waiting: &Waiting, options: &Options, watch: Wa
         }
     };
     Ok(Offered { id: record.id, link, warnings })
+}
+
+/// Takes away what a run that was killed made for a request, before anybody heard of it: nobody will take it from the host.
+///
+/// # Errors
+/// See [`AttachError`].
+pub fn withdraw_unheard(request: &AttachRequest, run_dir: &Path, watch: Watch<'_>) -> Result<(), AttachError> {
+    let records = recording::records(run_dir).map_err(AttachError::Observe)?;
+    let _lock = records.lock(records.home()).map_err(AttachError::Unrecorded)?;
+    recover_guest(&records, records.home(), run_dir, watch).map_err(AttachError::Unrecorded)?;
+    clear_old(request, &records, run_dir, watch)
+}
+
+/// The links of that request that wait.
+fn clear_old(request: &AttachRequest, records: &Records, run_dir: &Path, watch: Watch<'_>) -> Result<(), AttachError> {
+    let is_same =
+        |old: &Record| old.request.guest == request.guest && old.request.host_if == request.host_if && old.request.addr == request.addr;
+    let waiting = records.of_guest(records.home()).map_err(AttachError::Unrecorded)?.all;
+    for old in waiting.iter().filter(|old| is_same(old)) {
+        attach::clear(records, old, run_dir, watch)?;
+    }
+    Ok(())
 }
 
 fn carry_out(
@@ -192,7 +215,8 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
     conflict::claim(&records, &moved).map_err(AttachError::Unrecorded)?;
     drop(locks);
     if moved.request.host_access {
-        attach::attach(&moved.request, options, watch)?;
+        // Whose the address is was settled before there was a link.
+        attach::attach(&moved.request, &Options { claims: None, ..options.clone() }, watch)?;
     }
     Ok(Arrival::There(Box::new(moved)))
 }

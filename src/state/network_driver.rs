@@ -147,8 +147,9 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let wrong = |error: Error| Error::new(error.kind(), format!("{}: {error}", path.display()));
     match std::fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(error)),
         Ok(found) if found.len() > LARGEST => return Err(wrong(Error::other("it is too large"))),
-        found => drop(found.map_err(wrong)?),
+        Ok(_) => {}
     }
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -127,7 +127,12 @@ fn a_lease_is_renewed_while_the_container_runs_and_a_new_mac_address_gives_the_o
     attached(host, "web", 1);
     let second = text(&seen(host, "web", "lan"), "IPAddress").to_owned();
     eventually("the old lease is released", || second == address || server.count("DHCPRELEASE", &address) == 1);
-    host.docker("rm -f web");
+    // The network goes before the container.
+    host.docker("stop -t 0 web");
+    assert_eq!(server.count("DHCPRELEASE", &second), 0, "{}", server.log());
+    host.docker("network disconnect lan web");
+    host.docker("network rm lan");
     eventually("the lease is released", || server.count("DHCPRELEASE", &second) >= 1);
+    host.docker("rm -f web");
     super::plugin::nothing_left(host);
 }

@@ -107,15 +107,18 @@ fn judge(path: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
 }
 
 /// The plug-in alone, without an engine, in a world of its own.
-struct Alone {
-    lab: Lab,
+pub struct Alone {
+    pub lab: Lab,
     child: Child,
     socket: PathBuf,
 }
 
 impl Alone {
-    fn start() -> Self {
-        let lab = Lab::new();
+    pub fn start() -> Self {
+        Self::start_on(Lab::new())
+    }
+
+    pub fn start_on(lab: Lab) -> Self {
         let socket = lab.dir.path().join("plugin.sock");
         let mut command = lab.program();
         command.args(["docker-plugin", "--socket"]).arg(&socket).env("DOCKER_HOST", "unix:///nowhere/docker.sock").stderr(Stdio::null());
@@ -125,7 +128,7 @@ impl Alone {
     }
 
     /// Status and body of an answer; none when there is none.
-    fn post(&self, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+    pub fn post(&self, path: &str, body: &[u8]) -> Option<(u16, Value)> {
         let mut stream = UnixStream::connect(&self.socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());

@@ -62,7 +62,11 @@ fn a_running_container_is_disconnected_and_connected_and_in_a_second_network_and
     let host = lab.host(1);
     create(host, &format!("-o parent=ens32 -o host_access=true {LAN} lan"));
     host.sh("ip link add br0 type bridge && ip addr add 10.5.0.1/24 dev br0 && ip link set br0 up");
-    create(host, "-o bridge=br0 -o mtu=1400 -o routes='10.77.0.0/16 via 10.5.0.9' --subnet 10.5.0.0/24 --gateway 10.5.0.1 inner");
+    create(
+        host,
+        "-o bridge=br0 -o mtu=1400 -o routes='10.77.0.0/16 via 10.5.0.9' --subnet 10.5.0.0/24 --gateway 10.5.0.1 \
+         --ipv6 --subnet fd00:5::/64 --gateway fd00:5::1 inner",
+    );
     run(host, "web", "--network lan --ip 192.168.116.50");
     attached(host, "web", 1);
     // As no macvlan of Docker's own.
@@ -83,6 +87,9 @@ fn a_running_container_is_disconnected_and_connected_and_in_a_second_network_and
     );
     let address = text(&seen(host, "web", "inner"), "IPAddress").to_owned();
     host.sh(&format!("ping -c 1 -W 5 {address}"));
+    let six = text(&seen(host, "web", "inner"), "GlobalIPv6Address").to_owned();
+    let inside = host.docker("exec web ip -o -6 addr");
+    assert!(six.starts_with("fd00:5::") && inside.contains(&six) && host.ok("status").contains(&six), "{six}: {inside}");
     host.ok("diff docker:web -i eth0");
     host.docker("network disconnect lan web");
     attached(host, "web", 1);
@@ -113,6 +120,7 @@ fn what_cannot_be_is_said_when_the_network_is_made() {
         ("-o parent=ens32 -o mode=fast x", "give bridge, private, vepa"),
         ("-o parent=nic77 x", "I do not know how to setup interface nic77"),
         ("-o parent=ens32 -o mtu=9000 x", "1500"),
+        ("-o parent=ens32 -o vlan=5000 x", "5000"),
         ("-o parent=lo x", "lo"),
         ("-o parent=ens32 -o pool=none x", "pool"),
         ("-o parent=ens32 --ipam-driver pipework x", "give --ipam-opt pool=NAME"),

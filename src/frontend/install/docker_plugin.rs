@@ -201,9 +201,9 @@ impl ManagedPlugin {
         if !place.starts_with("/usr") {
             mounts.push(mount(whole_path(place)?, "ro"));
         }
-        let namespaces = self.exec_root.join("netns");
-        if !["/run", "/var/run"].iter().any(|run| namespaces.starts_with(run)) {
-            mounts.push(mount(whole_path(&namespaces)?, "rw"));
+        // Its directory of namespaces comes with the first container.
+        if !["/run", "/var/run"].iter().any(|run| self.exec_root.starts_with(run)) {
+            mounts.push(mount(whole_path(&self.exec_root)?, "rw"));
         }
         Ok(mounts)
     }
@@ -246,7 +246,7 @@ mod tests {
         plugin.install(false).unwrap();
         let config: Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("config.json")).unwrap()).unwrap();
         let sources: Vec<&str> = config["mounts"].as_array().unwrap().iter().filter_map(|mount| mount["source"].as_str()).collect();
-        assert!(["/usr", "/run", "/opt/p", "/srv/exec/netns"].iter().all(|path| sources.contains(path)), "{sources:?}");
+        assert!(["/usr", "/run", "/opt/p", "/srv/exec"].iter().all(|path| sources.contains(path)), "{sources:?}");
         assert_eq!(std::fs::read_link(dir.path().join("rootfs/var/run")).unwrap(), Path::new("/run"));
         plugin.remove(false).unwrap();
         assert!(!dir.path().join("config.json").exists());

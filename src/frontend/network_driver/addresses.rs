@@ -159,15 +159,51 @@ pub(super) fn release(shop: &Shop, call: &AddressCall) -> Outcome<()> {
     give_back(shop, grant)
 }
 
+/// A network goes: what was kept for its containers is nobody's. Another one on the same pool loses no more than a lease that it asks
+/// for again.
+pub(super) fn release_pool(shop: &Shop, pool: &PoolId) -> Outcome<()> {
+    let _lock = shop.grants();
+    let grants = shop.files.grants().map_err(|error| error.to_string())?;
+    let is_kept = |grant: &&Grant| grant.pool == *pool && grant.lent.as_ref().is_some_and(|lent| lent.is_idle);
+    grants.iter().filter(is_kept).try_for_each(|grant| leases::back(shop, grant))
+}
+
 /// Gives an address back, or keeps it for a container that may begin again.
 pub(super) fn give_back(shop: &Shop, grant: Grant) -> Outcome<()> {
-    match &grant.pool.source {
+    match grant.pool.source.clone() {
         Source::Claims(name) => {
             if let Some(owner) = shop.owner(&owner_word(grant.mac)) {
-                claims(shop)?.release(name, &owner).map_err(|error| whole(&error))?;
+                claims(shop)?.release(&name, &owner).map_err(|error| whole(&error))?;
             }
             shop.files.remove_grant(&grant.pool, grant.addr.ip()).map_err(|error| error.to_string())
         }
-        Source::Dhcp(interface) => leases::idle_or_back(shop, interface, grant.clone()),
+        Source::Dhcp(_) => leases::idle_or_back(shop, grant),
+    }
+}
+
+/// Says of all claims that are used that they are, so that nobody takes them for those of an owner that is gone for good.
+pub(super) fn refresh(shop: &Shop) -> Outcome<()> {
+    let endpoints = shop.files.endpoints().map_err(|error| error.to_string())?;
+    for grant in shop.files.grants().map_err(|error| error.to_string())? {
+        let is_used = endpoints.iter().any(|endpoint| endpoint.addrs.iter().any(|addr| addr.ip() == grant.addr.ip()));
+        if let (Source::Claims(name), true) = (&grant.pool.source, is_used) {
+            again(shop, name, &owner_word(grant.mac), grant.addr.ip())?;
+        }
+    }
+    for endpoint in endpoints {
+        let Some(pool) = &endpoint.claimed else { continue };
+        for addr in &endpoint.addrs {
+            again(shop, pool, endpoint.id.as_str(), addr.ip())?;
+        }
+    }
+    Ok(())
+}
+
+fn again(shop: &Shop, pool: &PoolName, word: &str, ip: IpAddr) -> Outcome<()> {
+    let Some(owner) = shop.owner(word) else { return Ok(()) };
+    match claims(shop)?.claim(pool, &owner, Some(ip)) {
+        // Of the endpoint's other family.
+        Ok(_) | Err(ClaimError::Outside { .. }) => Ok(()),
+        Err(error) => Err(hinted(&error, error.hint())),
     }
 }

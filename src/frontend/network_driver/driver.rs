@@ -40,7 +40,8 @@ impl<'a> Driver<'a> {
             Call::Capabilities => Ok(Answer::capabilities()),
             Call::IpamCapabilities => Ok(Answer::ipam_capabilities()),
             Call::Spaces => Ok(Answer::spaces(SpaceNames::LOCAL, SpaceNames::GLOBAL)),
-            Call::Heard | Call::ReleasePool => Ok(Answer::done()),
+            Call::Heard => Ok(Answer::done()),
+            Call::ReleasePool(pool) => addresses::release_pool(self.shop, &pool).map(|()| Answer::done()),
             Call::CreateNetwork(new) => self.create_network(*new).map(|()| Answer::done()),
             Call::DeleteNetwork(id) => self.delete_network(&id).map(|()| Answer::done()),
             Call::CreateEndpoint(new) => self.create_endpoint(*new),
@@ -123,6 +124,7 @@ impl<'a> Driver<'a> {
             Some(_) => return Err("there is another endpoint of that identifier".into()),
             None => {}
         }
+        self.remove_former(&endpoint)?;
         endpoint.routers = self.routers(&endpoint)?;
         if let Some(pool) = &options.pool {
             self.claim(&mut endpoint, pool)?;
@@ -132,6 +134,15 @@ impl<'a> Driver<'a> {
             return Err(error.to_string());
         }
         Ok(answer_of(&endpoint))
+    }
+
+    /// An endpoint whose address the engine gives to another one is not there any more: when a plug-in ends under the engine's hands,
+    /// that may never be said.
+    fn remove_former(&self, endpoint: &Endpoint) -> Outcome<()> {
+        let all = self.shop.files.endpoints().map_err(|error| error.to_string())?;
+        let is_former =
+            |other: &&Endpoint| other.network == endpoint.network && other.addrs.iter().any(|addr| endpoint.addrs.contains(addr));
+        all.iter().filter(is_former).try_for_each(|former| self.remove(former))
     }
 
     /// Those that a server named when it lent the address.
@@ -168,6 +179,8 @@ impl<'a> Driver<'a> {
         let mut endpoint = self.endpoint(ids)?;
         self.withdraw(&endpoint)?;
         endpoint.sandbox = Some(sandbox.clone());
+        // Before anything is made for it: so it is found, should this be the last that is done here.
+        self.shop.files.put_endpoint(&endpoint).map_err(|error| error.to_string())?;
         let request = network.request(&endpoint).map_err(|error| error.to_string())?;
         let waiting = Waiting { id: endpoint.guest(), sandbox: PathBuf::from(sandbox) };
         let offered = lifecycle::offer(&request, &waiting, &self.shop.options, &mut |_| {});
@@ -207,8 +220,16 @@ impl<'a> Driver<'a> {
         self.shop.files.remove_endpoint(&endpoint.id).map_err(|error| error.to_string())
     }
 
+    /// What was made for an endpoint that had begun to join when the plug-in was killed.
+    fn withdraw_unheard(&self, endpoint: &Endpoint) -> Outcome<()> {
+        let network = self.shop.files.network(&endpoint.network).map_err(|error| error.to_string())?;
+        let (Some(network), Some(_)) = (network, &endpoint.sandbox) else { return Ok(()) };
+        let request = network.request(endpoint).map_err(|error| error.to_string())?;
+        lifecycle::withdraw_unheard(&request, &self.shop.options.run_dir, &mut |_| {}).map_err(|error| whole(&error))
+    }
+
     fn withdraw(&self, endpoint: &Endpoint) -> Outcome<()> {
-        let Some(link) = &endpoint.link else { return Ok(()) };
+        let Some(link) = &endpoint.link else { return self.withdraw_unheard(endpoint) };
         let gone = lifecycle::withdraw(&link.attachment, &link.name, &self.shop.options.run_dir, &mut |_| {});
         let gone = gone.map_err(|error| whole(&error))?;
         if gone {

@@ -145,7 +145,7 @@ fn kept(shop: &Shop, call: &AddressCall, interface: &IfName, mac: MacAddr) -> Ou
         Ok(Confirmed::Unknown) | Err(_) if !is_over(before) => before.clone(),
         _ => {
             let _lock = shop.grants();
-            back(shop, interface, &grant)?;
+            back(shop, &grant)?;
             return Ok(None);
         }
     };
@@ -158,18 +158,19 @@ fn kept(shop: &Shop, call: &AddressCall, interface: &IfName, mac: MacAddr) -> Ou
 }
 
 /// The engine releases an address: its container has stopped, or is gone.
-pub(super) fn idle_or_back(shop: &Shop, interface: &IfName, grant: Grant) -> Outcome<()> {
-    let Some(lent) = grant.lent.clone().filter(|lent| lent.container.is_some()) else { return back(shop, interface, &grant) };
+pub(super) fn idle_or_back(shop: &Shop, grant: Grant) -> Outcome<()> {
+    let Some(lent) = grant.lent.clone().filter(|lent| lent.container.is_some()) else { return back(shop, &grant) };
     let idle = Grant { lent: Some(Lent { is_idle: true, ..lent }), ..grant };
     shop.files.put_grant(&idle).map_err(|error| error.to_string())?;
     shop.leases.wake();
     Ok(())
 }
 
-fn back(shop: &Shop, interface: &IfName, grant: &Grant) -> Outcome<()> {
-    if let Some(lent) = &grant.lent {
+/// Gives a lease back.
+pub(super) fn back(shop: &Shop, grant: &Grant) -> Outcome<()> {
+    if let (Some(interface), Some(lent)) = (interface(grant), &grant.lent) {
         // Nobody answers, and nothing depends on it.
-        let _ = borrower(interface, grant).give_back(&lent.lease);
+        let _ = borrower(&interface, grant).give_back(&lent.lease);
     }
     shop.files.remove_grant(&grant.pool, grant.addr.ip()).map_err(|error| error.to_string())?;
     told(shop, Kind::Released, grant, None);
@@ -257,7 +258,7 @@ fn note(shop: &Shop, grant: &Grant, change: impl FnOnce(&Lent) -> Lent) -> bool 
 /// Gives back what was kept for containers that are removed, or have another lease by now.
 fn give_up(shop: &Shop, lent: &[(IfName, Grant)], containers: &[Connected]) {
     let of = |grant: &Grant| grant.lent.as_ref().and_then(|lent| lent.container.clone());
-    for (interface, grant) in lent.iter().filter(|(_, grant)| grant.lent.as_ref().is_some_and(|lent| lent.is_idle)) {
+    for (_, grant) in lent.iter().filter(|(_, grant)| grant.lent.as_ref().is_some_and(|lent| lent.is_idle)) {
         let Some(container) = of(grant) else { continue };
         let is_there = containers.iter().any(|one| one.id == container);
         let is_other = |(_, other): &&(IfName, Grant)| {
@@ -273,7 +274,7 @@ fn give_up(shop: &Shop, lent: &[(IfName, Grant)], containers: &[Connected]) {
         // It may have begun again between the two looks.
         let now = shop.files.grant(&grant.pool, grant.addr.ip()).ok().flatten();
         if now.as_ref().and_then(|now| now.lent.as_ref()).is_some_and(|lent| lent.is_idle)
-            && let Err(why) = back(shop, interface, grant)
+            && let Err(why) = back(shop, grant)
         {
             shop.warn(why);
         }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::driver::hinted;
-use super::{Shop, leases, tidy};
+use super::{Shop, addresses, leases, tidy};
 use crate::frontend::daemon::board::{Event, Kind};
 use crate::guest::endpoints::{self, Connected};
 use crate::kernel::signal::obey;
@@ -27,6 +27,8 @@ const SETTLING: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often what the engine has no more is looked for.
 const TIDY: Duration = Duration::from_secs(60);
+/// How often it is said of claims that they are used: it is written at most once an hour.
+const REFRESH: Duration = Duration::from_secs(1800);
 const TIDY_SOON: Duration = Duration::from_secs(1);
 
 /// Whom to look after.
@@ -118,6 +120,7 @@ pub(super) fn start(shop: &Arc<Shop>) -> std::io::Result<JoinHandle<()>> {
         let before = shop.files.endpoints().unwrap_or_default();
         before.into_iter().filter(|endpoint| endpoint.link.is_some()).for_each(|endpoint| shop.usher.expect(endpoint.id));
         let (mut tidied, mut suspects) = (Instant::now(), tidy::Suspects::default());
+        let mut refreshed: Option<Instant> = None;
         while !shop.stop.is_asked() {
             let is_new_engine = shop.usher.is_new_engine();
             let due = shop.usher.due(if is_new_engine { TIDY_SOON } else { TIDY });
@@ -131,6 +134,10 @@ pub(super) fn start(shop: &Arc<Shop>) -> std::io::Result<JoinHandle<()>> {
                 // One that does not answer yet is asked again.
                 if tidy::look(&shop, &mut suspects) {
                     shop.usher.engine_is_known();
+                }
+                if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+                    refreshed = Some(Instant::now());
+                    addresses::refresh(&shop).err().into_iter().for_each(|why| shop.warn(why));
                 }
             }
         }
@@ -182,5 +189,7 @@ fn named(
     for addr in &endpoint.addrs {
         endpoint.mac.iter().for_each(|mac| leases::belongs(shop, *mac, addr.ip(), &owner.id));
     }
-    again.filter(|_| going.since.elapsed() < SETTLING)
+    // With one network there is nothing to choose.
+    let is_one = || shop.files.endpoints().unwrap_or_default().iter().filter(|other| other.sandbox == endpoint.sandbox).count() <= 1;
+    again.filter(|_| going.since.elapsed() < SETTLING && !is_one())
 }

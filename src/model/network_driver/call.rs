@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::ipam::{AddressCall, NewPool};
+use super::ipam::{AddressCall, NewPool, PoolId};
 use super::options::shown;
 use crate::model::types::{IfAddr, MacAddr, serde_as_text};
 
@@ -109,7 +109,7 @@ pub enum Call {
     /// `IpamDriver.RequestPool`
     RequestPool(Box<NewPool>),
     /// `IpamDriver.ReleasePool`
-    ReleasePool,
+    ReleasePool(PoolId),
     /// `IpamDriver.RequestAddress`
     RequestAddress(Box<AddressCall>),
     /// `IpamDriver.ReleaseAddress`
@@ -191,7 +191,10 @@ impl Call {
             "IpamDriver.GetCapabilities" => Self::IpamCapabilities,
             "IpamDriver.GetDefaultAddressSpaces" => Self::Spaces,
             "IpamDriver.RequestPool" => Self::RequestPool(Box::new(NewPool::read(json("RequestPool", body)?)?)),
-            "IpamDriver.ReleasePool" => Self::ReleasePool,
+            "IpamDriver.ReleasePool" => {
+                let raw: RawPoolId = json("ReleasePool", body)?;
+                Self::ReleasePool(raw.id)
+            }
             "IpamDriver.RequestAddress" => {
                 Self::RequestAddress(Box::new(AddressCall::read("RequestAddress", json("RequestAddress", body)?)?))
             }
@@ -212,6 +215,10 @@ fn json<T: DeserializeOwned>(call: &'static str, body: &[u8]) -> Result<T, CallE
     if body.len() > MOST_BYTES {
         return Err(wrong(call, format!("it is longer than {MOST_BYTES} bytes")));
     }
+    if body.is_empty() {
+        // pkg/plugins/client.go: what was sent once is not there any more when it sends again.
+        return Err(wrong(call, "it says nothing: the engine repeats a call so, when a plug-in ended under its hands. Try again"));
+    }
     serde_json::from_slice(body).map_err(|error| wrong(call, error))
 }
 
@@ -219,6 +226,12 @@ fn json<T: DeserializeOwned>(call: &'static str, body: &[u8]) -> Result<T, CallE
 struct RawNetworkId {
     #[serde(rename = "NetworkID")]
     id: Id,
+}
+
+#[derive(Deserialize)]
+struct RawPoolId {
+    #[serde(rename = "PoolID")]
+    id: PoolId,
 }
 
 #[derive(Deserialize)]

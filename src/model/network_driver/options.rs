@@ -226,7 +226,7 @@ mod tests {
             ("bridge=br0 mode=private", "how a NIC is shared"),
             ("parent=eth0 mode=l4", "ipvlan mode"),
             ("parent=eth0 mode=fast", "give bridge, private"),
-            ("parent=eth0 vlan=5000", "1 to 4094"),
+            ("parent=eth0 vlan=ten", "1 to 4094"),
             ("parent=eth0 mtu=9", "68"),
             ("parent=eth0 gateway=10.0.0.1,10.0.0.2", "one of each family"),
             ("parent=eth0 gateway=here", "or none"),

@@ -48,8 +48,8 @@ fn plug_in_and_engine_end_and_begin_in_any_order() {
     reaches(lab.host(1), "web");
 
     // Both end; the plug-in begins after the engine, which waits for it to start its container.
-    plugin.end(Signal::SIGKILL);
     lab.host_mut(1).end_engine(Signal::SIGTERM);
+    plugin.end(Signal::SIGKILL);
     lab.host_mut(1).begin_engine();
     std::thread::sleep(std::time::Duration::from_millis(1500));
     plugin = Plugin::start(lab.host(1));
