@@ -182,6 +182,26 @@ subnet = "10.0.0.0/16"
     }
 
     #[test]
+    fn what_does_not_go_together_is_told_and_what_makes_a_bridge_last_is_true_or_a_keeper() {
+        let host = "name='x'\n[[hosts]]\nname='a'\naddress='10.0.0.1'\nnic='e0'\n";
+        let told =
+            |more: &str| read(&format!("{host}{more}")).unwrap_err().iter().map(|wrong| wrong.text.clone()).collect::<Vec<_>>().join("; ");
+        let classic = "[swarm]\nmode='classic'\nimage='swarm'\n";
+        assert!(told(classic).contains("name the hosts on which the image's manager runs"));
+        let closed = format!("{classic}managers=['a']\n[consul]\nacl='given'\ntoken_file='/t'\n");
+        assert!(told(&closed).contains("without a token"));
+        assert!(told("[swarm]\nmode='classic'\nmanagers=['a']\nmanager_port=2375\n").contains("the engines' own"));
+        assert!(told("[bridge]\nname='br0'\nkind='vxlan'\npersist=true\n").contains("kind = \"nic\""));
+        assert!(told("[bridge]\nname='br0'\npersist='netplan'\n").contains("\"networkd\" or \"networkmanager\" or \"ifcfg\""));
+        assert!(told("[agent]\nrun='no'\nttl=0\n").contains("give true or false"));
+        let persist = |word: &str| read(&format!("{host}[bridge]\nname='br0'\npersist={word}\n")).unwrap().bridge.unwrap().persist;
+        use crate::model::host_bridge::Keeper;
+        assert_eq!((persist("true"), persist("false")), (Some(Persist::Whoever), None));
+        assert_eq!(persist("'networkmanager'"), Some(Persist::Keeper(Keeper::NetworkManager)));
+        assert!(read(host).unwrap().agent.run);
+    }
+
+    #[test]
     fn even_numbers_are_advised_against() {
         let text = "name='x'\n[[hosts]]\nname='a'\naddress='10.0.0.1'\n[[hosts]]\nname='b'\naddress='10.0.0.2'\n[swarm]\nmode='engine'\nmanagers=['a','b']\n";
         assert_eq!(read(text).unwrap().advice().len(), 3);
@@ -189,7 +209,7 @@ subnet = "10.0.0.0/16"
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "([a-z_]{1,9} ?= ?(\"[^\"]{0,9}\"|[0-9]{1,9}|\\[\\]|true)\n|\\[\\[?(hosts|consul|swarm|bridge|pools)\\]?\\]\n){0,12}") {
+        fn no_text_makes_it_panic(text in "([a-z_]{1,9} ?= ?(\"[^\"]{0,9}\"|[0-9]{1,9}|\\[\\]|true)\n|\\[\\[?(hosts|consul|swarm|bridge|agent|pools)\\]?\\]\n){0,12}") {
             let _ = read(&text);
         }
     }
