@@ -153,7 +153,9 @@ fn a_cut_off_host_lets_go_before_another_has_it(world: &World, slots: &BTreeMap<
     eventually_of("the container is back", || world.answers(&all["own"]), || world.logs());
     world.all_answer(&all, "mended");
     eprintln!("cut: healed after {:?}", mended.elapsed());
-    assert!(mended.elapsed() < Duration::from_secs(10), "{:?}", mended.elapsed());
+    // After a long cut Consul's servers, which know no vote before the vote, are without a leader for some 8 s.
+    let election = if seconds("PIPEWORK_PARTITION", 0) > Duration::from_secs(30) { 10 } else { 0 };
+    assert!(mended.elapsed() < Duration::from_secs(10 + election), "{:?}", mended.elapsed());
     let mut seen = watch.end();
     // The hosts answer for themselves, too.
     seen.retain(|address, _| all.values().any(|own| own == address));

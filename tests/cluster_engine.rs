@@ -1,5 +1,7 @@
 //! `pipework cluster agent` where engines, agents and all of a host die: an address goes on to who is to have it, and nobody else
 //! ever answers for it. One lab for all of it, as in `cluster_agent`.
+//!
+//! `PIPEWORK_ENGINE=frozen` has an engine stand still in place of dying.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lab;
@@ -50,13 +52,22 @@ fn a_dead_engine_s_slot_goes_to_its_successor(world: &mut World, slots: &Slots) 
     let watch = Watch::begin(&world.lab.switch, &slots.values().cloned().collect());
     let pings = Pings::begin(&world.lab.switch, [address.clone()]);
     let killed = Instant::now();
-    world.lab.host_mut(before.0).end_engine(Signal::SIGKILL);
+    let is_frozen = std::env::var("PIPEWORK_ENGINE").is_ok_and(|how| how == "frozen");
+    if is_frozen {
+        world.lab.host(before.0).freeze_engine(false);
+    } else {
+        world.lab.host_mut(before.0).end_engine(Signal::SIGKILL);
+    }
     assert!(world.answers(&address), "its containers go on");
     let moved = world.moves(&slot, &before, &address, "engine killed", pings);
     eprintln!("engine killed: answers elsewhere {:?} later", killed.elapsed());
     assert_ne!(moved.to, before.0);
     assert_eq!(world.owners().get(&slot), slots.get(&slot), "its address is the same");
-    world.lab.host_mut(before.0).begin_engine();
+    if is_frozen {
+        world.lab.host(before.0).freeze_engine(true);
+    } else {
+        world.lab.host_mut(before.0).begin_engine();
+    }
     world.lab.host(before.0).await_engine();
     let back = Instant::now();
     world.settled(slots);

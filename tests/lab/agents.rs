@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Seek, SeekFrom};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -256,14 +257,37 @@ pub struct Moved {
 }
 
 /// Pings at 20/s, and tells how many were sent and how many came back.
-pub struct Pings(Vec<(String, Child)>);
+pub struct Pings(Vec<(String, Program)>);
+
+/// A program that is left to itself: what it says goes into a file, as one whose pipe is full stands still.
+struct Program {
+    child: Child,
+    said: std::fs::File,
+}
+
+impl Program {
+    fn start(mut command: Command) -> Self {
+        let said = tempfile::tempfile().unwrap();
+        let child = command.stdout(said.try_clone().unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        Self { child, said }
+    }
+
+    fn end(mut self) -> String {
+        interrupt(&self.child);
+        self.child.wait().unwrap();
+        let mut text = String::new();
+        self.said.seek(SeekFrom::Start(0)).unwrap();
+        self.said.read_to_string(&mut text).unwrap();
+        text
+    }
+}
 
 impl Pings {
     pub fn begin(switch: &Space, addresses: impl IntoIterator<Item = String>) -> Self {
         let ping = |address: String| {
             let mut command = switch.command("ping");
-            command.args(["-i", "0.05", "-W", "1", "-D", "-O", &address]).stdout(Stdio::piped()).stderr(Stdio::null());
-            (address, command.spawn().unwrap())
+            command.args(["-i", "0.05", "-W", "1", "-D", "-O", &address]);
+            (address, Program::start(command))
         };
         Self(addresses.into_iter().map(ping).collect())
     }
@@ -280,11 +304,7 @@ impl Pings {
     }
 
     pub fn end(self) -> Vec<(String, String)> {
-        let end = |(address, child): (String, Child)| {
-            interrupt(&child);
-            (address, String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
-        };
-        self.0.into_iter().map(end).collect()
+        self.0.into_iter().map(|(address, ping)| (address, ping.end())).collect()
     }
 
     /// Those that were not answered, of each.
@@ -311,15 +331,15 @@ pub fn interrupt(child: &Child) {
 
 /// Asks at the switch, four times a second, who has the addresses, and writes down who answers.
 pub struct Watch {
-    dump: Child,
+    dump: Program,
     asking: Vec<Child>,
 }
 
 impl Watch {
     pub fn begin(switch: &Space, addresses: &BTreeSet<String>) -> Self {
         let mut command = switch.command("tcpdump");
-        command.args(["-i", "sw0", "-e", "-n", "-l", "-tt", "arp and arp[6:2] = 2"]).stdout(Stdio::piped()).stderr(Stdio::null());
-        let dump = command.spawn().unwrap();
+        command.args(["-i", "sw0", "-e", "-n", "-l", "-tt", "arp and arp[6:2] = 2"]);
+        let dump = Program::start(command);
         let mut asking = Vec::new();
         for address in addresses {
             for _ in 0..4 {
@@ -339,8 +359,7 @@ impl Watch {
             let _ = child.kill();
             let _ = child.wait();
         }
-        interrupt(&self.dump);
-        let text = String::from_utf8(self.dump.wait_with_output().unwrap().stdout).unwrap();
+        let text = self.dump.end();
         let mut seen: BTreeMap<String, Vec<(String, f64, f64)>> = BTreeMap::new();
         for line in text.lines() {
             let Some((head, rest)) = line.split_once("Reply ") else { continue };

@@ -311,6 +311,17 @@ impl Host {
         eventually("dockerd answers", || self.try_sh("docker version > /dev/null 2>&1"));
     }
 
+    /// The engine neither runs nor ends, or (`on`) goes on.
+    pub fn freeze_engine(&self, on: bool) {
+        use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
+        let engine = self.engine.as_ref().unwrap();
+        Self::signal(engine, if on { SIGCONT } else { SIGSTOP });
+        if on {
+            // nsenter stops with its child, and would not see its end.
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(engine.id()).unwrap()), SIGCONT).unwrap();
+        }
+    }
+
     /// The engine ends by a signal, and with it, when that is no SIGKILL, its containers.
     pub fn end_engine(&mut self, signal: nix::sys::signal::Signal) {
         if let Some(mut engine) = self.engine.take() {

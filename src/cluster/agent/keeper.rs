@@ -113,12 +113,18 @@ fn warn_of_reaping(core: &Core) {
     }
 }
 
-/// By the local agent, or by another host's where that one does not answer: each knows as much.
+/// By the local agent, or by another host's where that one does not answer: each knows as much. After a cut the others are asked
+/// first: the local server finds their leader much later than this host does.
 fn renew(core: &Core, id: &str) -> Result<(), ConsulError> {
     let patience = core.session().terms().pulse() / 2;
+    let is_live = core.session().live(Moment::now()).is_some();
+    let mut ways: Vec<(usize, &Consul)> = core.ways().collect();
+    if !is_live {
+        ways.rotate_left(1);
+    }
     let mut first = None;
-    for (number, consul) in core.ways() {
-        let patience = if number == 0 { patience } else { patience.min(OTHER) };
+    for (number, consul) in ways {
+        let patience = if number == 0 && is_live { patience } else { patience.min(OTHER) };
         let sent = Moment::now();
         match consul.renew_session_within(id, patience) {
             Ok(true) => {

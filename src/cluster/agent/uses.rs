@@ -110,6 +110,8 @@ impl Claims for Uses {
         let held = self.core.ledger().claim_of(pool, owner);
         match held.filter(|claim| wish.is_none_or(|wish| wish == claim.addr.ip()) && self.core.live().is_some()) {
             Some(claim) => Ok(claim),
+            // Nobody could use it, and who waits for Consul here does not hear at once that there is a session again.
+            None if self.core.live().is_none() => Err(ClaimError::NoSession),
             None => self.core.claims().claim(pool, owner, wish),
         }
     }

@@ -130,6 +130,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::guest::endpoint::Endpoint;
 
     #[test]
     fn labels_beyond_a_bound_are_not_kept_and_one_that_is_too_long_stays_so() {
@@ -139,5 +140,17 @@ mod tests {
         assert_eq!(labels.keys().collect::<Vec<_>>(), ["c", &name]);
         let labels: BTreeMap<String, String> = bounded([("a".into(), "\u{e4}".repeat(LONGEST))]);
         assert_eq!(labels["a"].len(), LONGEST);
+    }
+
+    #[test]
+    fn an_engine_that_stands_still_says_nothing_and_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let engine = Engine::Docker(Endpoint { address: format!("unix://{}", path.display()), certificates: None, chosen: true });
+        let begun = std::time::Instant::now();
+        assert_eq!(runs(&engine, &"1".repeat(64), Duration::from_millis(200)), None);
+        println!("{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 }

@@ -91,7 +91,7 @@ pub enum ClaimError {
         owner: Owner,
     },
     /// Our session is dead: another host may have the address by now.
-    #[error("the session of this host has ended")]
+    #[error("this host has no session in Consul that lives: another host may have the address")]
     NoSession,
     /// It cannot be read or written.
     #[error("{what}")]
