@@ -14,8 +14,8 @@ use crate::state;
 /// How long another process of this host may need to let go of an address whose container is gone.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
-/// A pool, and where addresses of it are claimed.
-pub(super) type Place = (Arc<dyn Claims>, Pool);
+/// A pool, or the name of one, and where addresses of it are claimed.
+pub(super) type Place<P> = (Arc<dyn Claims>, P);
 
 /// Addresses that were claimed of pools.
 pub(super) struct Given {
@@ -81,7 +81,7 @@ impl Plugin {
 
     /// The pools that an attachment of this network may have addresses of, by their names: one that is configured no longer may
     /// have given some.
-    fn names(&self) -> Result<Vec<(Arc<dyn Claims>, PoolName)>, ClaimError> {
+    fn names(&self) -> Result<Vec<Place<PoolName>>, ClaimError> {
         let has_own = !self.conf.words.addresses.is_empty() || !self.conf.wishes.is_empty();
         match &self.conf.ipam {
             Ipam::Delegated(_) => Ok(Vec::new()),
@@ -100,7 +100,7 @@ impl Plugin {
     }
 
     /// The same, as they are configured.
-    pub(super) fn pools(&self) -> Result<Vec<Place>, ClaimError> {
+    pub(super) fn pools(&self) -> Result<Vec<Place<Pool>>, ClaimError> {
         self.names()?.into_iter().map(|(claims, name)| claims.pool(&name).map(|pool| (claims, pool))).collect()
     }
 

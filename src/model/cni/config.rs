@@ -1,5 +1,6 @@
 //! The network configuration: what stands in it by the protocol, and beside it all that `attach` can do.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -84,7 +85,7 @@ pub struct NetConf {
     /// What plugins before this one made, or for CHECK and DEL what ADD answered.
     pub previous: Option<Success>,
     /// GC: what the runtime still has, container by interface.
-    pub valid: Vec<(String, String)>,
+    pub valid: BTreeSet<(String, String)>,
 }
 
 /// Keys of the protocol, and of its conventions, that say nothing about the interface.
@@ -145,7 +146,7 @@ impl NetConf {
         let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges, &network)?;
         let wishes = wishes(&runtime, &object, arguments)?;
         let dns = dns(&runtime, &object)?;
-        let valid = if verb == Verb::Gc { valid(&object)? } else { Vec::new() };
+        let valid = if verb == Verb::Gc { valid(&object)? } else { BTreeSet::new() };
         object
             .retain(|key, _| !PROTOCOL.contains(&key.as_str()) && !key.starts_with("cni.dev/") && !["ipam", "dns"].contains(&key.as_str()));
         // What goes is known by its record: words that are wrong by now keep nobody from taking it away.
