@@ -52,7 +52,7 @@ fn begin(lab: &Lab, host: &str, verb: &str, at: Option<&Attachment>, conf: &Valu
     let program = lab.program();
     let mut command = lab.host.command("unshare");
     command.args(["--uts", "sh", "-c", &format!("hostname {host}; exec {}", env!("CARGO_BIN_EXE_pipework"))]);
-    program.get_envs().for_each(|(name, value)| drop(value.map(|value| command.env(name, value))));
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PIPEWORK_RUN_DIR", lab.dir.path().join(host));
     let variables = at.map_or_else(|| vec![("CNI_COMMAND", verb)], |at| at.variables(verb));
     start_with(command, lab, &variables, conf.to_string().as_bytes())
@@ -75,7 +75,7 @@ fn two_hosts_never_give_one_address_and_neither_collects_what_is_the_other_s() {
     };
     let guests: Vec<Space> = (0..12).map(|_| lab.guest()).collect();
     let all: Vec<Attachment> = guests.iter().enumerate().map(|(n, guest)| Attachment::new(&format!("c{n}"), guest)).collect();
-    let host = |n: usize| if n % 2 == 0 { "h1" } else { "h2" };
+    let host = |n: usize| if n.is_multiple_of(2) { "h1" } else { "h2" };
     let consul = Consul::new(&lab);
     call(&lab, "h1", "STATUS", None, &conf("h1")).ok();
     let children: Vec<Child> = all.iter().enumerate().map(|(n, at)| begin(&lab, host(n), "ADD", Some(at), &conf(host(n)))).collect();

@@ -46,7 +46,7 @@ fn at_once(lab: &Lab, verb: &str, all: &[Attachment], lot: &mut Lot) -> Vec<bool
     };
     for (n, at) in all.iter().enumerate() {
         children.push(start(lab, "pipework", &at.variables(verb), text.as_bytes()));
-        if n % 4 == 0 {
+        if n.is_multiple_of(4) {
             doomed.push((n, Instant::now() + Duration::from_micros(1000 + lot.below(EACH_US * all.len() as u64))));
         }
         kill_due(&mut children, &mut doomed);
@@ -57,7 +57,7 @@ fn at_once(lab: &Lab, verb: &str, all: &[Attachment], lot: &mut Lot) -> Vec<bool
     }
     let one = |(n, child): (usize, Child)| {
         let answer = ended(child);
-        assert!(answer.well || n % 4 == 0, "{verb}: {answer:?}");
+        assert!(answer.well || n.is_multiple_of(4), "{verb}: {answer:?}");
         answer.well
     };
     children.into_iter().enumerate().map(one).collect()

@@ -273,3 +273,41 @@ fn what_another_network_or_another_program_has_of_a_pool_no_gc_takes() {
     call(&lab, "DEL", &at[1], &of("two")).ok();
     assert!(!lab.run("pool show lan").out.contains("cni:"));
 }
+
+#[test]
+fn what_an_administrator_has_changed_since_keeps_nobody_from_taking_it_away() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let pools = lab.dir.path().join("pools.toml");
+    let text = "[[pools]]\nname = \"lan\"\nsubnet = \"10.1.0.0/24\"\n";
+    std::fs::write(&pools, text).unwrap();
+    let guest = lab.guest();
+    let at = Attachment::new("web", &guest);
+    let before = crate::lab::both(&lab, &guest);
+    let conf = |ipam: serde_json::Value, addresses: &[&str]| json!({ "cniVersion": "1.1.0", "name": "lan", "type": "pipework", "bridge": "br0", "dad": "off", "ipam": ipam, "addresses": addresses });
+    // A fixed address of a pool is claimed of it.
+    let fixed = conf(json!({}), &["10.1.0.9/24"]);
+    call(&lab, "ADD", &at, &fixed).ok();
+    assert!(lab.run("pool show lan").out.contains("cni:lan@"), "{}", lab.run("pool show lan").out);
+    let (code, words) = call(&lab, "ADD", &at.called("eth1"), &fixed).error();
+    assert!(code == 100 && words.contains("belongs to cni:lan@"), "{code} {words}");
+    call(&lab, "DEL", &at, &fixed).ok();
+    assert_eq!(left(&lab), Vec::<String>::new());
+    // The pool is gone, and the configuration has keys that are wrong by now.
+    let pooled = conf(json!({ "type": "pipework", "pool": "lan" }), &[]);
+    call(&lab, "ADD", &at, &pooled).ok();
+    std::fs::write(&pools, "").unwrap();
+    assert_eq!(call(&lab, "ADD", &at.called("eth1"), &pooled).error().0, 7);
+    let mut wrong = pooled.clone();
+    (wrong["mtu"], wrong["colour"]) = (json!([]), json!("red"));
+    call(&lab, "DEL", &at, &wrong).ok();
+    assert_eq!(left(&lab), Vec::<String>::new());
+    // What is no file of pools matters only to those who have addresses of one.
+    let bare = conf(json!({}), &[]);
+    call(&lab, "ADD", &at, &bare).ok();
+    std::fs::write(&pools, "[[").unwrap();
+    call(&lab, "DEL", &at, &bare).ok();
+    assert_same(&before, &crate::lab::both(&lab, &guest), "after all of them");
+}

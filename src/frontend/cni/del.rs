@@ -53,11 +53,7 @@ impl Plugin {
     }
 
     pub(super) fn gc(&self) -> Result<Done, CniError> {
-        let is_valid = |key: &Key| {
-            let is_it =
-                |(container, interface): &(String, String)| key.container.as_str() == container && key.interface.as_str() == interface;
-            self.conf.valid.iter().any(is_it)
-        };
+        let is_valid = |key: &Key| self.conf.valid.contains(&(key.container.to_string(), key.interface.as_str().to_owned()));
         let is_stale = |key: &Key| key.network == self.conf.network && !is_valid(key);
         let (mut wrong, mut warnings): (Vec<CniError>, Vec<String>) = (Vec::new(), Vec::new());
         // A run that was killed may have left something that no record tells of.

@@ -14,8 +14,8 @@ use crate::state;
 /// How long another process of this host may need to let go of an address whose container is gone.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
-/// A pool, and where addresses of it are claimed.
-pub(super) type Place = (Arc<dyn Claims>, Pool);
+/// A pool, or the name of one, and where addresses of it are claimed.
+pub(super) type Place<P> = (Arc<dyn Claims>, P);
 
 /// Addresses that were claimed of pools.
 pub(super) struct Given {
@@ -54,7 +54,7 @@ impl Plugin {
         let mut given = Given { addressing: Addressing::default(), claimed: Vec::new() };
         for source in &own.sources {
             let claimed = match source {
-                Source::Named(name) => self.named(name).and_then(|pool| {
+                Source::Named(name) => self.claims.pool(name).and_then(|pool| {
                     let wish = take(&mut wishes, &[pool]);
                     self.claims.claim(name, &owner, wish).map(|claim| (self.claims.clone(), claim))
                 }),
@@ -79,35 +79,36 @@ impl Plugin {
         }
     }
 
-    fn named(&self, name: &PoolName) -> Result<Pool, ClaimError> {
-        self.claims.pool(name)
-    }
-
-    /// The pools that an attachment of this network may have addresses of.
-    pub(super) fn pools(&self) -> Result<Vec<Place>, ClaimError> {
+    /// The pools that an attachment of this network may have addresses of, by their names: one that is configured no longer may
+    /// have given some.
+    fn names(&self) -> Result<Vec<Place<PoolName>>, ClaimError> {
+        let has_own = !self.conf.words.addresses.is_empty() || !self.conf.wishes.is_empty();
         match &self.conf.ipam {
             Ipam::Delegated(_) => Ok(Vec::new()),
             // Fixed addresses may be those of a pool.
-            Ipam::None => Ok(self.claims.pools()?.into_iter().map(|pool| (self.claims.clone(), pool)).collect()),
+            Ipam::None if has_own => Ok(self.claims.pools()?.into_iter().map(|pool| (self.claims.clone(), pool.name)).collect()),
+            Ipam::None => Ok(Vec::new()),
             Ipam::BuiltIn(own) => {
                 let own_claims = self.own_claims();
-                let mut all = Vec::new();
-                for source in &own.sources {
-                    match source {
-                        Source::Named(name) => all.push((self.claims.clone(), self.named(name)?)),
-                        Source::Own(pools) => all.extend(pools.iter().map(|pool| (own_claims.clone(), pool.clone()))),
-                    }
-                }
-                Ok(all)
+                let of = |source: &Source| match source {
+                    Source::Named(name) => vec![(self.claims.clone(), name.clone())],
+                    Source::Own(pools) => pools.iter().map(|pool| (own_claims.clone(), pool.name.clone())).collect(),
+                };
+                Ok(own.sources.iter().flat_map(of).collect())
             }
         }
     }
 
+    /// The same, as they are configured.
+    pub(super) fn pools(&self) -> Result<Vec<Place<Pool>>, ClaimError> {
+        self.names()?.into_iter().map(|(claims, name)| claims.pool(&name).map(|pool| (claims, pool))).collect()
+    }
+
     /// Frees what an attachment had: by our pools.
     pub(super) fn free(&self, owners: &[Owner]) -> Result<(), ClaimError> {
-        for (claims, pool) in self.pools()? {
+        for (claims, name) in self.names()? {
             for owner in owners {
-                release(&*claims, &pool.name, owner)?;
+                release(&*claims, &name, owner)?;
             }
         }
         Ok(())
@@ -143,8 +144,8 @@ impl Plugin {
     pub(super) fn stale_claims(&self, is_stale: impl Fn(&Key) -> bool) -> Result<Vec<Owner>, ClaimError> {
         let host = self.host();
         let mut stale = Vec::new();
-        for (claims, pool) in self.pools()? {
-            let owners = claims.all(&pool.name)?.into_iter().map(|claimed| claimed.owner);
+        for (claims, name) in self.names()? {
+            let owners = claims.all(&name)?.into_iter().map(|claimed| claimed.owner);
             // What only this host gives is this host's, whatever it was called then.
             let is_only_ours = !Arc::ptr_eq(&claims, &self.claims);
             let is_ours = |owner: &Owner| {

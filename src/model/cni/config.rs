@@ -1,5 +1,6 @@
 //! The network configuration: what stands in it by the protocol, and beside it all that `attach` can do.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -84,7 +85,7 @@ pub struct NetConf {
     /// What plugins before this one made, or for CHECK and DEL what ADD answered.
     pub previous: Option<Success>,
     /// GC: what the runtime still has, container by interface.
-    pub valid: Vec<(String, String)>,
+    pub valid: BTreeSet<(String, String)>,
 }
 
 /// Keys of the protocol, and of its conventions, that say nothing about the interface.
@@ -145,12 +146,12 @@ impl NetConf {
         let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges, &network)?;
         let wishes = wishes(&runtime, &object, arguments)?;
         let dns = dns(&runtime, &object)?;
-        let valid = if verb == Verb::Gc { valid(&object)? } else { Vec::new() };
+        let valid = if verb == Verb::Gc { valid(&object)? } else { BTreeSet::new() };
         object
             .retain(|key, _| !PROTOCOL.contains(&key.as_str()) && !key.starts_with("cni.dev/") && !["ipam", "dns"].contains(&key.as_str()));
         // What goes is known by its record: words that are wrong by now keep nobody from taking it away.
         let words = match verb {
-            Verb::Del | Verb::Gc => guest_if(&object),
+            Verb::Del | Verb::Gc => what_goes(&object),
             _ => words(object)?,
         };
         let words = runtime.onto(words, arguments)?;
@@ -247,10 +248,15 @@ fn version(object: &Object) -> Result<Version, CniError> {
     }
 }
 
-/// Only what the interface is called: that is a part of what it is known by.
-fn guest_if(object: &Object) -> Attachment {
-    let name = object.get("guest_if").and_then(Value::as_str).map(str::to_owned);
-    Attachment { guest_if: name, ..Attachment::default() }
+/// Only what says which attachment it is, and whether a pool may have something of it: what is wrong with it is passed over.
+fn what_goes(object: &Object) -> Attachment {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let texts = |value: &Value| value.as_array().map(|all| all.iter().filter_map(text).collect());
+    Attachment {
+        guest_if: object.get("guest_if").and_then(text),
+        addresses: object.get("addresses").and_then(texts).unwrap_or_default(),
+        ..Attachment::default()
+    }
 }
 
 /// The keys that are an attachment's.

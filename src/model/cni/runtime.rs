@@ -1,5 +1,6 @@
 //! What a runtime says of one container, and of those that it still has.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -114,7 +115,7 @@ pub(super) fn dns(runtime: &Runtime, object: &Object) -> Result<Dns, CniError> {
 }
 
 /// Without the list nothing is known to be stale.
-pub(super) fn valid(object: &Object) -> Result<Vec<(String, String)>, CniError> {
+pub(super) fn valid(object: &Object) -> Result<BTreeSet<(String, String)>, CniError> {
     const KEY: &str = "cni.dev/valid-attachments";
     #[derive(Deserialize)]
     struct Attached {
