@@ -14,6 +14,7 @@ mod driver;
 mod http;
 mod leases;
 mod listener;
+mod policy;
 mod tidy;
 mod usher;
 
@@ -47,6 +48,8 @@ pub struct DriverOptions {
     pub board: Board,
     /// This host's name, for claims.
     pub node: String,
+    /// The administrator's policy, where networks are to be under it.
+    pub policy: Option<PathBuf>,
 }
 
 /// Why it does not run.
@@ -86,6 +89,7 @@ struct Shop {
     options: Options,
     board: Board,
     node: String,
+    policy: Option<PathBuf>,
     stop: Arc<Stop>,
     usher: Usher,
     leases: Leases,
@@ -95,13 +99,14 @@ struct Shop {
 
 impl Shop {
     fn new(options: DriverOptions) -> std::io::Result<Self> {
-        let DriverOptions { options, board, node, .. } = options;
+        let DriverOptions { options, board, node, policy, .. } = options;
         let files = DriverFiles::of(&options.state_dir);
         Ok(Self {
             files,
             options,
             board,
             node,
+            policy,
             stop: Stop::new()?,
             usher: Usher::default(),
             leases: Leases::default(),
