@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
+use super::daemon::announcer::Announcer;
 use super::daemon::board::{Board, Event, Kind};
 use super::daemon::notify::{Notifier, State};
 use crate::kernel::privilege::{self, Missing};
@@ -92,6 +93,7 @@ struct Shop {
     policy: Option<PathBuf>,
     stop: Arc<Stop>,
     usher: Usher,
+    announcer: Announcer,
     leases: Leases,
     /// What was given out changes under this.
     grants: Mutex<()>,
@@ -109,6 +111,7 @@ impl Shop {
             policy,
             stop: Stop::new()?,
             usher: Usher::default(),
+            announcer: Announcer::default(),
             leases: Leases::default(),
             grants: Mutex::default(),
         })
