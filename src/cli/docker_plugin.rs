@@ -31,6 +31,9 @@ pub struct DockerPluginArgs {
     /// Where Docker asks; a socket of systemd's (LISTEN_FDS) is used instead where there is one
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
+    /// Networks are under this policy, too (docs/labels.md): its rules that name no image, container or label
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Remove what Docker has no more (endpoints, networks, addresses), and end
     #[arg(long)]
     gc: bool,
@@ -58,7 +61,7 @@ pub(super) fn run(args: &DockerPluginArgs) -> ExitCode {
         (false, true) => Log::Json,
         (false, false) => Log::Text,
     };
-    let options = DriverOptions { socket: args.socket.clone(), options, board: Board::new(log), node: node() };
+    let options = DriverOptions { socket: args.socket.clone(), options, board: Board::new(log), node: node(), policy: args.policy.clone() };
     if args.gc {
         return match network_driver::clear(options) {
             Ok(gone) => {

@@ -61,7 +61,7 @@ pub use journal::{Recovered, recover};
 pub use lease::LeaseError;
 pub use link::{LinkOptions, Linked, link};
 pub use machine::Machine;
-pub use offer::{Arrival, Offered, Told, Waiting, arrive, offer, told, withdraw, withdraw_unheard};
+pub use offer::{Arrival, Offered, Told, Waiting, announcement, arrive, offer, told, withdraw, withdraw_unheard};
 pub use ovs::Database;
 pub use proxy_lease::{Borrowed, Borrower, Confirmed, ask, router};
 pub use reach::{Answered, Reach, reach};

@@ -19,6 +19,7 @@ use super::takeback::{Removal, Taken, is_dead};
 use super::together::Together;
 use super::{AttachError, Database, DetachError, Machine, Options, attach};
 use crate::guest::trace;
+use crate::kernel::announce::Announcement;
 use crate::kernel::netns::Namespace;
 use crate::kernel::signal::Signals;
 use crate::kernel::{System, observe};
@@ -26,9 +27,10 @@ use crate::model::error::KernelError;
 use crate::model::facts::{GuestId, LinkFacts, LinkKind, RouteFacts};
 use crate::model::record::{GuestRecord, LinkIdentity, Record};
 use crate::model::request::{AttachRequest, GuestRef};
+use crate::model::sharing::Sharing;
 use crate::model::types::{Family, IfName, LinkRef};
 use crate::plan::execute::{Event, execute};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Announce, Plan};
 use crate::state::{Records, SharedLock};
 
 type Watch<'w> = &'w mut dyn FnMut(Event<'_>);
@@ -264,6 +266,17 @@ fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace, is_way_out: 
         done,
         ..record.next()
     }
+}
+
+/// What the neighbours are to be told of a link that has arrived: its address may have had another MAC address before, and the engine
+/// tells nobody.
+pub fn announcement(record: &Record) -> Option<Announcement> {
+    let is_silent = record.request.sharing.as_ref().is_some_and(Sharing::is_layer3);
+    let addrs = record.request.addr.addrs.clone();
+    let namespace = trace::namespace(&record.guest.path, record.guest.netns).filter(|_| !is_silent && !addrs.is_empty())?;
+    let port = record.link.as_ref().and_then(|link| link.host.as_ref()).map(|end| end.name.clone());
+    let what = Announce { guest_if: record.interface.clone(), port };
+    Some(Announcement::new(namespace, what, addrs, None))
 }
 
 /// What an engine tells of an attachment.

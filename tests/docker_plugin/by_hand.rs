@@ -145,3 +145,26 @@ fn a_port_of_open_vswitch_is_in_its_vlan_and_goes_when_the_endpoint_goes() {
     ids.iter().for_each(|ids| engine.disconnect(ids));
     assert_eq!(ovs.vsctl("list-ports ovsu").lines().filter(|port| port.starts_with("pwd")).count(), 0);
 }
+
+#[test]
+fn networks_and_addresses_are_under_a_policy_where_there_is_one() {
+    if no_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let policy = lab.dir.path().join("networks.toml");
+    let rules =
+        "otherwise = \"deny\"\n[[rules]]\nname = \"lan\"\nallow = { parents = [\"br7\"], addresses = [\"10.1.0.0/24\", \"none\"] }\n";
+    std::fs::write(&policy, rules).unwrap();
+    let alone = Alone::start_with(lab, &["--policy", policy.to_str().unwrap()]);
+    let engine = Engine { alone: &alone };
+    let other = json!({ "NetworkID": "aa", "Options": { "com.docker.network.generic": { "bridge": "br8" } } });
+    engine.fails("CreateNetwork", &other, "does not allow");
+    engine.network(&json!({ "bridge": "br7", "gateway": "none" }));
+    let endpoint = |address: &str| json!({ "NetworkID": NETWORK, "EndpointID": "aa01", "Interface": { "Address": address } });
+    engine.fails("CreateEndpoint", &endpoint("10.1.9.9/16"), "does not allow address 10.1.9.9");
+    engine.call("CreateEndpoint", &endpoint("10.1.0.9/16"));
+    std::fs::write(&policy, "nonsense = 1").unwrap();
+    let body = json!({ "NetworkID": NETWORK, "EndpointID": "aa02", "Interface": { "Address": "10.1.0.8/16" } });
+    engine.fails("CreateEndpoint", &body, "networks.toml");
+}

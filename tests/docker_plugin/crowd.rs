@@ -8,29 +8,29 @@ use crate::lab::eventually;
 
 const INNER: &str = "-o bridge=br0 --subnet 10.5.0.0/24 inner";
 
+/// How much of it: a variable, else few. Long: a crowd of 60, 60 kills.
+fn number(variable: &str, few: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
+
 #[test]
 fn containers_that_start_at_once_all_have_an_address_of_their_own() {
     if no_engine() {
         return;
     }
-    const MANY: usize = 12;
+    let many = number("PIPEWORK_PLUGIN_CROWD", 12);
     let (lab, _plugin) = world(1);
     let host = lab.host(1);
     create(host, INNER);
-    host.sh(&format!("for n in $(seq {MANY}); do docker run -d --name c$n --stop-timeout 1 --network inner box sleep 100000 & done; wait"));
-    for n in 1..=MANY {
+    host.sh(&format!("for n in $(seq {many}); do docker run -d --name c$n --stop-timeout 1 --network inner box sleep 100000 & done; wait"));
+    for n in 1..=many {
         attached(host, &format!("c{n}"), 1);
     }
     let addresses =
         host.sh("for c in $(docker ps -q); do docker exec $c ip -o -4 addr show dev eth0 | grep -o 'inet [0-9.]*'; done | sort -u");
-    assert_eq!(addresses.lines().count(), MANY, "{addresses}");
+    assert_eq!(addresses.lines().count() as u64, many, "{addresses}");
     host.sh("docker rm -f $(docker ps -aq)");
     nothing_left(host);
-}
-
-/// So many times it is killed: `PIPEWORK_PLUGIN_KILLS`, else 4. Long: 60.
-fn kills() -> u64 {
-    std::env::var("PIPEWORK_PLUGIN_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_plug_in_that_is_killed_at_any_moment_leaves_nothing_and_the_container_start
     let host = lab.host(1);
     create(host, INNER);
     run(host, "web", "--network inner --ip 10.5.0.7");
-    for turn in 0..kills() {
+    for turn in 0..number("PIPEWORK_PLUGIN_KILLS", 4) {
         attached(host, "web", 1);
         let mut restart = host.command("docker").args(["restart", "-t", "0", "web"]).spawn().unwrap();
         // Another moment each time, over the whole of it.

@@ -119,9 +119,18 @@ impl Alone {
     }
 
     pub fn start_on(lab: Lab) -> Self {
+        Self::start_with(lab, &[])
+    }
+
+    pub fn start_with(lab: Lab, words: &[&str]) -> Self {
         let socket = lab.dir.path().join("plugin.sock");
         let mut command = lab.program();
-        command.args(["docker-plugin", "--socket"]).arg(&socket).env("DOCKER_HOST", "unix:///nowhere/docker.sock").stderr(Stdio::null());
+        command
+            .args(["docker-plugin", "--socket"])
+            .arg(&socket)
+            .args(words)
+            .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+            .stderr(Stdio::null());
         let child = command.spawn().unwrap();
         eventually("it listens", || UnixStream::connect(&socket).is_ok());
         Self { lab, child, socket }

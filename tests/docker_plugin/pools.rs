@@ -2,6 +2,7 @@
 
 use super::plugin::{attached, create, nothing_left, refused, run, seen, text, world};
 use crate::lab::engine::no_engine;
+use crate::lab::eventually;
 
 const POOLS: &str = "[[pools]]
 name = \"lan\"
@@ -34,6 +35,16 @@ fn an_address_of_a_pool_is_claimed_while_a_container_has_it() {
     host.docker("exec one ping -c 1 -W 5 192.168.116.152");
     let shown = host.ok("pool show lan");
     assert!(shown.contains(text(&one, "IPAddress")) && shown.contains("192.168.116.152") && shown.contains("consul01/"), "{shown}");
+
+    // With a new MAC address it is reached at once: the neighbours are told.
+    let neighbour = || lab.switch.sh("ip -j neigh show 192.168.116.152").contains(text(&seen(host, "two", "lan"), "MacAddress"));
+    lab.switch.sh("ping -c 1 -W 5 192.168.116.152");
+    let mac = text(&seen(host, "two", "lan"), "MacAddress").to_owned();
+    assert!(neighbour());
+    host.docker("restart -t 0 two");
+    attached(host, "two", 1);
+    assert_ne!(text(&seen(host, "two", "lan"), "MacAddress"), mac);
+    eventually("its neighbour knows the new one", neighbour);
 
     // Another way to ask gets what is left, and no more.
     host.container("old");

@@ -9,7 +9,7 @@
 //! Nothing that is heard is believed: it is only a reason to look at a guest again, and where all is well a look changes
 //! nothing. So what is heard twice, late or never does no harm.
 
-mod announcer;
+pub(super) mod announcer;
 pub mod ask;
 pub mod beside;
 pub mod board;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Shop, addresses};
+use super::{Shop, addresses, policy};
 use crate::frontend::daemon::board::{Event, Kind};
 use crate::lifecycle::{self, Options, Waiting, chain};
 use crate::model::network_driver::{
@@ -77,6 +77,7 @@ impl<'a> Driver<'a> {
         let ids = EndpointIds { network: network.id.clone(), endpoint: network.id.clone() };
         let nobody = Endpoint::new(NewEndpoint { ids, addrs: Vec::new(), mac: None }, String::new());
         let request = network.request(&nobody).map_err(|error| error.to_string())?;
+        policy::check(self.shop, &request)?;
         // Access needs an address, which is known later.
         let request = crate::model::request::AttachRequest { host_access: false, ..request };
         let options = Options { dry_run: true, ..self.shop.options.clone() };
@@ -124,6 +125,7 @@ impl<'a> Driver<'a> {
             Some(_) => return Err("there is another endpoint of that identifier".into()),
             None => {}
         }
+        policy::check(self.shop, &network.request(&endpoint).map_err(|error| error.to_string())?)?;
         self.remove_former(&endpoint)?;
         endpoint.routers = self.routers(&endpoint)?;
         if let Some(pool) = &options.pool {

@@ -14,6 +14,7 @@ mod driver;
 mod http;
 mod leases;
 mod listener;
+mod policy;
 mod tidy;
 mod usher;
 
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
+use super::daemon::announcer::Announcer;
 use super::daemon::board::{Board, Event, Kind};
 use super::daemon::notify::{Notifier, State};
 use crate::kernel::privilege::{self, Missing};
@@ -47,6 +49,8 @@ pub struct DriverOptions {
     pub board: Board,
     /// This host's name, for claims.
     pub node: String,
+    /// The administrator's policy, where networks are to be under it.
+    pub policy: Option<PathBuf>,
 }
 
 /// Why it does not run.
@@ -86,8 +90,10 @@ struct Shop {
     options: Options,
     board: Board,
     node: String,
+    policy: Option<PathBuf>,
     stop: Arc<Stop>,
     usher: Usher,
+    announcer: Announcer,
     leases: Leases,
     /// What was given out changes under this.
     grants: Mutex<()>,
@@ -95,15 +101,17 @@ struct Shop {
 
 impl Shop {
     fn new(options: DriverOptions) -> std::io::Result<Self> {
-        let DriverOptions { options, board, node, .. } = options;
+        let DriverOptions { options, board, node, policy, .. } = options;
         let files = DriverFiles::of(&options.state_dir);
         Ok(Self {
             files,
             options,
             board,
             node,
+            policy,
             stop: Stop::new()?,
             usher: Usher::default(),
+            announcer: Announcer::default(),
             leases: Leases::default(),
             grants: Mutex::default(),
         })

@@ -158,6 +158,7 @@ fn see(shop: &Shop, id: &Id, going: Going, containers: &mut Option<Vec<Connected
         }
     };
     if !going.is_there && record.guest.container.is_none() {
+        lifecycle::announcement(&record).into_iter().for_each(|announcement| shop.announcer.tell(announcement));
         let addresses = endpoint.addrs.iter().map(ToString::to_string).collect();
         let interface = Some(record.interface.to_string());
         shop.board.tell(Event { guest: Some(endpoint.guest().name), interface, addresses, ..Event::new(Kind::Attached) });
