@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 use super::Space;
 use super::cluster::{Cluster, Host};
 
-/// The sessions' time to live, in seconds.
-pub const TTL: u64 = 8;
+/// The sessions' time to live, in seconds. A leader is chosen within it also where many tests run: so long nobody renews a session.
+pub const TTL: u64 = 12;
 
 const FILE: &str = r#"
 name = "lab"

@@ -104,7 +104,8 @@ impl Asking {
         let Some(session) = core.live() else { return Ok(()) };
         let waiting: BTreeMap<Place, u64> = {
             let ledger = core.ledger();
-            let others = ledger.waiting().iter().filter(|(place, _)| ledger.uses().all(|(own, _)| own != *place));
+            // One that tries again has it in the books for a moment, and waits all the same.
+            let others = ledger.waiting().iter().filter(|(place, _)| ledger.uses().all(|(own, one)| own != *place || !one.sure));
             others.filter_map(|(place, guests)| Some((place.clone(), *guests.first()?))).collect()
         };
         if !self.is_clean {
