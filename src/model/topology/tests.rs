@@ -291,7 +291,7 @@ proptest! {
 
     #[test]
     fn any_string_is_written_so_that_it_is_read_back(words in proptest::collection::vec("(?s).{0,24}", 6), odd in proptest::sample::select(
-        &["", "true", "null", "~", "1e3", "0x10", "012", "- a", "a: b", "#", "'", "\"", "1:20", "2026-11-24", "<<", "*a", "&a", "!!int 3", ".inf", " a ", "a\nb\n"][..]
+        &["", "true", "null", "~", "1e3", "0x10", "012", "- a", "a: b", "#", "'", "\"", "1:20", "2026-11-24", "<<", "*a", "&a", "!!int 3", ".inf", " a ", "a\nb\n", "a\u{fffe}", "\u{ffff}: x"][..]
     )) {
         let [name, guest, host_if, route, mtu, local] = <[String; 6]>::try_from(words).unwrap();
         let attachment = Attachment {

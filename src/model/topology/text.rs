@@ -97,7 +97,12 @@ pub fn write(topology: &Topology, format: Format) -> Result<String, String> {
         Format::Yaml => {
             // As a block, text that is nothing but a line's end would not be read back.
             let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-            serde_saphyr::to_string_with_options(topology, options).map_err(|error| error.to_string())
+            let text = serde_saphyr::to_string_with_options(topology, options).map_err(|error| error.to_string())?;
+            // YAML takes these two by their number only (YAML 1.2, c-printable), and the writer does not know. JSON is YAML, too.
+            if !text.contains(['\u{fffe}', '\u{ffff}']) {
+                return Ok(text);
+            }
+            write(topology, Format::Json).map(|text| text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
         }
         Format::Json => serde_json::to_string_pretty(topology).map(|text| text + "\n").map_err(|error| error.to_string()),
     }
