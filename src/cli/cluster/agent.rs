@@ -18,7 +18,7 @@ use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
+use crate::model::cluster::{AclPart, BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -89,6 +89,13 @@ impl Place {
     }
 }
 
+/// Where Consul controls access, whoever has no token is told of nothing, and would take that for nothing to do.
+fn tokenless(here: &Here) -> Option<String> {
+    let is_tokenless = here.cluster.consul.acl != AclPart::Off && here.consul.access().token().is_none();
+    let file = here.cluster.consul.token_file.as_ref().map(|file| format!(", or put it into {}", file.display())).unwrap_or_default();
+    is_tokenless.then(|| format!("Consul controls access, and there is no token: set CONSUL_HTTP_TOKEN_FILE{file}"))
+}
+
 /// The agents of the other hosts that are servers, where they can be asked from here.
 fn others(here: &Here) -> Vec<Consul> {
     let part = &here.cluster.consul;
@@ -134,6 +141,9 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
     if args.policy {
         say(policy(&here.cluster.prefix()).trim_end());
         return ExitCode::SUCCESS;
+    }
+    if let Some(wrong) = tokenless(&here) {
+        return fail(vec![wrong]);
     }
     let mut options = match daemon::prepared(&args.daemon) {
         Ok(options) => options,
