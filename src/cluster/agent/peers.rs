@@ -67,12 +67,16 @@ impl Peers {
             self.alive = there(overlay)?.into_iter().map(|peer| (peer, now)).collect();
             self.has_begun = true;
         }
-        // That Consul does not answer says nothing of other hosts.
-        let Ok(members) = core.consul.members() else { return Ok(None) };
+        // That Consul does not answer says nothing of other hosts. When it does again, it may not have found them yet.
+        let Ok(members) = core.consul.members() else {
+            self.alive.values_mut().for_each(|at| *at = now);
+            return Ok(None);
+        };
         let alive: BTreeSet<IpAddr> =
             members.iter().filter(|member| member.is_alive()).filter_map(|member| member.addr.parse().ok()).collect();
         // Under access control all are left out that the token may not see.
         if !alive.contains(&core.address) {
+            self.alive.values_mut().for_each(|at| *at = now);
             return Err(format!("Consul does not name even this host: {}", rights::missing(rights::Right::See, &core.prefix)));
         }
         let of_file = alive.intersection(&overlay.others).copied();
