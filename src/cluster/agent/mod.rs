@@ -111,8 +111,8 @@ struct Core {
     /// Told when the session changed, or something is condemned.
     alarm: Condvar,
     ledger: Mutex<Ledger>,
-    /// Addresses that other hosts ask for, and which of their guests waits.
-    asked_for: Mutex<BTreeMap<Place, User>>,
+    /// Addresses that other hosts ask for, and which of their guests waits. `None`: it is not known.
+    asked_for: Mutex<Option<BTreeMap<Place, User>>>,
     /// One at a time writes the file.
     writing: Mutex<()>,
     /// Addresses that this host must not have, and in which guest it may have them.

@@ -61,7 +61,8 @@ impl Uses {
             return None;
         }
         self.core.ledger().wait_too(claim, user);
-        let by = super::lock(&self.core.asked_for).get(&place(claim)).map(|other| other.host.clone()).unwrap_or_default();
+        let by =
+            super::lock(&self.core.asked_for).as_ref().and_then(|asked| Some(asked.get(&place(claim))?.host.clone())).unwrap_or_default();
         Some(ClaimError::InUse { addr: claim.addr.ip(), by })
     }
 
