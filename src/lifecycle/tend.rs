@@ -80,6 +80,15 @@ pub fn recorded_of(netns: u64, options: &Options) -> Result<Vec<Record>, AttachE
     Ok(records.of_guest(netns).map_err(AttachError::Unrecorded)?.all)
 }
 
+/// Whether these are all: nothing of the guest is in a file that cannot be read.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn is_clear(netns: u64, options: &Options) -> Result<bool, AttachError> {
+    let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
+    records.is_clear(netns).map_err(AttachError::Unrecorded)
+}
+
 /// What is wanted also after a restart, as requests that name their interface.
 ///
 /// # Errors
