@@ -11,14 +11,14 @@ use clap::Args;
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::output::{complain, say};
 use crate::cluster::access;
-use crate::cluster::agent::{Agent, AgentOptions, Overlay, policy};
+use crate::cluster::agent::{Agent, AgentOptions, Overlay};
 use crate::cluster::claims::ConsulClaims;
 use crate::cluster::page::StatusPage;
 use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{AclPart, BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
+use crate::model::cluster::{AclPart, BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read, rights};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -139,7 +139,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         Err(wrong) => return fail(wrong),
     };
     if args.policy {
-        say(policy(&here.cluster.prefix()).trim_end());
+        say(rights::policy(&here.cluster.prefix(), &here.host).trim_end());
         return ExitCode::SUCCESS;
     }
     if let Some(wrong) = tokenless(&here) {

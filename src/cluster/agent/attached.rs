@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::rights::{self, Right};
 use super::{Core, seen};
 use crate::cluster::verify::{Attached, key};
 use crate::external::consul::{Condition, Consul, ConsulError, Freshness};
 use crate::lifecycle::tend;
+use crate::model::cluster::rights::{self, Right};
 
 /// How often it is looked: what is attached by hand is no agent's news.
 const PACE: Duration = Duration::from_secs(1);
@@ -28,7 +28,10 @@ pub(super) fn keep(core: &Core) {
             Err(error) => {
                 noted = None;
                 if error.is_denied() && !std::mem::replace(&mut complaint, true) {
-                    core.warn(format!("who is attached here is not noted: {error}: {}", rights::missing(Right::Keys, &core.prefix)));
+                    core.warn(format!(
+                        "who is attached here is not noted: {error}: {}",
+                        rights::missing(Right::Keys, &core.prefix, &core.host)
+                    ));
                 }
                 // Whatever it was: not again at once.
                 std::thread::sleep(PACE);

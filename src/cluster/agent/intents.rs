@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Core;
-use super::rights::{self, Right};
 use crate::external::consul::{ConsulError, Freshness, Pair};
 use crate::frontend::daemon::beside::Intents;
+use crate::model::cluster::rights::{self, Right};
 
 /// So long a change is waited for.
 const WATCH: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ pub(super) fn follow(core: &Core) {
             Err(error) => {
                 let text = error.to_string();
                 if error.is_denied() && complaint.as_ref() != Some(&text) {
-                    let rule = rights::missing(Right::Keys, &core.prefix);
+                    let rule = rights::missing(Right::Keys, &core.prefix, &core.host);
                     core.warn(format!("what is said to the whole cluster is not known: {text}; {rule}"));
                     complaint = Some(text);
                 }

@@ -19,7 +19,6 @@ mod keeper;
 mod ledger;
 mod peers;
 pub mod quorum;
-mod rights;
 mod seen;
 mod services;
 pub mod session;
@@ -37,7 +36,6 @@ use std::time::Duration;
 pub use attached::is_kept;
 pub use intents::{Stored, intent_key};
 pub use peers::Overlay;
-pub use rights::policy;
 pub use seen::Seen;
 
 use clock::Moment;
