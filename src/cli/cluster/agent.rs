@@ -96,12 +96,13 @@ fn tokenless(here: &Here) -> Option<String> {
     is_tokenless.then(|| format!("Consul controls access, and there is no token: set CONSUL_HTTP_TOKEN_FILE{file}"))
 }
 
-/// The agents of the other hosts that are servers, where they can be asked from here.
+/// The agents of the other hosts that are servers, where they can be asked from here: `cluster up` has them listen on loopback, unless
+/// the file says that everybody may ask.
 fn others(here: &Here) -> Vec<Consul> {
     let part = &here.cluster.consul;
-    let scheme = match (&part.address, &part.tls, part.http) {
-        (None, Some(_), _) => Some(("https", 8501)),
-        (None, None, HttpPart::Everybody) => Some(("http", 8500)),
+    let scheme = match (&part.address, part.http, &part.tls) {
+        (None, HttpPart::Everybody, Some(_)) => Some(("https", 8501)),
+        (None, HttpPart::Everybody, None) => Some(("http", 8500)),
         _ => None,
     };
     let Some((scheme, port)) = scheme else { return Vec::new() };

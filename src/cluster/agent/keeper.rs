@@ -63,7 +63,7 @@ impl Told {
             let more = if error.is_denied() {
                 format!("; {}", rights::missing(Right::Session, &core.prefix, &core.host))
             } else if core.others.is_empty() && matches!(error, ConsulError::Unreachable { .. }) {
-                "; no other host's agent may be asked (TLS, or http = \"everybody\"), so addresses of pools go down unless it is back in time"
+                "; no other host's agent may be asked (http = \"everybody\" in cluster.toml), so addresses of pools go down unless it is back in time"
                     .into()
             } else {
                 String::new()

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use attached::is_kept;
+pub use attached::{hosts, is_kept};
 pub use intents::{Stored, intent_key};
 pub use peers::Overlay;
 pub use seen::Seen;
