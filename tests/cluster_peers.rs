@@ -30,7 +30,7 @@ fn start_agent(host: &Host) -> Child {
     let log = std::fs::File::create(host.dir.join("agent.log")).unwrap();
     let mut command = host.program();
     // By the cluster's name of the host, which its own need not be.
-    command.args(["cluster", "agent", "--ttl", "4", "--host", &host.name]).env("PATH", std::env::var_os("PATH").unwrap());
+    command.args(["cluster", "agent", "--ttl", "6", "--host", &host.name]).env("PATH", std::env::var_os("PATH").unwrap());
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
@@ -118,7 +118,7 @@ fn hosts_that_consul_knows_alive_are_peers_and_those_it_misses_are_none_any_more
     std::thread::sleep(Duration::from_secs(1));
     assert!(is(&lab, 3, &["192.168.116.111", "192.168.116.112"]), "{:?}", peers(lab.host(3)));
     // Longer than the session's time, after which whoever is missed is none any more; then its Consul knows itself alone at first.
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(7));
     lab.host_mut(3).begin_consul(&servers, "");
     eventually_of(
         "its own address is back",
