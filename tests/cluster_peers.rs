@@ -6,7 +6,7 @@ mod lab;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::agents::eventually_of;
+use lab::agents::{decoded, eventually_of};
 use lab::cluster::{Cluster, Host, no_consul};
 use nix::sys::signal::Signal;
 
@@ -29,7 +29,8 @@ fn has_own(host: &Host) -> bool {
 fn start_agent(host: &Host) -> Child {
     let log = std::fs::File::create(host.dir.join("agent.log")).unwrap();
     let mut command = host.program();
-    command.args(["cluster", "agent", "--ttl", "4"]).env("PATH", std::env::var_os("PATH").unwrap());
+    // By the cluster's name of the host, which its own need not be.
+    command.args(["cluster", "agent", "--ttl", "6", "--host", &host.name]).env("PATH", std::env::var_os("PATH").unwrap());
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
@@ -72,6 +73,7 @@ fn hosts_that_consul_knows_alive_are_peers_and_those_it_misses_are_none_any_more
         host.sh(&format!("mkdir -p /etc/pipework && cp {} /etc/pipework/", host.dir.join("cluster.toml").display()));
         host.ok(&format!("host up brv --vxlan 77 --local {}", host.address));
     }
+    lab.host(3).sh("hostname another");
     // Host 3 has an address of a pool, and an agent that may ask its own Consul alone.
     std::fs::write(lab.host(3).dir.join("own.toml"), OWN).unwrap();
     lab.host(3).sh(&format!("cp {} /etc/pipework/ && ip netns add own", lab.host(3).dir.join("own.toml").display()));
@@ -101,6 +103,10 @@ fn hosts_that_consul_knows_alive_are_peers_and_those_it_misses_are_none_any_more
 
     eventually_of("host 3 has its own address", || has_own(lab.host(3)), || log(lab.host(3)));
 
+    let used = lab.host(1).consul("/v1/kv/pipework/lab/pools/lan/use/10.9.0.50");
+    let user = decoded(used[0]["Value"].as_str().unwrap());
+    assert!(user.contains(r#""host":"consul03""#), "{user}");
+
     let removed = Instant::now();
     lab.host_mut(3).end_consul(Signal::SIGKILL);
     eventually_of("it is missed, and goes", || is(&lab, 2, &["192.168.116.111"]), || log(lab.host(2)));
@@ -111,5 +117,17 @@ fn hosts_that_consul_knows_alive_are_peers_and_those_it_misses_are_none_any_more
     // It hears nobody, which says nothing of others.
     std::thread::sleep(Duration::from_secs(1));
     assert!(is(&lab, 3, &["192.168.116.111", "192.168.116.112"]), "{:?}", peers(lab.host(3)));
+    // Longer than the session's time, after which whoever is missed is none any more; then its Consul knows itself alone at first.
+    std::thread::sleep(Duration::from_secs(7));
+    lab.host_mut(3).begin_consul(&servers, "");
+    eventually_of(
+        "its own address is back",
+        || {
+            assert!(is(&lab, 3, &["192.168.116.111", "192.168.116.112"]), "no peer went meanwhile: {:?}", peers(lab.host(3)));
+            has_own(lab.host(3))
+        },
+        || log(lab.host(3)),
+    );
+    eventually_of("and the others know it again", || is(&lab, 2, &["192.168.116.111", "192.168.116.113"]), || log(lab.host(2)));
     println!("{}", lab.host(2).space.sh("bridge fdb show | grep 00:00:00:00:00:00"));
 }

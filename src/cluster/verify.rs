@@ -141,7 +141,7 @@ fn prefix(cluster: &Cluster) -> String {
 }
 
 /// Where a host's note stands.
-pub(super) fn key(prefix: &str, host: &str) -> String {
+fn key(prefix: &str, host: &str) -> String {
     format!("{prefix}/attached/{host}")
 }
 
@@ -150,8 +150,12 @@ fn note(cluster: &Cluster, consul: &Consul, host: &str, own: &[Attached]) -> Res
     if super::agent::is_kept(consul, host)? {
         return Ok(());
     }
-    let key = key(&cluster.prefix(), host);
-    let text = serde_json::to_vec(own).unwrap_or_default();
+    write(consul, &cluster.prefix(), host, own)
+}
+
+/// Writes a host's note where it is not so: somebody may have taken it away.
+pub(super) fn write(consul: &Consul, prefix: &str, host: &str, own: &[Attached]) -> Result<(), ConsulError> {
+    let (key, text) = (key(prefix, host), serde_json::to_vec(own).unwrap_or_default());
     let is_so = consul.key(&key, Freshness::Usual)?.is_some_and(|pair| pair.value == text);
     if is_so { Ok(()) } else { consul.write(&key, &text, 0, Condition::Always).map(drop) }
 }

@@ -80,6 +80,15 @@ pub fn recorded_of(netns: u64, options: &Options) -> Result<Vec<Record>, AttachE
     Ok(records.of_guest(netns).map_err(AttachError::Unrecorded)?.all)
 }
 
+/// Whether these are all: nothing of the guest is in a file that cannot be read.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn is_clear(netns: u64, options: &Options) -> Result<bool, AttachError> {
+    let records = recording::records(&options.run_dir).map_err(AttachError::Observe)?;
+    records.is_clear(netns).map_err(AttachError::Unrecorded)
+}
+
 /// What is wanted also after a restart, as requests that name their interface.
 ///
 /// # Errors
@@ -131,6 +140,29 @@ pub fn release(netns: u64, interface: &IfName, options: &Options, watch: Watch<'
     }
 }
 
+/// What came of taking away an attachment without waiting for anybody.
+#[derive(Debug)]
+pub enum Released {
+    /// Another run is at work on the guest: nothing was done.
+    Busy,
+    /// There is none any more.
+    Absent,
+    /// It was taken away.
+    Retired(Box<Retired>),
+}
+
+/// As [`release`], unless another run is at work on the guest.
+///
+/// # Errors
+/// When records cannot be read.
+pub fn try_release(netns: u64, interface: &IfName, options: &Options, watch: Watch<'_>) -> Result<Released, DetachError> {
+    let records = recording::records(&options.run_dir)?;
+    let Some(record) = records.get(netns, interface)?.ok().flatten() else { return Ok(Released::Absent) };
+    let Some(_lock) = records.try_lock(netns)? else { return Ok(Released::Busy) };
+    let taken = take_locked(&records, record, options, watch)?;
+    Ok(taken.map_or(Released::Absent, |retired| Released::Retired(Box::new(retired))))
+}
+
 /// Lets nobody hear an attachment any more, at once: its end on the host goes down, which the guest cannot undo; where there is
 /// none, the interface. It waits for nobody, also not for a run that is at work there. `false`: there is none.
 ///
@@ -153,6 +185,10 @@ pub fn silence(record: &Record) -> Result<bool, KernelError> {
 
 fn take(records: &Records, record: Record, options: &Options, watch: Watch<'_>) -> Result<Option<Retired>, DetachError> {
     let _lock = records.lock(record.guest.netns)?;
+    take_locked(records, record, options, watch)
+}
+
+fn take_locked(records: &Records, record: Record, options: &Options, watch: Watch<'_>) -> Result<Option<Retired>, DetachError> {
     // Another run may have done it meanwhile.
     let now = records.get(record.guest.netns, &record.interface)?.ok().flatten().filter(|now| now.id == record.id);
     let Some(record) = now else { return Ok(None) };

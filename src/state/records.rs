@@ -251,6 +251,19 @@ impl Records {
         Ok(found)
     }
 
+    /// Whether nothing that was recorded of a guest is hidden: neither in a file that cannot be read, nor in one that was set
+    /// aside, and stands nowhere again.
+    ///
+    /// # Errors
+    /// As [`Records::of_guest`].
+    pub fn is_clear(&self, netns: u64) -> Result<bool> {
+        let is_readable = self.of_guest(netns)?.unreadable.is_empty();
+        let aside =
+            |path: &PathBuf| path.to_str().and_then(|text| text.strip_suffix(ASIDE)).map(|stem| PathBuf::from(format!("{stem}.json")));
+        let files = entries(&self.guests().join(netns.to_string()))?;
+        Ok(is_readable && files.iter().filter_map(aside).all(|again| again.exists()))
+    }
+
     /// All attachments of this host.
     ///
     /// # Errors
@@ -374,6 +387,8 @@ impl Records {
     }
 }
 
+/// How the names end under which files are set aside.
+const ASIDE: &str = ".json.damaged";
 /// How the names end under which files are written.
 const PASSING: &str = "json.new";
 
@@ -437,10 +452,31 @@ pub(super) fn read(path: &Path) -> Result<std::result::Result<Option<Record>, Un
     match serde_json::from_slice(&bytes) {
         Ok(record) => Ok(Ok(Some(record))),
         Err(error) => {
-            let aside = path.with_extension("json.damaged");
+            let aside = path.with_extension(&ASIDE[1..]);
             let moved = std::fs::rename(path, &aside);
             let path = if moved.is_ok() { aside } else { path.to_owned() };
             Ok(Err(Unreadable::Damaged { path, why: error.to_string() }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_and_cannot_be_read_is_hidden_for_as_long_as_it_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::of(directory.path(), 1);
+        assert!(records.is_clear(7).unwrap());
+        let guest = directory.path().join("guests/7");
+        std::fs::create_dir_all(&guest).unwrap();
+        std::fs::write(guest.join("eth1.json"), "{").unwrap();
+        assert!(!records.is_clear(7).unwrap());
+        assert!(guest.join("eth1.json.damaged").exists() && !records.is_clear(7).unwrap());
+        std::fs::remove_file(guest.join("eth1.json.damaged")).unwrap();
+        std::fs::write(guest.join("eth1.json"), r#"{"version": 999}"#).unwrap();
+        assert!(!records.is_clear(7).unwrap() && records.is_clear(8).unwrap());
     }
 }

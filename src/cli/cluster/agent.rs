@@ -11,14 +11,14 @@ use clap::Args;
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::output::{complain, say};
 use crate::cluster::access;
-use crate::cluster::agent::{Agent, AgentOptions, Overlay, policy};
+use crate::cluster::agent::{Agent, AgentOptions, Overlay};
 use crate::cluster::claims::ConsulClaims;
 use crate::cluster::page::StatusPage;
 use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read};
+use crate::model::cluster::{AclPart, BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read, rights};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -89,12 +89,20 @@ impl Place {
     }
 }
 
-/// The agents of the other hosts that are servers, where they can be asked from here.
+/// Where Consul controls access, whoever has no token is told of nothing, and would take that for nothing to do.
+fn tokenless(here: &Here) -> Option<String> {
+    let is_tokenless = here.cluster.consul.acl != AclPart::Off && here.consul.access().token().is_none();
+    let file = here.cluster.consul.token_file.as_ref().map(|file| format!(", or put it into {}", file.display())).unwrap_or_default();
+    is_tokenless.then(|| format!("Consul controls access, and there is no token: set CONSUL_HTTP_TOKEN_FILE{file}"))
+}
+
+/// The agents of the other hosts that are servers, where they can be asked from here: `cluster up` has them listen on loopback, unless
+/// the file says that everybody may ask.
 fn others(here: &Here) -> Vec<Consul> {
     let part = &here.cluster.consul;
-    let scheme = match (&part.address, &part.tls, part.http) {
-        (None, Some(_), _) => Some(("https", 8501)),
-        (None, None, HttpPart::Everybody) => Some(("http", 8500)),
+    let scheme = match (&part.address, part.http, &part.tls) {
+        (None, HttpPart::Everybody, Some(_)) => Some(("https", 8501)),
+        (None, HttpPart::Everybody, None) => Some(("http", 8500)),
         _ => None,
     };
     let Some((scheme, port)) = scheme else { return Vec::new() };
@@ -132,8 +140,11 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
         Err(wrong) => return fail(wrong),
     };
     if args.policy {
-        say(policy(&here.cluster.prefix()).trim_end());
+        say(rights::policy(&here.cluster.prefix(), &here.host).trim_end());
         return ExitCode::SUCCESS;
+    }
+    if let Some(wrong) = tokenless(&here) {
+        return fail(vec![wrong]);
     }
     let mut options = match daemon::prepared(&args.daemon) {
         Ok(options) => options,

@@ -1,13 +1,14 @@
 //! Who is attached on this host, noted in Consul for all others: what `pipework cluster verify` reaches for.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::rights::{self, Right};
 use super::{Core, seen};
-use crate::cluster::verify::{Attached, key};
-use crate::external::consul::{Condition, Consul, ConsulError, Freshness};
+use crate::cluster::verify::{Attached, write};
+use crate::external::consul::{Consul, ConsulError};
 use crate::lifecycle::tend;
+use crate::model::cluster::rights::{self, Right};
 
 /// How often it is looked: what is attached by hand is no agent's news.
 const PACE: Duration = Duration::from_secs(1);
@@ -23,12 +24,15 @@ pub(super) fn keep(core: &Core) {
         if noted.as_ref().is_some_and(|(before, at)| *before == now && Moment::now().since(*at) < pulse) {
             continue;
         }
-        match note(core, &now) {
+        match write(core.way().1, &core.prefix, &core.host, &now) {
             Ok(()) => (noted, complaint) = (Some((now, Moment::now())), false),
             Err(error) => {
                 noted = None;
                 if error.is_denied() && !std::mem::replace(&mut complaint, true) {
-                    core.warn(format!("who is attached here is not noted: {error}: {}", rights::missing(Right::Keys, &core.prefix)));
+                    core.warn(format!(
+                        "who is attached here is not noted: {error}: {}",
+                        rights::missing(Right::Keys, &core.prefix, &core.host)
+                    ));
                 }
                 // Whatever it was: not again at once.
                 std::thread::sleep(PACE);
@@ -47,17 +51,18 @@ fn own(core: &Core) -> Option<Vec<Attached>> {
     Some(all)
 }
 
-/// Written where it is not so: somebody may have taken it away.
-fn note(core: &Core, now: &[Attached]) -> Result<(), ConsulError> {
-    let (key, text) = (key(&core.prefix, &core.host), serde_json::to_vec(now).unwrap_or_default());
-    let is_so = core.way().1.key(&key, Freshness::Usual)?.is_some_and(|pair| pair.value == text);
-    if is_so { Ok(()) } else { core.way().1.write(&key, &text, 0, Condition::Always).map(drop) }
-}
-
 /// Whether the agent of a host says that it is well: it keeps that host's note then.
 ///
 /// # Errors
 /// When Consul does not answer.
 pub fn is_kept(consul: &Consul, host: &str) -> Result<bool, ConsulError> {
-    Ok(seen::agents(consul)?.iter().any(|agent| agent.host == host))
+    Ok(hosts(consul)?.contains(host))
+}
+
+/// The hosts whose agents say that they are well.
+///
+/// # Errors
+/// When Consul does not answer.
+pub fn hosts(consul: &Consul) -> Result<BTreeSet<String>, ConsulError> {
+    Ok(seen::agents(consul)?.into_iter().map(|agent| agent.host).collect())
 }

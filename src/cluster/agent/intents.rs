@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Core;
-use super::rights::{self, Right};
-use crate::external::consul::Pair;
+use crate::external::consul::{ConsulError, Freshness, Pair};
 use crate::frontend::daemon::beside::Intents;
+use crate::model::cluster::rights::{self, Right};
 
 /// So long a change is waited for.
 const WATCH: Duration = Duration::from_secs(60);
@@ -49,10 +49,11 @@ fn is_name(name: &str) -> bool {
 
 /// Follows them for as long as the agent runs.
 pub(super) fn follow(core: &Core) {
-    let (mut index, mut complaint, folder) = (0, None, folder(&core.prefix));
+    let (mut index, mut known, mut complaint, folder) = (0, None, None, folder(&core.prefix));
     while !core.has_ended() {
-        match core.consul.watch_under(&folder, index, WATCH) {
+        match look(core, &folder, index, known) {
             Ok((pairs, next)) => {
+                known = Some(pairs.len());
                 if next != index || index == 0 {
                     let (intents, wrong) = read(&pairs, &folder);
                     wrong.into_iter().for_each(|why| core.warn(why));
@@ -67,14 +68,27 @@ pub(super) fn follow(core: &Core) {
             Err(error) => {
                 let text = error.to_string();
                 if error.is_denied() && complaint.as_ref() != Some(&text) {
-                    let rule = rights::missing(Right::Keys, &core.prefix);
+                    let rule = rights::missing(Right::Keys, &core.prefix, &core.host);
                     core.warn(format!("what is said to the whole cluster is not known: {text}; {rule}"));
                     complaint = Some(text);
                 }
+                // What was left out has to be read once it may be, though it has not changed.
+                index = 0;
                 std::thread::sleep(PAUSE);
             }
         }
     }
+}
+
+/// All of them. Under access control Consul leaves out of a list what the token may not read, and answers well: so a list that is
+/// shorter than before counts only when a single key of the folder may be asked for. That is refused, where it may not.
+fn look(core: &Core, folder: &str, index: u64, known: Option<usize>) -> Result<(Vec<Pair>, u64), ConsulError> {
+    let (pairs, next) = core.consul.watch_under(folder, index, WATCH)?;
+    if pairs.is_empty() || known.is_some_and(|known| pairs.len() < known) {
+        // Nothing is called so (`is_name`).
+        core.consul.key(&format!("{folder}_"), Freshness::Usual)?;
+    }
+    Ok((pairs, next))
 }
 
 fn read(pairs: &[Pair], folder: &str) -> (Intents, Vec<String>) {

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::rights::{self, Right};
 use super::session::Act;
 use super::{Core, quorum, session_name};
 use crate::external::consul::{Behavior, Consul, ConsulError, NewSession};
 use crate::lifecycle::chain;
+use crate::model::cluster::rights::{self, Right};
 
 /// The longest sleep: an end is noticed within it.
 const NAP: Duration = Duration::from_millis(500);
@@ -61,9 +61,9 @@ impl Told {
         if *self != Self::Badly {
             let why = chain(error).join(": ");
             let more = if error.is_denied() {
-                format!("; {}", rights::missing(Right::Session, &core.prefix))
+                format!("; {}", rights::missing(Right::Session, &core.prefix, &core.host))
             } else if core.others.is_empty() && matches!(error, ConsulError::Unreachable { .. }) {
-                "; no other host's agent may be asked (TLS, or http = \"everybody\"), so addresses of pools go down unless it is back in time"
+                "; no other host's agent may be asked (http = \"everybody\" in cluster.toml), so addresses of pools go down unless it is back in time"
                     .into()
             } else {
                 String::new()

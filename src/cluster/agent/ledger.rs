@@ -177,6 +177,16 @@ impl Ledger {
         &self.owed
     }
 
+    /// It may be locked, for a guest that is not to have it: nobody knows. What is in use is given back when that ends.
+    pub fn owe(&mut self, claim: &Claim, user: &User, session: &str) {
+        let place = place(claim);
+        let is_had = self.uses.get(&place).is_some_and(|one| one.session.is_some());
+        if !is_had {
+            let one = Use { claim: claim.clone(), user: user.clone(), session: Some(session.to_owned()), sure: false };
+            self.owed.insert(place, (one, session.to_owned()));
+        }
+    }
+
     /// It was given back.
     pub fn paid(&mut self, place: &Place) {
         self.owed.remove(place);
@@ -266,6 +276,22 @@ mod tests {
         assert_eq!((ledger.uses().count(), ledger.waiting().len()), (1, 1));
         assert!(!ledger.settle(1, &[web.addr.ip()], true));
         assert_eq!((ledger.uses().count(), ledger.waiting().len()), (1, 0));
+    }
+
+    #[test]
+    fn what_may_be_locked_is_owed_unless_a_guest_has_it() {
+        let (mut ledger, web, db) = (Ledger::default(), claim("10.0.0.2/24", "web"), claim("10.0.0.3/24", "db"));
+        ledger.begin(&web, &user(1)).unwrap();
+        ledger.owe(&web, &user(1), "s");
+        ledger.wait(&web, &user(1));
+        assert!(ledger.owed()[&place(&web)].1 == "s" && ledger.knows(&place(&web)));
+        ledger.locked(&web, &user(1), "t");
+        assert!(ledger.owed().is_empty(), "it is wanted after all");
+        ledger.left_behind(db.clone(), user(2), Some("s".into()));
+        ledger.owe(&db, &user(2), "s");
+        assert!(ledger.owed().is_empty(), "a guest may have it up");
+        ledger.end(&place(&db), 2);
+        assert_eq!(ledger.owed().len(), 1);
     }
 
     #[test]

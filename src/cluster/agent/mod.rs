@@ -19,7 +19,6 @@ mod keeper;
 mod ledger;
 mod peers;
 pub mod quorum;
-mod rights;
 mod seen;
 mod services;
 pub mod session;
@@ -34,10 +33,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use attached::is_kept;
+pub use attached::{hosts, is_kept};
 pub use intents::{Stored, intent_key};
 pub use peers::Overlay;
-pub use rights::policy;
 pub use seen::Seen;
 
 use clock::Moment;
@@ -111,8 +109,8 @@ struct Core {
     /// Told when the session changed, or something is condemned.
     alarm: Condvar,
     ledger: Mutex<Ledger>,
-    /// Addresses that other hosts ask for, and which of their guests waits.
-    asked_for: Mutex<BTreeMap<Place, User>>,
+    /// Addresses that other hosts ask for, and which of their guests waits. `None`: it is not known.
+    asked_for: Mutex<Option<BTreeMap<Place, User>>>,
     /// One at a time writes the file.
     writing: Mutex<()>,
     /// Addresses that this host must not have, and in which guest it may have them.

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::{Core, rights, seen};
+use super::{Core, seen};
 use crate::external::consul::ConsulError;
 use crate::lifecycle::chain;
 use crate::lifecycle::host_bridge::{self, HostOptions};
+use crate::model::cluster::rights::{self, Right};
 use crate::model::host_bridge::Below;
 use crate::model::types::IfName;
 
@@ -67,13 +68,17 @@ impl Peers {
             self.alive = there(overlay)?.into_iter().map(|peer| (peer, now)).collect();
             self.has_begun = true;
         }
-        // That Consul does not answer says nothing of other hosts.
-        let Ok(members) = core.consul.members() else { return Ok(None) };
+        // That Consul does not answer says nothing of other hosts. When it does again, it may not have found them yet.
+        let Ok(members) = core.consul.members() else {
+            self.alive.values_mut().for_each(|at| *at = now);
+            return Ok(None);
+        };
         let alive: BTreeSet<IpAddr> =
             members.iter().filter(|member| member.is_alive()).filter_map(|member| member.addr.parse().ok()).collect();
         // Under access control all are left out that the token may not see.
         if !alive.contains(&core.address) {
-            return Err(format!("Consul does not name even this host: {}", rights::missing(rights::Right::See, &core.prefix)));
+            self.alive.values_mut().for_each(|at| *at = now);
+            return Err(format!("Consul does not name even this host: {}", rights::missing(Right::See, &core.prefix, &core.host)));
         }
         let of_file = alive.intersection(&overlay.others).copied();
         // One that was added to the file is known by its agent, until this host has the file, too.

@@ -1,14 +1,14 @@
 //! Each address as a service of the local Consul agent, for as long as it is there: `web-1.service.consul` is a name for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::clock::Moment;
 use super::ledger::Use;
-use super::rights::{self, Right};
 use super::{AGENT, Core, SERVICE};
 use crate::external::consul::Service;
 use crate::lifecycle::chain;
+use crate::model::cluster::rights::{self, Right};
 use crate::model::pool::Owner;
 
 /// The longest sleep: an end is noticed within it.
@@ -29,7 +29,7 @@ pub(super) fn keep(core: &Core) {
 struct Kept {
     /// What the local agent has been told, and when it was told last.
     told: BTreeMap<String, (Service, Moment)>,
-    /// Whether what an agent before this one registered has been looked at.
+    /// Whether nothing is left of what an agent before this one registered, but what is told again.
     looked: bool,
     /// Whether it was told that the token is not enough.
     complained: bool,
@@ -77,18 +77,21 @@ impl Kept {
             && !std::mem::replace(&mut self.complained, true)
         {
             let chain = chain(error).join(": ");
-            core.warn(format!("addresses have no names for DNS: {chain}; {}", rights::missing(Right::Services, &core.prefix)));
+            core.warn(format!("addresses have no names for DNS: {chain}; {}", rights::missing(Right::Services, &core.prefix, &core.host)));
         }
         registered.is_ok()
     }
 
-    /// What an agent that was killed registered, and nobody has any more. `false`: it is not known yet.
+    /// What an agent that was killed registered, and nobody has any more. What guests have still, as far as that agent knew, keeps
+    /// its name until it is locked again, or ends. `false`: it is to be looked again.
     fn forget_left_behind(&self, core: &Core, wanted: &BTreeMap<String, Service>) -> bool {
         let Ok(services) = core.consul.services() else { return false };
+        let open: BTreeSet<String> = core.ledger().uses().filter(|(_, one)| !one.sure).map(|(_, one)| id(one)).collect();
+        let mut is_done = true;
         for id in services.keys().filter(|id| id.starts_with(SERVICE) && !wanted.contains_key(*id)) {
-            let _ = core.consul.deregister(id);
+            is_done &= !open.contains(id) && core.consul.deregister(id).is_ok();
         }
-        true
+        is_done
     }
 }
 
@@ -118,7 +121,7 @@ fn service(one: &Use, host: &str, pulse: Duration) -> Service {
     .into();
     meta.extend(one.user.container.clone().map(|container| ("container".to_owned(), container)));
     Service {
-        id: format!("{SERVICE}{}:{}", claim.pool, claim.addr.ip()),
+        id: id(one),
         name: name(&claim.owner),
         address: claim.addr.ip(),
         tags: vec!["pipework".into(), claim.pool.to_string()],
@@ -126,6 +129,10 @@ fn service(one: &Use, host: &str, pulse: Duration) -> Service {
         ttl: pulse * 3,
         forgotten_after: FORGOTTEN,
     }
+}
+
+fn id(one: &Use) -> String {
+    format!("{SERVICE}{}:{}", one.claim.pool, one.claim.addr.ip())
 }
 
 /// A name that DNS can answer for: of `web/1` it is `web-1`.

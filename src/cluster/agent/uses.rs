@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const IMPATIENT: Duration = Duration::from_millis(250);
 /// The longest sleep: an end is noticed within it.
 const NAP: Duration = Duration::from_millis(500);
+/// How often a claim that is in use is noted as seen.
+const SEEN: Duration = Duration::from_secs(3600);
 /// How long Consul may take to do what is asked.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -61,14 +63,20 @@ impl Uses {
             return None;
         }
         self.core.ledger().wait_too(claim, user);
-        let by = super::lock(&self.core.asked_for).get(&place(claim)).map(|other| other.host.clone()).unwrap_or_default();
+        let by =
+            super::lock(&self.core.asked_for).as_ref().and_then(|asked| Some(asked.get(&place(claim))?.host.clone())).unwrap_or_default();
         Some(ClaimError::InUse { addr: claim.addr.ip(), by })
     }
 
     /// One at a time with [`Core::pay`]: what is locked again is not given back by what was under way.
     fn acquire(&self, claim: &Claim, user: &User, session: &str) -> Result<(), ClaimError> {
         let _gate = self.core.gate();
-        self.core.claims_of(session).hold(claim, user)?;
+        let held = self.core.claims_of(session).hold(claim, user);
+        if matches!(held, Err(ClaimError::Store { .. })) {
+            // It may be locked all the same, and nobody else would give it back.
+            self.core.ledger().owe(claim, user, session);
+        }
+        held?;
         self.core.ledger().locked(claim, user, session);
         // Before a guest has it: whoever follows an agent that is killed has to know.
         self.core.store();
@@ -78,7 +86,8 @@ impl Uses {
 
 /// Gives back what is owed and wakes who waits, for as long as the agent runs.
 pub(super) fn tend_locks(core: &Core) {
-    let (mut news, mut stored, mut tidied, mut swept) = (0, 0, Moment::now(), false);
+    let (mut news, mut stored, mut tidied, mut swept) = (0, 0, Moment::now(), None);
+    let mut seen = Moment::now();
     while !core.has_ended() {
         let time = if core.ledger().waiting().is_empty() { NAP } else { IMPATIENT };
         core.await_change(&mut news, time);
@@ -87,11 +96,16 @@ pub(super) fn tend_locks(core: &Core) {
             core.store();
         }
         core.pay();
-        swept = swept || core.sweep();
+        let live = core.live().filter(|live| swept.as_ref() != Some(live));
+        swept = live.filter(|_| core.sweep()).or(swept);
         core.look_at_waiting();
         if Moment::now().since(tidied) > core.session().terms().pulse() {
             core.tidy();
-            tidied = Moment::now();
+            (tidied, swept) = (Moment::now(), None);
+        }
+        if Moment::now().since(seen) > SEEN {
+            core.see_claims();
+            seen = Moment::now();
         }
     }
 }
@@ -129,6 +143,8 @@ impl Claims for Uses {
     }
 
     fn hold(&self, claim: &Claim, user: &User) -> Result<(), ClaimError> {
+        // As the cluster's file calls this host, which need not be its own name.
+        let user = &User { host: self.core.host.clone(), ..user.clone() };
         let session = self.core.live().ok_or(ClaimError::NoSession)?;
         if self.core.ledger().is_held(claim, user, &session) {
             return Ok(());
@@ -190,27 +206,43 @@ impl Core {
                 continue;
             }
             match self.claims_of(&session).let_go(&one.claim, &one.user) {
+                Ok(()) => self.ledger().paid(&place),
                 Err(error) if error.may_pass() => return,
-                _ => self.ledger().paid(&place),
+                // Somebody has to see to that first, and it is owed for as long.
+                Err(_) => {}
             }
         }
     }
 
-    /// Gives back locks of this host's session that nobody here knows of: an agent that was killed had not written them down. All
-    /// guests have been gone through by then. `false`: it is to be tried again.
+    /// Gives back locks of this host's session that nobody here knows of: an agent that was killed had not written them down, or
+    /// an answer did not come. All guests have been gone through by then. `false`: it is to be tried again.
     fn sweep(&self) -> bool {
         let Some(session) = self.live().filter(|_| self.board.health().ready) else { return false };
-        let _gate = self.gate();
-        let of_pool = |pool: &Pool| {
+        let of_pool = |pool: &Pool| -> Result<(), ConsulError> {
             let keys = self.claims.use_keys(&pool.name);
-            let pairs = self.way().1.keys_under(&keys, Freshness::Consistent)?;
             let place = |pair: &Pair| Some((pool.name.clone(), pair.key.strip_prefix(&keys)?.parse().ok()?));
-            let is_lost =
-                |pair: &&Pair| pair.session.as_ref() == Some(&session) && place(pair).is_some_and(|place| !self.ledger().knows(&place));
-            pairs.iter().filter(is_lost).try_for_each(|pair| self.way().1.erase(&pair.key, Some(pair.modify_index)).map(drop))
+            for pair in self.way().1.keys_under(&keys, Freshness::Consistent)? {
+                let Some(place) = place(&pair).filter(|_| pair.session.as_ref() == Some(&session)) else { continue };
+                // What is locked at this moment is in the books when the gate opens, and has another index.
+                let _gate = self.gate();
+                if !self.ledger().knows(&place) {
+                    self.way().1.erase(&pair.key, Some(pair.modify_index))?;
+                }
+            }
+            Ok(())
         };
-        let swept: Result<(), ConsulError> = self.claims.pools().unwrap_or_default().iter().try_for_each(of_pool);
-        swept.is_ok()
+        self.claims.pools().unwrap_or_default().iter().try_for_each(of_pool).is_ok()
+    }
+
+    /// What is in use has been seen: nobody collects it as forgotten (`pipework pool gc`).
+    fn see_claims(&self) {
+        let sure: Vec<Claim> = self.ledger().uses().filter(|(_, one)| one.sure).map(|(_, one)| one.claim.clone()).collect();
+        for claim in sure {
+            // Not known at the moment; there is another round.
+            if self.claims().with_patience(ANSWER).claim(&claim.pool, &claim.owner, Some(claim.addr.ip())).is_err() {
+                return;
+            }
+        }
     }
 
     /// A guest that died before it had the address, or whose attach failed, has left no record that would end with it.

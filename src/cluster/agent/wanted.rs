@@ -22,7 +22,7 @@ use crate::frontend::daemon::board::{Event, Kind};
 use crate::guest::containers::ContainerEngine;
 use crate::lifecycle::claims::User;
 
-/// An engine that is being started again is back by then.
+/// An engine that is being started again is back by then, or within half of the session's time where that is longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -49,13 +49,17 @@ pub(super) fn follow(core: &Core) {
     while !core.has_ended() {
         match core.consul.watch_under(&folder, index, WATCH) {
             Ok((pairs, next)) => {
-                *lock(&core.asked_for) = read(&pairs, &folder, &core.host);
+                *lock(&core.asked_for) = Some(read(&pairs, &folder, &core.host));
                 core.changed();
                 // An index that went back begins anew.
                 index = if next < index { 0 } else { next };
             }
-            // What was asked for may not be so any more, and cannot be had anyhow.
-            Err(_) => std::thread::sleep(PAUSE),
+            // What was asked for may not be so any more.
+            Err(_) => {
+                *lock(&core.asked_for) = None;
+                index = 0;
+                std::thread::sleep(PAUSE);
+            }
         }
     }
 }
@@ -78,7 +82,12 @@ pub(super) fn tend(core: &Core) {
         core.await_change(&mut news, NAP);
         // Whatever is not answered is asked again.
         let _ = asking.see(core);
-        let asked = lock(&core.asked_for).clone();
+        // Nobody can have anything while this host does not hear what is asked for: then whatever it has stays as it is.
+        let heard = lock(&core.asked_for).clone();
+        let Some(asked) = heard.filter(|_| core.live().is_some()) else {
+            doubts.clear();
+            continue;
+        };
         let freed = core.ledger().yield_no_more(&asked.keys().cloned().collect());
         core.bell_again(freed);
         doubts.retain(|place, _| asked.contains_key(place));
@@ -171,6 +180,10 @@ fn give(
         return;
     };
     let own: Vec<&ContainerEngine> = engines.iter().filter(|own| own.name() == engine).collect();
+    // Nor is one whose engine is none that could be asked: a process, a sandbox, a namespace with a name.
+    if own.is_empty() {
+        return;
+    }
     let runs = |own: &&&ContainerEngine| {
         // One that did not answer about one container is not waited for again for each.
         let runs = (!silent.contains(&own.describe())).then(|| own.runs(container, ANSWER)).flatten();
@@ -186,7 +199,7 @@ fn give(
     let now = Moment::now();
     let since = *doubts.entry(place.clone()).or_insert(now);
     let known = own.iter().filter_map(|own| core.board.health().lost_since(&own.describe())).map(|since| since.elapsed()).max();
-    if now.since(since).max(known.unwrap_or_default()) < PATIENCE {
+    if now.since(since).max(known.unwrap_or_default()) < PATIENCE.max(core.session().terms().ttl / 2) {
         return;
     }
     let is_new = !core.ledger().is_yielded(place, netns);

@@ -11,6 +11,7 @@ use super::step::{Seen, Steps};
 use super::{Place, UpError};
 use crate::cluster::access;
 use crate::external::consul::{Consul, ConsulError, Secret};
+use crate::model::cluster::rights::Right;
 use crate::model::cluster::{AclPart, Cluster, Host, Role, SwarmMode};
 
 /// The agents' policy: themselves, and what they are asked on behalf of nobody.
@@ -116,18 +117,14 @@ pub(super) fn handed_out(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(),
 /// What this program does on a host, in Consul's words.
 fn host_rules(cluster: &Cluster, host: &Host) -> String {
     let name = &host.name;
-    let mut rules = vec![
+    let mut rules: Vec<String> = Right::ALL.into_iter().map(|right| right.rule(&cluster.prefix(), name)).collect();
+    rules.extend([
         // Leaving, joining, maintenance; and all that is asked of the agent itself.
         format!("agent \"{name}\" {{ policy = \"write\" }}"),
         format!("node \"{name}\" {{ policy = \"write\" }}"),
-        "node_prefix \"\" { policy = \"read\" }".to_owned(),
-        // Addresses have the names of their containers.
-        "service_prefix \"\" { policy = \"write\" }".to_owned(),
-        format!("session \"{name}\" {{ policy = \"write\" }}"),
         "session_prefix \"\" { policy = \"read\" }".to_owned(),
-        format!("key_prefix \"{}/\" {{ policy = \"write\" }}", cluster.prefix()),
         "operator = \"read\"".to_owned(),
-    ];
+    ]);
     if cluster.swarm.mode == SwarmMode::Classic {
         rules.push(format!("key_prefix \"{}/docker/swarm\" {{ policy = \"write\" }}", cluster.swarm.path));
     }

@@ -263,7 +263,12 @@ impl Work<'_> {
         let mut known = self.retire(&before, true);
         failed |= !known.is_empty();
         known.insert(netns);
-        self.settle(netns, !failed);
+        if tend::is_clear(netns, &self.shop.options).unwrap_or(false) {
+            self.settle(netns, !failed);
+        } else if self.shop.options.claims.is_some() {
+            let why = "a record of it cannot be read: the addresses of pools that it had stay in use until it ends";
+            self.tell(None, What::Warning(why.into()), None);
+        }
         let listening = self.listen(&found.held, !wants.all.is_empty());
         let host_ends = self.host_ends(netns);
         Done { netns: Some(netns), listening, known, wants: read.ok(), described: Some(self.job.described), host_ends, failed }

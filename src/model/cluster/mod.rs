@@ -3,6 +3,7 @@
 mod check;
 mod example;
 mod read;
+pub mod rights;
 mod tree;
 
 use std::collections::BTreeMap;
