@@ -314,7 +314,7 @@ pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpErr
     let resident = resident(place, "")?;
     let is_known_elsewhere = others_live(place);
     let look = || {
-        let is_gone = resident.standing() == Standing::No && !path.exists() && !place.cluster.consul.data_dir.exists();
+        let is_gone = resident.is_gone() && !path.exists() && !place.cluster.consul.data_dir.exists();
         Ok(if is_gone { Seen::So("gone".into()) } else { Seen::Not("it is there".into()) })
     };
     steps.step("consul: agent", look, || {
