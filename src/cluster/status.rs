@@ -1,17 +1,17 @@
 //! `pipework cluster status`: what this host knows of all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::access;
-use super::agent::AGENT;
+use super::agent;
 use super::claims::ConsulClaims;
 use super::conflicts::conflicts;
 use super::verify::{self, Attached};
-use crate::external::consul::{Consul, ConsulError, Freshness};
+use crate::external::consul::{Consul, Freshness};
 use crate::guest::swarm::SwarmEngine;
 use crate::lifecycle::claims::Claims;
 use crate::lifecycle::{self, StatusOptions};
@@ -112,7 +112,7 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         _ => BTreeMap::new(),
     };
     let agents =
-        consul.as_ref().map(|consul| agents(consul).map_err(|error| note("agents", &error)).unwrap_or_default()).unwrap_or_default();
+        consul.as_ref().map(|consul| agent::hosts(consul).map_err(|error| note("agents", &error)).unwrap_or_default()).unwrap_or_default();
     let hosts: Vec<HostStatus> = cluster
         .hosts
         .iter()
@@ -154,13 +154,6 @@ pub fn status(cluster: &Cluster, host: &Host) -> ClusterStatus {
         conflicts,
         problems,
     }
-}
-
-/// The hosts whose agents live.
-fn agents(consul: &Consul) -> Result<BTreeSet<String>, ConsulError> {
-    let found: Option<Vec<serde_json::Value>> = consul.get(&format!("health/service/{AGENT}"), &[("passing", "")])?;
-    let host = |entry: &serde_json::Value| entry.pointer("/Service/Meta/host")?.as_str().map(str::to_owned);
-    Ok(found.unwrap_or_default().iter().filter_map(host).collect())
 }
 
 /// How Swarm sees each host, as a manager knows it: nothing on a worker.

@@ -38,7 +38,7 @@ pub use attached::is_kept;
 pub use intents::{Stored, intent_key};
 pub use peers::Overlay;
 pub use rights::policy;
-pub use seen::Seen;
+pub use seen::{Seen, hosts};
 
 use clock::Moment;
 use ledger::{Ledger, Place};
