@@ -11,7 +11,7 @@ use super::agent;
 use super::claims::ConsulClaims;
 use super::conflicts::conflicts;
 use super::verify::{self, Attached};
-use crate::external::consul::{Consul, Freshness};
+use crate::external::consul::{Consul, ConsulError, Freshness};
 use crate::guest::swarm::SwarmEngine;
 use crate::lifecycle::claims::Claims;
 use crate::lifecycle::{self, StatusOptions};
