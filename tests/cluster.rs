@@ -118,6 +118,10 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
         let members = lab.host(1).consul("/v1/agent/members");
         members.as_array().is_some_and(|all| all.iter().any(|member| member["Name"] == "consul03" && member["Status"] == 3))
     });
+    // Another name in the file: the bridge that is there is told, and is the one that goes.
+    changes.push(("name = \"br0\"", "name = \"br7\""));
+    lab.write_file(&changes);
+    lab.host(1).fails("cluster up", "the bridge that was made here is br0, and cluster.toml says br7");
     lab.ok_all("cluster down");
     for (host, nic) in lab.hosts.iter().zip(nics) {
         assert_eq!(host.left(), "");

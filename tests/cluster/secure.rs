@@ -75,6 +75,7 @@ fn with_default_deny_tls_and_a_gossip_key_it_needs_its_secrets_and_tells_none() 
     lab.host(2).fails("cluster up", "everybody may read it: chmod 600");
     lab.host(2).sh(&format!("chmod 600 {token}.host"));
     attached_by_a_claim(&lab);
+    its_policy_is_brought_up_to_date(&lab, &secret);
 
     let gossip = lab.host(1).sh("cat /etc/pipework/gossip.key");
     for host in &lab.hosts {
@@ -129,9 +130,27 @@ fn attached_by_a_claim(lab: &Cluster) {
         let status: serde_json::Value = serde_json::from_str(&host.run("cluster status --json").out).unwrap_or_default();
         status["pools"][0]["used"] == 1 && host.ok("cluster verify").contains("reaches all")
     });
+    for verb in ["leave", "down"] {
+        host.fails(&format!("cluster {verb}"), "attached here");
+    }
     host.docker("rm -f web");
     eventually("its lock is let go", || {
         let status: serde_json::Value = serde_json::from_str(&host.run("cluster status --json").out).unwrap_or_default();
         status["pools"][0]["used"] == 0 && status["attachments"].as_array().is_some_and(Vec::is_empty)
     });
+}
+
+/// A host that was allowed something else when it last looked: the first one changes that by itself, others say what they need.
+fn its_policy_is_brought_up_to_date(lab: &Cluster, secret: &str) {
+    let note = "/var/lib/pipework/cluster/lab.json";
+    for host in &lab.hosts[..2] {
+        host.sh(&format!("grep -q '\"host_rules\":\"' {note}; sed -i 's/\"host_rules\":\"/&0/' {note}"));
+    }
+    assert!(lab.host(1).ok("cluster up --no-agent").contains("consul: host's token"));
+    let told = lab.host(2).fails("cluster up --no-agent", "that token may not do all that it has to by now");
+    assert!(told.contains("copy /etc/pipework/consul.token from consul01 again"), "{told}");
+    lab.host(2).sh(&format!("umask 077; echo {secret} > /etc/pipework/consul.token"));
+    lab.ok_all("cluster up");
+    assert!(!lab.host(2).try_sh("test -e /etc/pipework/consul.token"));
+    lab.ok_all("cluster up").iter().for_each(|ran| assert!(ran.out.contains("nothing to do"), "{}", ran.out));
 }

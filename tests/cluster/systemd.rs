@@ -140,6 +140,8 @@ fn where_systemd_runs_the_agents_are_its_units_and_go_with_down() {
     assert_ne!(pid(), agent);
     assert_eq!(host.ok("systemctl show -P MainPID pipework-consul"), consul);
 
+    // Stopped by hand, they would be started at the next boot.
+    host.ok("systemctl stop pipework-agent pipework-consul");
     host.ok("$PIPEWORK cluster down");
     assert_eq!(host.ok("find /etc/systemd/system /var/lib/pipework /run/pipework -type f -o -type l"), "");
     assert_eq!(host.ok("systemctl list-units --all --plain --no-legend 'pipework*'"), "");

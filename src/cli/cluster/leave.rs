@@ -14,6 +14,9 @@ use crate::cluster::up;
 pub struct LeaveArgs {
     #[command(flatten)]
     which: Which,
+    /// Also when containers have addresses of pools: others can be given the same ones at once
+    #[arg(long)]
+    yes: bool,
     /// How long one step may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u32,
@@ -43,7 +46,8 @@ pub struct DrainArgs {
 
 pub(super) fn leave(args: &LeaveArgs) -> ExitCode {
     let Some((cluster, host)) = file::place("leave", &args.which) else { return ExitCode::FAILURE };
-    let ended = up::leave(&place(&args.which, &cluster, &host), Duration::from_secs(args.timeout.into()), &mut teller(args.json));
+    let wait = Duration::from_secs(args.timeout.into());
+    let ended = up::leave(&place(&args.which, &cluster, &host), args.yes, wait, &mut teller(args.json));
     end("leave", &host, args.json, ended)
 }
 

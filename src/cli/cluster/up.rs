@@ -36,7 +36,7 @@ pub struct UpArgs {
 pub struct DownArgs {
     #[command(flatten)]
     which: Which,
-    /// Also when containers are still attached to the bridge
+    /// Also when containers are still attached to the bridge, or have addresses of pools
     #[arg(long)]
     yes: bool,
     /// How long one step may take, in seconds

@@ -73,7 +73,7 @@ impl Seen {
 
     /// The hosts whose agents say that they are well.
     pub fn agents(&self) -> BTreeSet<String> {
-        agents(&self.core.consul).unwrap_or_default().into_iter().map(|agent| agent.host).collect()
+        hosts(&self.core.consul).unwrap_or_default()
     }
 }
 
@@ -81,6 +81,14 @@ impl Seen {
 pub(super) struct AgentSeen {
     pub host: String,
     pub address: Option<IpAddr>,
+}
+
+/// The hosts whose agents say that they are well.
+///
+/// # Errors
+/// When Consul does not answer.
+pub fn hosts(consul: &Consul) -> Result<BTreeSet<String>, ConsulError> {
+    Ok(agents(consul)?.into_iter().map(|agent| agent.host).collect())
 }
 
 /// All of them.

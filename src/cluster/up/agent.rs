@@ -122,8 +122,8 @@ fn answers(place: &Place<'_>, consul: &Consul, agent: &Resident) -> Result<Seen,
 pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let agent = resident(place)?;
     let look = || {
-        let is_gone = agent.standing() == Standing::No && files(place).is_empty();
-        Ok(if is_gone { Seen::So("gone".into()) } else { Seen::Not("it runs".into()) })
+        let is_gone = agent.is_gone() && files(place).is_empty();
+        Ok(if is_gone { Seen::So("gone".into()) } else { Seen::Not("it is there".into()) })
     };
     steps.step("agent", look, || {
         agent.stop()?;

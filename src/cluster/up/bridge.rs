@@ -1,10 +1,12 @@
 //! The bridge that containers are attached to: over this host's NIC, or over a VXLAN to the other hosts.
 
+use super::made::MadeBridge;
 use super::step::{Seen, Steps};
 use super::{Place, UpError};
 use crate::lifecycle::host_bridge::{self, HostOptions, HostUp};
 use crate::model::cluster::{BridgeKind, BridgePart, Cluster, Host, Persist};
 use crate::model::host_bridge::{Below, HostBridgeNow, Keeper, Vxlan, vxlan_name};
+use crate::model::types::IfName;
 
 /// What it lies on.
 fn below(cluster: &Cluster, host: &Host, part: &BridgePart) -> Result<Below, UpError> {
@@ -18,14 +20,31 @@ fn below(cluster: &Cluster, host: &Host, part: &BridgePart) -> Result<Below, UpE
     }
 }
 
+/// The one that was made here, whatever the cluster's file says by now.
+pub(super) fn made(place: &Place<'_>) -> Result<Option<IfName>, UpError> {
+    match (place.note.read()?.bridge, &place.cluster.bridge) {
+        (MadeBridge::Is(false), _) => Ok(None),
+        (MadeBridge::Named(name), _) => Ok(Some(name)),
+        (MadeBridge::Is(true), Some(part)) => Ok(Some(part.name.clone())),
+        (MadeBridge::Is(true), None) => {
+            let what = format!("a bridge was made here, and {} has none", place.file.display());
+            Err(UpError::wrong(what, "put its [bridge] back: by that it is known which"))
+        }
+    }
+}
+
 /// All of it.
 pub(super) fn up(place: &Place<'_>, part: &BridgePart, steps: &mut Steps<'_>) -> Result<(), UpError> {
+    if let Some(other) = made(place)?.filter(|name| *name != part.name) {
+        let what = format!("the bridge that was made here is {other}, and cluster.toml says {}", part.name);
+        return Err(UpError::wrong(what, format!("`pipework cluster down` takes {other} away; or name it in [bridge]")));
+    }
     let options = HostOptions::from_environment();
     let below = below(place.cluster, place.host, part)?;
     let keeper = keeper(part, &options)?;
     let look = || seen(place, &below, part, &host_bridge::observe(&part.name, &options)?);
     steps.step("bridge", look, || {
-        place.note.change(|made| made.bridge = true)?;
+        place.note.change(|made| made.bridge = MadeBridge::Named(part.name.clone()))?;
         // Whether the gateway still answers is looked at before this returns; if it does not, all is as it was.
         let request = HostUp { bridge: part.name.clone(), below: below.clone(), confirm: None, persist: keeper };
         host_bridge::up(&request, &options, &mut |_| {})?;
@@ -81,15 +100,15 @@ fn seen(place: &Place<'_>, below: &Below, part: &BridgePart, now: &HostBridgeNow
 }
 
 /// Takes away what [`up`] made.
-pub(super) fn down(place: &Place<'_>, part: &BridgePart, force: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
+pub(super) fn down(place: &Place<'_>, name: &IfName, force: bool, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let options = HostOptions::from_environment();
     let look = || {
-        let now = host_bridge::observe(&part.name, &options)?;
-        Ok(if now.record.is_none() { Seen::So("nothing of ours is left".into()) } else { Seen::Not(format!("{} is there", part.name)) })
+        let now = host_bridge::observe(name, &options)?;
+        Ok(if now.record.is_none() { Seen::So("nothing of ours is left".into()) } else { Seen::Not(format!("{name} is there")) })
     };
     steps.step("bridge", look, || {
-        host_bridge::down(&part.name, force, &options, &mut |_| {})?;
+        host_bridge::down(name, force, &options, &mut |_| {})?;
         Ok(())
     })?;
-    place.note.change(|made| made.bridge = false)
+    place.note.change(|made| made.bridge = MadeBridge::default())
 }

@@ -142,7 +142,7 @@ pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpErr
         return Ok(());
     }
     let member = member(place)?;
-    let look = || Ok(if member.standing() == Standing::No { Seen::So("not any more".into()) } else { Seen::Not("it is".into()) });
+    let look = || Ok(if member.is_gone() { Seen::So("not any more".into()) } else { Seen::Not("it is".into()) });
     steps.step("swarm: registered", look, || {
         // It takes its key along.
         member.stop()?;

@@ -302,19 +302,28 @@ pub(super) fn maintenance(place: &Place<'_>, on: bool, steps: &mut Steps<'_>) ->
 /// Whether other hosts' agents go on, as far as is known.
 fn others_live(place: &Place<'_>) -> bool {
     let members = access::consul(place.cluster).and_then(|consul| consul.members());
-    members.map_or(true, |members| members.iter().any(|member| member.is_alive() && member.name != place.host.name))
+    members
+        .map_or(place.cluster.hosts.len() > 1, |members| members.iter().any(|member| member.is_alive() && member.name != place.host.name))
 }
 
 /// Takes away what [`up`] made: the agent leaves, ends, and its data goes.
 pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
-    if !place.note.read()?.consul {
-        return Ok(());
+    let is_ours = place.note.read()?.consul;
+    // Where ours never ran, nobody knows what it was to begin with.
+    let is_known_elsewhere = is_ours && others_live(place);
+    if is_ours {
+        agent_down(place, steps)?;
     }
+    // Whoever is killed here finds by the note that there is something left.
+    tokens::forgotten(place, is_known_elsewhere, steps)?;
+    place.note.change(|made| made.consul = false)
+}
+
+fn agent_down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let path = config_path(place.cluster);
     let resident = resident(place, "")?;
-    let is_known_elsewhere = others_live(place);
     let look = || {
-        let is_gone = resident.standing() == Standing::No && !path.exists() && !place.cluster.consul.data_dir.exists();
+        let is_gone = resident.is_gone() && !path.exists() && !place.cluster.consul.data_dir.exists();
         Ok(if is_gone { Seen::So("gone".into()) } else { Seen::Not("it is there".into()) })
     };
     steps.step("consul: agent", look, || {
@@ -330,9 +339,7 @@ pub(super) fn down(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpErr
         resident.forget_log();
         remove(std::fs::remove_file(&path), &path)?;
         remove(std::fs::remove_dir_all(&place.cluster.consul.data_dir), &place.cluster.consul.data_dir)
-    })?;
-    place.note.change(|made| made.consul = false)?;
-    tokens::forgotten(place, is_known_elsewhere, steps)
+    })
 }
 
 pub(super) fn remove(removed: std::io::Result<()>, path: &Path) -> Result<(), UpError> {

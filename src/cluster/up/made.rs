@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::UpError;
+use crate::model::types::IfName;
 
 /// What was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Made {
     /// The Consul agent and its data.
@@ -16,16 +17,35 @@ pub struct Made {
     pub token: bool,
     /// The file with this host's own token.
     pub host_token: bool,
+    /// What this host's own token was last allowed: its policy's rules, hashed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_rules: Option<String>,
     /// This engine's part in a swarm.
     pub swarm: bool,
     /// The bridge.
-    pub bridge: bool,
+    pub bridge: MadeBridge,
     /// The agent.
     pub agent: bool,
     /// Classic Swarm: what keeps this engine registered.
     pub member: bool,
     /// Classic Swarm: its manager's container.
     pub manager: bool,
+}
+
+/// The bridge that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MadeBridge {
+    /// One of this name.
+    Named(IfName),
+    /// Whether there is one at all. Earlier versions wrote no more: it has the name that the cluster's file says.
+    Is(bool),
+}
+
+impl Default for MadeBridge {
+    fn default() -> Self {
+        Self::Is(false)
+    }
 }
 
 /// The note itself.
@@ -58,7 +78,7 @@ impl Note {
     /// When it cannot be written.
     pub fn change(&self, change: impl FnOnce(&mut Made)) -> Result<(), UpError> {
         let before = self.read()?;
-        let mut made = before;
+        let mut made = before.clone();
         change(&mut made);
         if made == before {
             return Ok(());
@@ -90,4 +110,24 @@ pub(super) fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), UpError> 
         let _ = std::fs::remove_file(&new);
         fail(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_note_of_an_earlier_version_is_understood_and_the_bridge_s_name_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let note = Note::new(dir.path(), "lab");
+        write(&note.path, br#"{"consul":true,"host_token":true,"bridge":true}"#, 0o644).unwrap();
+        let made = note.read().unwrap();
+        assert!(made.consul && made.host_rules.is_none());
+        assert_eq!(made.bridge, MadeBridge::Is(true));
+        note.change(|made| made.bridge = MadeBridge::Named("br7".parse().unwrap())).unwrap();
+        assert_eq!(note.read().unwrap().bridge, MadeBridge::Named("br7".parse().unwrap()));
+        note.change(|made| *made = Made::default()).unwrap();
+        assert!(!note.path.exists() && note.read().unwrap() == Made::default());
+    }
 }

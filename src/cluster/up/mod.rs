@@ -11,15 +11,20 @@ mod swarm;
 mod swarm_leave;
 mod tokens;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use made::{Made, Note};
+pub use made::{Made, MadeBridge, Note};
 pub use step::{Outcome, Seen, StepReport, Steps, UpError};
 pub(crate) use swarm::nodes_of_hosts;
 
 use crate::model::cluster::{Cluster, Host, SwarmMode};
+use crate::model::status::AttachmentStatus;
 use crate::state::ExclusiveLock;
+
+/// What whoever forces it is told.
+const ANYWAY: &str = "or say --yes: they keep their addresses, and another host's containers can be given the same ones at once";
 
 /// Where steps are done.
 #[derive(Debug)]
@@ -63,7 +68,10 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
     match place.cluster.agent.run {
         _ if place.no_agent => {}
         true => agent::up(place, &mut steps)?,
-        false if place.note.read()?.agent => agent::down(place, &mut steps)?,
+        false if place.note.read()?.agent => {
+            locks_end(place, "or say [agent] run = true")?;
+            agent::down(place, &mut steps)?;
+        }
         false => {}
     }
     Ok(steps.done)
@@ -76,18 +84,23 @@ pub fn up(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) 
 pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
     let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
-    let made = place.note.read()?;
-    let attached = if force { Vec::new() } else { attached(place)? };
-    if !attached.is_empty() {
-        let what = format!("attached here are still {}", attached.join(", "));
-        return Err(UpError::wrong(what, "detach them (pipework detach GUEST --all), or say --yes: they stay without a network"));
+    let (made, bridge) = (place.note.read()?, bridge::made(place)?);
+    if let (false, Some(bridge)) = (force, &bridge) {
+        let attached = attached(place, |status| status.host_interface == bridge.as_str())?;
+        if !attached.is_empty() {
+            let what = format!("attached here are still {}", attached.join(", "));
+            return Err(UpError::wrong(what, "detach them (pipework detach GUEST --all), or say --yes: they stay without a network"));
+        }
+    }
+    if made.agent && !force {
+        locks_end(place, ANYWAY)?;
     }
     if made.agent {
         agent::down(place, &mut steps)?;
     }
     forget(place);
-    if let (true, Some(part)) = (made.bridge, &place.cluster.bridge) {
-        bridge::down(place, part, force, &mut steps)?;
+    if let Some(name) = &bridge {
+        bridge::down(place, name, force, &mut steps)?;
     }
     if made.swarm {
         swarm_leave::leave(place, &mut steps)?;
@@ -97,14 +110,18 @@ pub fn down(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut
     Ok(steps.done)
 }
 
-/// Takes this host out of Swarm and Consul, as far as [`up`] put it there. Its bridge stays, and what is attached to it.
+/// Takes this host out of Swarm and Consul, as far as [`up`] put it there. Its bridge stays, and what is attached to it. While
+/// containers have addresses that the agent keeps locked it is refused, unless forced.
 ///
 /// # Errors
 /// The first step that could not be done.
-pub fn leave(place: &Place<'_>, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
+pub fn leave(place: &Place<'_>, force: bool, wait: Duration, tell: &mut dyn FnMut(&StepReport)) -> Result<usize, UpError> {
     let _alone = alone(place, wait)?;
     let mut steps = Steps::new(&place.host.name, wait, tell);
     let made = place.note.read()?;
+    if made.agent && !force {
+        locks_end(place, ANYWAY)?;
+    }
     if made.swarm {
         swarm_leave::leave(place, &mut steps)?;
     }
@@ -152,12 +169,23 @@ fn alone(place: &Place<'_>, wait: Duration) -> Result<ExclusiveLock, UpError> {
     }
 }
 
-/// The guests whose attachments are on the bridge.
-fn attached(place: &Place<'_>) -> Result<Vec<String>, UpError> {
-    let Some(part) = &place.cluster.bridge else { return Ok(Vec::new()) };
+/// The guests with such an attachment.
+fn attached(place: &Place<'_>, is_such: impl Fn(&AttachmentStatus) -> bool) -> Result<Vec<String>, UpError> {
     let report = crate::lifecycle::recorded(&place.run_dir)?;
-    let is_there = |status: &&crate::model::status::AttachmentStatus| status.host_interface == part.name.as_str();
-    Ok(report.attachments.iter().filter(is_there).map(|status| status.guest.name.clone()).collect())
+    let mut names: Vec<String> = report.attachments.into_iter().filter(is_such).map(|status| status.guest.name).collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// Refuses to end the agent while it keeps addresses locked that guests here have.
+fn locks_end(place: &Place<'_>, otherwise: &str) -> Result<(), UpError> {
+    let gives = |ip: IpAddr| place.cluster.pools.iter().any(|pool| pool.refuses(ip).is_none());
+    let attached = attached(place, |status| status.addresses.iter().any(|addr| gives(addr.ip())))?;
+    if attached.is_empty() {
+        return Ok(());
+    }
+    let what = format!("the agent keeps addresses of pools locked that are attached here: {}", attached.join(", "));
+    Err(UpError::wrong(what, format!("detach them (pipework detach GUEST --all), {otherwise}")))
 }
 
 /// What is noted of this host's containers. Consul may be gone already.

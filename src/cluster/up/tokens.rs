@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use md5::{Digest, Md5};
 use serde_json::{Map, Value};
 
 use super::consul::{config_path, configure, remove};
@@ -147,9 +148,16 @@ fn host_token(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     let (Some(path), Some(all)) = (access::host_token_file(place.cluster), place.cluster.consul.token_file.as_deref()) else {
         return Ok(());
     };
+    let rules = host_rules(place.cluster, place.host);
+    let print = hex::encode(Md5::digest(&rules));
     let look = || {
         if !path.exists() {
             return Ok(Seen::Not("the host has none of its own".into()));
+        }
+        // An earlier version noted nothing: then it is made so where that can be done, and taken as it is elsewhere.
+        let allowed = place.note.read()?.host_rules;
+        if allowed.as_ref().map_or(all.exists(), |allowed| *allowed != print) {
+            return Ok(Seen::Not("its policy is of another cluster.toml, or of another version".into()));
         }
         let own = access::consul_by(place.cluster, Some(Secret::from_file(&path)?))?;
         match own.get::<Value>("acl/token/self", &[]) {
@@ -163,15 +171,18 @@ fn host_token(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
     steps.step("consul: host's token", look, || {
         if !all.exists() {
             let first = place.cluster.servers().next().map(|first| first.name.as_str()).unwrap_or_default();
-            let what = format!("{}: Consul does not know that token", path.display());
+            let is_old = place.note.read()?.host_rules.is_some_and(|allowed| allowed != print);
+            let why = if is_old { "that token may not do all that it has to by now" } else { "Consul does not know that token" };
+            let what = format!("{}: {why}", path.display());
             return Err(UpError::wrong(what, format!("copy {} from {first} again (mode 0600)", all.display())));
         }
         let (consul, name) = (mightiest(place)?, host_policy(place.cluster, &place.host.name));
         let about = description(place.cluster, &place.host.name);
-        consul.acl_policy(&name, &about, &host_rules(place.cluster, place.host))?;
-        let token = consul.acl_token(&about, &name, None)?;
         place.note.change(|made| made.host_token = true)?;
-        write(&path, token.reveal().as_bytes(), 0o600)
+        consul.acl_policy(&name, &about, &rules)?;
+        let token = consul.acl_token(&about, &name, None)?;
+        write(&path, token.reveal().as_bytes(), 0o600)?;
+        place.note.change(|made| made.host_rules = Some(print.clone()))
     })
 }
 
@@ -240,5 +251,5 @@ pub(super) fn forgotten(place: &Place<'_>, others_live: bool, steps: &mut Steps<
         Some(path) => remove(std::fs::remove_file(path), path)?,
         None => {}
     }
-    place.note.change(|made| (made.token, made.host_token) = (false, false))
+    place.note.change(|made| (made.token, made.host_token, made.host_rules) = (false, false, None))
 }

@@ -110,6 +110,12 @@ impl Resident {
         if Self::by_systemd() { unit::is_tended(self) } else { supervise::is_there(self) }
     }
 
+    /// Whether nothing of it is left but the log: nobody who would start it again, now or at the next boot. One that does not run
+    /// may only be between two starts.
+    pub fn is_gone(&self) -> bool {
+        if Self::by_systemd() { unit::is_gone(self) } else { supervise::is_gone(self) }
+    }
+
     /// Starts it, in place of one with another configuration.
     ///
     /// # Errors

@@ -64,6 +64,10 @@ pub(super) fn is_there(resident: &Resident) -> bool {
     !matches!(holder(resident), Holder::Nobody)
 }
 
+pub(super) fn is_gone(resident: &Resident) -> bool {
+    !is_there(resident) && !resident.file("pid").exists()
+}
+
 /// Asks it to end. `false`: there is nobody.
 pub(super) fn ask_to_end(resident: &Resident) -> bool {
     match holder(resident) {
@@ -200,4 +204,34 @@ fn note(lock: &mut Flock<File>, program: Option<Pid>) -> std::io::Result<()> {
     lock.seek(SeekFrom::Start(0))?;
     // Always as long, in one go: whoever reads meanwhile finds either what was or what is.
     lock.write_all(format!("{numbers:31}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::UnitWords;
+    use super::*;
+
+    #[test]
+    fn one_whose_supervisor_waits_with_its_next_start_is_not_gone_and_neither_is_a_pid_file_that_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let resident = Resident {
+            name: "waits".into(),
+            description: "Waits".into(),
+            program: "/bin/false".into(),
+            args: Vec::new(),
+            version: "abc".into(),
+            dir: dir.path().to_owned(),
+            unit: UnitWords::default(),
+        };
+        assert!(is_gone(&resident));
+        let file = OpenOptions::new().write(true).create_new(true).open(resident.file("pid")).unwrap();
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error).unwrap();
+        note(&mut lock, None).unwrap();
+        assert!(program_pid(&resident).is_none() && !is_gone(&resident));
+        drop(lock);
+        assert!(!is_gone(&resident));
+        tidy(&resident);
+        assert!(is_gone(&resident));
+    }
 }

@@ -79,14 +79,44 @@ pub(super) fn start(resident: &Resident) -> Result<(), ResidentError> {
     systemctl(&["restart", &name(resident)]).map(drop)
 }
 
+/// Whose file a unit's is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Foreign,
+    /// There is none.
+    Nobodys,
+}
+
+fn whose(path: &Path) -> Whose {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.starts_with("# made by: pipework") => Whose::Ours,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Whose::Nobodys,
+        _ => Whose::Foreign,
+    }
+}
+
+/// Also one that is stopped, or waits for its next start, is started at the next boot while its file is there; and one whose file
+/// was taken away goes on.
+pub(super) fn is_gone(resident: &Resident) -> bool {
+    match whose(&path(resident)) {
+        Whose::Ours => false,
+        Whose::Foreign => true,
+        Whose::Nobodys => !is_tended(resident),
+    }
+}
+
 pub(super) fn stop(resident: &Resident) -> Result<(), ResidentError> {
     let path = path(resident);
-    let is_ours = std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with("# made by: pipework"));
-    if !is_ours {
-        return Ok(());
+    match whose(&path) {
+        Whose::Foreign => return Ok(()),
+        Whose::Nobodys if !is_tended(resident) => return Ok(()),
+        Whose::Nobodys => drop(systemctl(&["stop", &name(resident)])?),
+        Whose::Ours => {
+            systemctl(&["disable", "--quiet", "--now", &name(resident)])?;
+            std::fs::remove_file(&path).map_err(file_error(&path))?;
+        }
     }
-    systemctl(&["disable", "--quiet", "--now", &name(resident)])?;
-    std::fs::remove_file(&path).map_err(file_error(&path))?;
     systemctl(&["daemon-reload"])?;
     // One that ended with another status than 0 would be listed as failed for ever; one that did not is none of it.
     let _ = systemctl(&["reset-failed", &name(resident)]);

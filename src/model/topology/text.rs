@@ -102,9 +102,17 @@ pub fn write(topology: &Topology, format: Format) -> Result<String, String> {
             if !text.contains(['\u{fffe}', '\u{ffff}']) {
                 return Ok(text);
             }
-            write(topology, Format::Json).map(|text| text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
+            write(topology, Format::Json).map(|text| text.chars().map(by_number).collect())
         }
         Format::Json => serde_json::to_string_pretty(topology).map(|text| text + "\n").map_err(|error| error.to_string()),
+    }
+}
+
+/// A sign inside JSON, as YAML takes it.
+fn by_number(sign: char) -> String {
+    match sign {
+        '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("\\u{:04x}", u32::from(sign)),
+        _ => sign.to_string(),
     }
 }
 
