@@ -51,7 +51,7 @@ fn an_address_of_a_pool_is_claimed_while_a_container_has_it() {
     // Whose the address is, is known, whoever asks, and however long the container runs.
     host.ok("diff docker:two -i eth0");
     host.docker("exec two ip addr add 192.168.116.152/24 dev eth0 2>/dev/null || true");
-    host.ok("repair");
+    host.ok("repair docker:two");
     host.sh("sed -i 's/\"seen\": \"20../\"seen\": \"19/' /var/lib/pipework/pools/lan/ip/*.json");
     plugin.again(host, Signal::SIGTERM);
     eventually("its claims are said to be used", || !host.sh("cat /var/lib/pipework/pools/lan/ip/*.json").contains("\"seen\": \"19"));
