@@ -224,6 +224,7 @@ impl Job<'_> {
             lease: None,
             tenure: None,
             keeper: None,
+            by_engine: false,
             mate: None,
             ovsdb,
             done,

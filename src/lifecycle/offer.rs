@@ -189,7 +189,10 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
     let waiting = |records: &Records| Ok(records.get(home.inode(), link)?.ok().flatten().filter(|record| record.id == id));
     let Some(record) = waiting(&records).map_err(AttachError::Unrecorded)? else {
         return match by_id(&records, id).map_err(AttachError::Unrecorded)? {
-            Some(record) if !is_dead(&record).map_err(AttachError::Observe)? => Ok(Arrival::There(Box::new(record))),
+            Some(record) if !is_dead(&record).map_err(AttachError::Observe)? => {
+                give_access(&record, options, watch)?;
+                Ok(Arrival::There(Box::new(record)))
+            }
             _ => Ok(Arrival::Gone),
         };
     };
@@ -216,11 +219,20 @@ pub fn arrive(id: &str, link: &IfName, options: &Options, watch: Watch<'_>) -> R
     // Its own note went with the record on the host; the address is the same attachment's.
     conflict::claim(&records, &moved).map_err(AttachError::Unrecorded)?;
     drop(locks);
-    if moved.request.host_access {
-        // Whose the address is was settled before there was a link.
-        attach::attach(&moved.request, &Options { claims: None, ..options.clone() }, watch)?;
-    }
+    give_access(&moved, options, watch)?;
     Ok(Arrival::There(Box::new(moved)))
+}
+
+/// The host's own access, where that is asked for. What is there already is not made again.
+fn give_access(record: &Record, options: &Options, watch: Watch<'_>) -> Result<(), AttachError> {
+    if record.request.host_access {
+        let guest = GuestRef::NetnsPath(PathBuf::from(&record.guest.path));
+        // No engine is asked who it is, and whose the address is was settled before there was a link.
+        let mut request = AttachRequest { guest, ..record.request.clone() };
+        keep_way_out(&mut request, record);
+        attach::attach(&request, &Options { claims: None, ..options.clone() }, watch)?;
+    }
+    Ok(())
 }
 
 /// The link of a record in the guest, whatever the engine calls it there.
@@ -263,6 +275,7 @@ fn moved(record: &Record, there: &LinkFacts, namespace: &Namespace, is_way_out: 
         interface,
         request,
         link: Some(link),
+        by_engine: true,
         done,
         ..record.next()
     }
@@ -303,14 +316,8 @@ pub fn told(record: &Record, told: &Told<'_>, run_dir: &Path) -> std::io::Result
     let Some(now) = now else { return Ok(false) };
     let mut request = AttachRequest { guest: word.clone(), ..now.request.clone() };
     request.addr.gateways = told.gateways.to_vec();
-    let routes = trace::namespace(&now.guest.path, now.guest.netns).map(|namespace| default_routes(&request, &namespace));
-    match routes {
-        Some(Ok(routes)) => {
-            let index = now.link.as_ref().map(|link| link.index);
-            let is_way_out = |gateway: &IpAddr| routes.iter().any(|route| route.gateway == Some(*gateway) && route.index == index);
-            request.addr.gateways.retain(is_way_out);
-        }
-        _ => request.addr.gateways.clone_from(&now.request.addr.gateways),
+    if !keep_way_out(&mut request, &now) {
+        request.addr.gateways.clone_from(&now.request.addr.gateways);
     }
     let guest = GuestRecord {
         word,
@@ -323,6 +330,15 @@ pub fn told(record: &Record, told: &Told<'_>, run_dir: &Path) -> std::io::Result
         return Ok(false);
     }
     records.put(&Record { guest, request, ..now.next() }).map(|()| true)
+}
+
+/// Strikes out the gateways that are not the guest's way out. `false`: it is not known which are.
+fn keep_way_out(request: &mut AttachRequest, record: &Record) -> bool {
+    let Some(namespace) = trace::namespace(&record.guest.path, record.guest.netns) else { return false };
+    let Ok(routes) = default_routes(request, &namespace) else { return false };
+    let index = record.link.as_ref().map(|link| link.index);
+    request.addr.gateways.retain(|gateway| routes.iter().any(|route| route.gateway == Some(*gateway) && route.index == index));
+    true
 }
 
 /// Takes an attachment away, whether its link waits, has come to its guest, or is gone with it. `false`: nothing is recorded of it.

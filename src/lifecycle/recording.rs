@@ -132,6 +132,7 @@ fn new(records: &Records, subject: &Subject<'_>, planned: &Plan) -> Record {
         lease: None,
         tenure: None,
         keeper: None,
+        by_engine: false,
         ovsdb: subject.ovsdb.clone(),
         done: Vec::new(),
         planned: planned.ops().to_vec(),

@@ -51,6 +51,9 @@ pub struct Record {
     /// The process that keeps the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeper: Option<Keeper>,
+    /// An engine brought the link to its guest, and says whose the address is: that is claimed by the network driver, or by nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_engine: bool,
     /// Address of Open vSwitch's database, when it is an unusual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ovsdb: Option<String>,

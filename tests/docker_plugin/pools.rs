@@ -1,5 +1,7 @@
 //! Addresses of a pool of this host: each is somebody's, and nobody else's.
 
+use nix::sys::signal::Signal;
+
 use super::plugin::{attached, create, nothing_left, refused, run, seen, text, world};
 use crate::lab::engine::no_engine;
 use crate::lab::eventually;
@@ -16,7 +18,7 @@ fn an_address_of_a_pool_is_claimed_while_a_container_has_it() {
     if no_engine() {
         return;
     }
-    let (lab, _plugin) = world(1);
+    let (lab, mut plugin) = world(1);
     let host = lab.host(1);
     let file = host.dir.join("pools.toml");
     std::fs::write(&file, POOLS).unwrap();
@@ -45,6 +47,22 @@ fn an_address_of_a_pool_is_claimed_while_a_container_has_it() {
     attached(host, "two", 1);
     assert_ne!(text(&seen(host, "two", "lan"), "MacAddress"), mac);
     eventually("its neighbour knows the new one", neighbour);
+
+    // Whose the address is, is known, whoever asks, and however long the container runs.
+    host.ok("diff docker:two -i eth0");
+    host.docker("exec two ip addr add 192.168.116.152/24 dev eth0 2>/dev/null || true");
+    host.ok("repair docker:two");
+    host.sh("sed -i 's/\"seen\": \"20../\"seen\": \"19/' /var/lib/pipework/pools/lan/ip/*.json");
+    plugin.again(host, Signal::SIGTERM);
+    eventually("its claims are said to be used", || !host.sh("cat /var/lib/pipework/pools/lan/ip/*.json").contains("\"seen\": \"19"));
+    assert_eq!(host.ok("pool gc --older 30"), "");
+    let twice = host.sh(&format!(
+        "/usr/bin/docker run -d --name twin --network lan --mac-address {} box sleep 1 2>&1 || true",
+        text(&seen(host, "two", "lan"), "MacAddress")
+    ));
+    assert!(twice.contains("another container of this host has that MAC address"), "{twice}");
+    host.docker("rm -f twin");
+    assert!(host.ok("pool show lan").contains("192.168.116.152"));
 
     // Another way to ask gets what is left, and no more.
     host.container("old");

@@ -8,11 +8,11 @@ use ipnetwork::IpNetwork;
 
 use super::Shop;
 use super::driver::{hinted, whole};
-use super::leases;
+use super::{leases, tidy};
 use crate::kernel::observe;
 use crate::lifecycle;
 use crate::lifecycle::claims::{ClaimError, Claims};
-use crate::model::network_driver::{AddressCall, Answer, Grant, NewPool, PoolId, Purpose, Source};
+use crate::model::network_driver::{AddressCall, Answer, Endpoint, Grant, NewPool, PoolId, Purpose, Source};
 use crate::model::pool::{Pool, PoolName};
 use crate::model::types::{IfAddr, IfName, MacAddr};
 use crate::state;
@@ -127,7 +127,12 @@ fn owner_word(mac: MacAddr) -> String {
 fn claimed(shop: &Shop, call: &AddressCall, name: &PoolName, mac: MacAddr) -> Outcome<IfAddr> {
     let owner = shop.owner(&owner_word(mac)).ok_or("it can own no address")?;
     let claims = claims(shop)?;
-    let _lock = shop.grants();
+    let grants = shop.files.grants().map_err(|error| error.to_string())?;
+    if let Some(had) = grants.iter().find(|grant| grant.pool == call.pool && grant.mac == mac)
+        && is_used(shop, had.addr.ip())?
+    {
+        return Err(format!("{mac} has {} already: another container of this host has that MAC address", had.addr.ip()));
+    }
     let claim = match claims.claim(name, &owner, call.wish) {
         // Left of an engine that was killed, and not meant any more.
         Err(ClaimError::Other { has, .. }) if !is_used(shop, has)? => {
@@ -145,16 +150,17 @@ fn claimed(shop: &Shop, call: &AddressCall, name: &PoolName, mac: MacAddr) -> Ou
     Ok(claim.addr)
 }
 
-/// Whether an endpoint of this host has the address.
-fn is_used(shop: &Shop, ip: IpAddr) -> Outcome<bool> {
+/// Whether an endpoint of this host has the address, and a link with it. One that has left may be one of which the engine could not
+/// say that it is gone.
+pub(super) fn is_used(shop: &Shop, ip: IpAddr) -> Outcome<bool> {
     let endpoints = shop.files.endpoints().map_err(|error| error.to_string())?;
-    Ok(endpoints.iter().any(|endpoint| endpoint.addrs.iter().any(|addr| addr.ip() == ip)))
+    let has = |endpoint: &&Endpoint| endpoint.addrs.iter().any(|addr| addr.ip() == ip);
+    Ok(endpoints.iter().filter(has).any(|endpoint| endpoint.link.is_some() && !tidy::is_dead(shop, endpoint)))
 }
 
 pub(super) fn release(shop: &Shop, call: &AddressCall) -> Outcome<()> {
     // A gateway and what is kept back were not given out.
     let Some(ip) = call.wish else { return Ok(()) };
-    let _lock = shop.grants();
     let Some(grant) = shop.files.grant(&call.pool, ip).map_err(|error| error.to_string())? else { return Ok(()) };
     give_back(shop, grant)
 }
@@ -177,7 +183,10 @@ pub(super) fn give_back(shop: &Shop, grant: Grant) -> Outcome<()> {
             }
             shop.files.remove_grant(&grant.pool, grant.addr.ip()).map_err(|error| error.to_string())
         }
-        Source::Dhcp(_) => leases::idle_or_back(shop, grant),
+        Source::Dhcp(_) => {
+            let _lock = shop.grants();
+            leases::idle_or_back(shop, grant)
+        }
     }
 }
 

@@ -128,12 +128,12 @@ impl<'a> Driver<'a> {
         policy::check(self.shop, &network.request(&endpoint).map_err(|error| error.to_string())?)?;
         self.remove_former(&endpoint)?;
         endpoint.routers = self.routers(&endpoint)?;
-        if let Some(pool) = &options.pool {
-            self.claim(&mut endpoint, pool)?;
-        }
-        if let Err(error) = self.shop.files.put_endpoint(&endpoint) {
-            self.give_back(&endpoint)?;
-            return Err(error.to_string());
+        endpoint.claimed.clone_from(&options.pool);
+        // Before it is claimed: so it is known whose a claim is, should this be the last that is done here.
+        self.shop.files.put_endpoint(&endpoint).map_err(|error| error.to_string())?;
+        if let Err(why) = options.pool.as_ref().map_or(Ok(()), |pool| self.claim(&endpoint, pool)) {
+            self.remove(&endpoint)?;
+            return Err(why);
         }
         Ok(answer_of(&endpoint))
     }
@@ -159,13 +159,12 @@ impl<'a> Driver<'a> {
     }
 
     /// Claims the addresses that the engine gave, where the network says so.
-    fn claim(&self, endpoint: &mut Endpoint, pool: &PoolName) -> Outcome<()> {
+    fn claim(&self, endpoint: &Endpoint, pool: &PoolName) -> Outcome<()> {
         let owner = self.shop.owner(endpoint.id.as_str()).ok_or("it can own no address")?;
         let claims = self.claims()?;
         let of = claims.pool(pool).map_err(|error| hinted(&error, error.hint()))?;
         for addr in endpoint.addrs.iter().filter(|addr| addr.ip().is_ipv4() == of.subnet.is_ipv4()) {
             claims.claim(pool, &owner, Some(addr.ip())).map_err(|error| hinted(&error, error.hint()))?;
-            endpoint.claimed = Some(pool.clone());
         }
         Ok(())
     }

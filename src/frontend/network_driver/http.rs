@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 /// What is under way at the end may take this long.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// An answer that is made is sent in this time.
+const SENDING: Duration = Duration::from_millis(50);
 const MOST_HEADERS: usize = 64;
 const MOST_HEAD_BYTES: usize = 16 * 1024;
 /// As the engine asks for it (docker's pkg/plugins/transport).
@@ -55,13 +57,14 @@ pub(super) fn serve(listener: UnixListener, shop: &Arc<Shop>, signals: Signals) 
 
 async fn listen(listener: UnixListener, shop: Arc<Shop>, mut stopped: watch::Receiver<bool>) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
+    let busy = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let door = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let forever = async {
         loop {
             // Who comes when all places are taken waits in the socket's own queue.
             let Ok(place) = door.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(converse(stream, shop.clone(), place))),
+                Ok((stream, _)) => drop(tokio::spawn(converse(stream, shop.clone(), busy.clone(), place))),
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
@@ -70,14 +73,25 @@ async fn listen(listener: UnixListener, shop: Arc<Shop>, mut stopped: watch::Rec
         () = forever => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
+    // Those that wait for a server, or for Consul, are to stop. What was asked is answered: the engine cannot ask it again.
+    shop.stop.ask();
+    let all = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(LAST_WORDS, busy.acquire_many(all)).await;
+    tokio::time::sleep(SENDING).await;
     Ok(())
 }
 
 /// One connection, from beginning to end.
-async fn converse(stream: UnixStream, shop: Arc<Shop>, _place: OwnedSemaphorePermit) {
+async fn converse(stream: UnixStream, shop: Arc<Shop>, busy: Arc<Semaphore>, _place: OwnedSemaphorePermit) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).max_headers(MOST_HEADERS).max_buf_size(MOST_HEAD_BYTES);
-    let service = service_fn(|question| answer(question, shop.clone()));
+    let service = service_fn(|question| {
+        let (shop, busy) = (shop.clone(), busy.clone());
+        async move {
+            let _busy = busy.acquire().await;
+            answer(question, shop).await
+        }
+    });
     // How it ended is the other side's business.
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Shop;
 use super::driver::hinted;
+use super::{Shop, addresses};
 use crate::frontend::daemon::board::{Event, Kind};
 use crate::guest::endpoints::{self, Connected};
 use crate::kernel::signal::obey;
@@ -35,6 +35,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Nor of a container that is removed.
 const LOOK_FOR_REMOVED: Duration = Duration::from_secs(2);
 /// After an answer that did not come (RFC 2131, section 4.4.5: half of what is left, a minute at least; here sooner, for it costs nothing).
+const REFUSED: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(20);
 
 /// Wakes the thread that keeps them.
@@ -138,6 +139,13 @@ fn kept(shop: &Shop, call: &AddressCall, interface: &IfName, mac: MacAddr) -> Ou
     let grants = shop.files.grants().map_err(|error| error.to_string())?;
     let Some(grant) = grants.into_iter().find(|grant| grant.pool == call.pool && grant.mac == mac) else { return Ok(None) };
     let Some(before) = &grant.lent else { return Ok(None) };
+    if !before.is_idle && addresses::is_used(shop, grant.addr.ip())? {
+        return Err(format!("{mac} has {} already: another container of this host has that MAC address", grant.addr.ip()));
+    }
+    // From here on nobody gives it back for its container's sake.
+    if !note(shop, &grant, |lent| Lent { is_idle: false, ..lent.clone() }) {
+        return Ok(None);
+    }
     let is_wished = call.wish.is_none_or(|wish| wish == grant.addr.ip());
     let confirmed = if is_wished { borrower(interface, &grant).confirm(&before.lease, CONFIRM) } else { Ok(Confirmed::No) };
     let now = match confirmed {
@@ -149,12 +157,12 @@ fn kept(shop: &Shop, call: &AddressCall, interface: &IfName, mac: MacAddr) -> Ou
             return Ok(None);
         }
     };
-    let _lock = shop.grants();
-    let addr = grant.addr;
-    let grant = Grant { lent: Some(Lent { is_idle: false, ..now }), ..grant };
-    shop.files.put_grant(&grant).map_err(|error| error.to_string())?;
+    // Given back meanwhile all the same: another is asked for.
+    if !note(shop, &grant, |_| Lent { is_idle: false, ..now }) {
+        return Ok(None);
+    }
     told(shop, Kind::Renewed, &grant, None);
-    Ok(Some(addr))
+    Ok(Some(grant.addr))
 }
 
 /// The engine releases an address: its container has stopped, or is gone.
@@ -226,8 +234,9 @@ fn interface(grant: &Grant) -> Option<IfName> {
 fn renew(shop: &Shop, interface: &IfName, grant: &Grant) -> Duration {
     let Some(before) = grant.lent.as_ref().filter(|lent| lent.lease.lifetime.valid != FOREVER) else { return LOOK };
     let due = seconds(&before.granted).saturating_add(before.lease.renew.into());
-    if now() < due {
-        return Duration::from_secs(due - now());
+    let left = due.saturating_sub(now());
+    if left > 0 {
+        return Duration::from_secs(left);
     }
     let confirmed = borrower(interface, grant).confirm(&before.lease, RENEWAL);
     let (kind, why, next) = match confirmed {
@@ -238,13 +247,34 @@ fn renew(shop: &Shop, interface: &IfName, grant: &Grant) -> Duration {
             }
             return Duration::from_secs(next);
         }
-        Ok(Confirmed::No) => (Kind::Lost, "the server says that it is not lent any more; the container has it still".to_owned(), AGAIN),
-        Ok(Confirmed::Unknown) if is_over(before) => (Kind::Lost, "no server gives more time; the container has it still".into(), AGAIN),
+        Ok(Confirmed::No) => {
+            if anew(shop, interface, grant) {
+                return AGAIN;
+            }
+            (Kind::Lost, "the server lends it no more; the container has it still: restart it for another".to_owned(), REFUSED)
+        }
+        Ok(Confirmed::Unknown) if is_over(before) => (Kind::Lost, "no server gives more time; the container has it still".into(), REFUSED),
         Ok(Confirmed::Unknown) => return AGAIN,
         Err(error) => (Kind::Failed, hinted(&error, error.hint()), AGAIN),
     };
     told(shop, kind, grant, Some(why));
     next
+}
+
+/// Asks for the same address once more, of a server that does not know the lease any more. Another one is of no use to a container
+/// that runs.
+fn anew(shop: &Shop, interface: &IfName, grant: &Grant) -> bool {
+    let IpAddr::V4(ip) = grant.addr.ip() else { return false };
+    let borrower = borrower(interface, grant);
+    let Ok(borrowed) = borrower.borrow(Some(ip), RENEWAL) else { return false };
+    if borrowed.lease.addr.ip() != grant.addr.ip() {
+        // Nobody answers that.
+        let _ = borrower.give_back(&borrowed.lease);
+        return false;
+    }
+    let is_noted = note(shop, grant, |now| lent(borrowed, Some(now)));
+    told(shop, Kind::Leased, grant, None);
+    is_noted
 }
 
 /// Writes down what is lent now, unless it was given back meanwhile, or is another's.

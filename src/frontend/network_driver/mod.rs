@@ -163,6 +163,7 @@ pub fn run(options: DriverOptions) -> Result<(), DriverError> {
 /// # Errors
 /// When the engine does not answer, or something could not be removed.
 pub fn clear(options: DriverOptions) -> Result<Vec<String>, String> {
+    let lock = ExclusiveLock::try_take(&options.options.run_dir.join("docker-plugin.lock")).map_err(|error| error.to_string())?;
     let shop = Shop::new(options).map_err(|error| error.to_string())?;
-    tidy::now(shop)
+    tidy::now(shop, lock.is_none())
 }

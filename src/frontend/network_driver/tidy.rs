@@ -48,8 +48,16 @@ impl Missing {
             let is_kept = grant.lent.as_ref().is_some_and(|lent| lent.is_idle);
             !is_kept && !used.contains(&grant.addr.ip()) && is_older(&grant.since, young)
         });
-        endpoints.retain(|endpoint| !live.contains(endpoint.id.as_str()) && (is_older(&endpoint.since, young) || is_dead(shop, endpoint)));
-        networks.retain(|network| !known.contains(network.id.as_str()));
+        let all = endpoints.clone();
+        // One whose link is in a guest that lives may be of an engine that is not asked here.
+        let is_missing = |endpoint: &Endpoint| match standing(shop, endpoint) {
+            Some(Arrival::Gone) => true,
+            Some(Arrival::There(_)) => false,
+            Some(Arrival::Waiting) | None => is_older(&endpoint.since, young),
+        };
+        endpoints.retain(|endpoint| !live.contains(endpoint.id.as_str()) && is_missing(endpoint));
+        let has_others = |network: &Network| all.iter().any(|endpoint| endpoint.network == network.id && !endpoints.contains(endpoint));
+        networks.retain(|network| !known.contains(network.id.as_str()) && !has_others(network));
         Ok(Self { endpoints, networks, grants })
     }
 
@@ -78,7 +86,6 @@ impl Missing {
         let all = shop.files.grants().unwrap_or_default();
         let gone = all.into_iter().filter(|grant| self.grants.contains(grant) || (addrs.contains(&grant.addr.ip()) && self.has(grant)));
         for grant in gone {
-            let _lock = shop.grants();
             left.extend(addresses::give_back(shop, grant).err());
         }
         for network in &self.networks {
@@ -93,9 +100,14 @@ impl Missing {
 }
 
 /// Whether its link is gone, with its guest: nothing is about to start then.
-fn is_dead(shop: &Shop, endpoint: &Endpoint) -> bool {
+pub(super) fn is_dead(shop: &Shop, endpoint: &Endpoint) -> bool {
+    matches!(standing(shop, endpoint), Some(Arrival::Gone))
+}
+
+/// Where its link is; `None` when there is none. Of one that cannot be looked at nothing is known: it waits.
+fn standing(shop: &Shop, endpoint: &Endpoint) -> Option<Arrival> {
     let arrival = |link: &LinkState| lifecycle::arrive(&link.attachment, &link.name, &shop.options, &mut |_| {});
-    endpoint.link.as_ref().is_some_and(|link| matches!(arrival(link), Ok(Arrival::Gone)))
+    endpoint.link.as_ref().map(|link| arrival(link).unwrap_or(Arrival::Waiting))
 }
 
 fn is_older(since: &str, than: Duration) -> bool {
@@ -118,9 +130,10 @@ pub(super) fn look(shop: &Arc<Shop>, suspects: &mut Suspects) -> bool {
 }
 
 /// Removes what is missing now. Returns what that was.
-pub(super) fn now(shop: Shop) -> Result<Vec<String>, String> {
+/// Beside a plug-in that serves, something may be about to start.
+pub(super) fn now(shop: Shop, is_served: bool) -> Result<Vec<String>, String> {
     let shop = Arc::new(shop);
-    let missing = Missing::look(&shop, YOUNG_NOW)?;
+    let missing = Missing::look(&shop, if is_served { YOUNG } else { YOUNG_NOW })?;
     let words = missing.words().into_iter().collect();
     missing.remove(&shop)?;
     Ok(words)

@@ -40,6 +40,9 @@ impl<'a> Asked<'a> {
         };
         let Some(claims) = options.claims.clone().filter(|_| !wishes.is_empty()) else { return Ok(plain) };
         let held = together.hold(&request.guest)?;
+        if request.pool.is_none() && is_by_engine(request, &held.id, options) {
+            return Ok(plain);
+        }
         let owner = owner_of(&request.guest, &held.id)?;
         let mut asked = Self { user: Some(user_of(&held.id)), claims: Some(claims.clone()), ..plain };
         for (pool, wish) in wishes {
@@ -113,6 +116,13 @@ pub(in crate::lifecycle) fn let_go(record: &Record, options: &Options) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether an engine's network driver has the attachment, and with it the claims of its addresses.
+fn is_by_engine(request: &AttachRequest, guest: &GuestId, options: &Options) -> bool {
+    let interface = crate::model::facts::guest_if(request);
+    let record = recording::records(&options.run_dir).ok().and_then(|records| records.get(guest.netns, &interface).ok()?.ok()?);
+    record.is_some_and(|record| record.by_engine)
 }
 
 /// The fixed addresses of a request that a pool gives. What a pool keeps back is somebody's for other reasons.

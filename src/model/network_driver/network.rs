@@ -48,6 +48,11 @@ impl Network {
     /// [`OptionError`]
     pub fn options(&self) -> Result<NetworkOptions, OptionError> {
         let options = NetworkOptions::read(&self.words)?;
+        if options.sharing.as_ref().is_some_and(Sharing::is_passthru) {
+            // It has the NIC's MAC address, and the engine sets the one that it drew.
+            let why = "it leaves the NIC to one container, which pipework attach can do: a network is for several".into();
+            return Err(OptionError::Value { key: "mode", value: "passthru".into(), why });
+        }
         let is_ours = |subnet: &Subnet| [SpaceNames::LOCAL, SpaceNames::GLOBAL].contains(&subnet.space.as_str());
         if options.sharing.as_ref().is_some_and(Sharing::is_ipvlan) && self.subnets.iter().any(is_ours) {
             // The engine would set the MAC address that our IPAM asks it for, and an ipvlan has its parent's.

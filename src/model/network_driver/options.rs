@@ -166,7 +166,8 @@ fn mode(value: &str) -> Result<Sharing, OptionError> {
         return parsed("mode", value).map(Sharing::Ipvlan);
     }
     value.parse::<MacvlanMode>().map(Sharing::Macvlan).map_err(|_| {
-        let why = "give bridge, private, vepa, passthru or source:MAC,... for a macvlan; l2, l3 or l3s, with :private or :vepa behind it, for an ipvlan";
+        let why =
+            "give bridge, private, vepa or source:MAC,... for a macvlan; l2, l3 or l3s, with :private or :vepa behind it, for an ipvlan";
         wrong("mode", value, why.into())
     })
 }

@@ -160,6 +160,7 @@ fn detached(request: &AttachRequest, facts: &Facts, now: &GuestNow) -> Vec<Strin
         lease: None,
         tenure: None,
         keeper: None,
+        by_engine: false,
         ovsdb: None,
         done: settled(planned.ops()),
         planned: Vec::new(),
