@@ -26,6 +26,9 @@ ca_file = "/etc/pipework/tls/ca.pem"
 cert_file = "/etc/pipework/tls/host.pem"
 key_file = "/etc/pipework/tls/host.key"
 
+[agent]
+run = false
+
 [swarm]
 mode = "none"
 
