@@ -84,11 +84,13 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     lab.host(3).ok("br0 ubuntu119 192.168.116.119/24@192.168.116.1");
     lab.host(2).docker("exec ubuntu114 ping -c 1 -W 5 192.168.116.119");
     lab.host(3).docker("exec ubuntu119 ping -c 1 -W 5 192.168.116.1");
-    // Each host notes what it has; then each container is seen to reach all others.
     lab.ok_all("cluster status");
-    let verified: serde_json::Value = serde_json::from_str(&lab.host(2).ok("cluster verify --json")).unwrap();
-    let to: Vec<&str> = verified["reach"][0]["to"].as_array().unwrap().iter().map(|to| to["addr"].as_str().unwrap()).collect();
-    assert_eq!(to, ["192.168.116.1", "192.168.116.119"]);
+    // Each host's agent notes what it has, within a moment; then each container is seen to reach all others.
+    eventually("each has noted what it has", || {
+        let verified: serde_json::Value = serde_json::from_str(&lab.host(2).ok("cluster verify --json")).unwrap();
+        let to: Vec<&str> = verified["reach"][0]["to"].as_array().unwrap().iter().map(|to| to["addr"].as_str().unwrap()).collect();
+        to == ["192.168.116.1", "192.168.116.119"]
+    });
     // By now they vote, or nearly; whoever asks for it sooner waits.
     lab.ok_all("cluster up --voters");
     lab.cut(3);
