@@ -110,6 +110,10 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     assert!(lab.host(2).consul("/v1/health/node/consul01").to_string().contains("_node_maintenance"));
     lab.host(1).ok("cluster drain --end");
 
+    // Another name in the file: the bridge that is there is told, and is the one that goes.
+    changes.push(("name = \"br0\"", "name = \"br7\""));
+    lab.write_file(&changes);
+    lab.host(1).fails("cluster up", "the bridge that was made here is br0, and cluster.toml says br7");
     lab.host(2).fails("cluster down", "attached here are still ubuntu114");
     lab.host(2).ok("detach ubuntu114 --all");
     lab.host(3).ok("detach ubuntu119 --all");
@@ -120,10 +124,6 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
         let members = lab.host(1).consul("/v1/agent/members");
         members.as_array().is_some_and(|all| all.iter().any(|member| member["Name"] == "consul03" && member["Status"] == 3))
     });
-    // Another name in the file: the bridge that is there is told, and is the one that goes.
-    changes.push(("name = \"br0\"", "name = \"br7\""));
-    lab.write_file(&changes);
-    lab.host(1).fails("cluster up", "the bridge that was made here is br0, and cluster.toml says br7");
     lab.ok_all("cluster down");
     for (host, nic) in lab.hosts.iter().zip(nics) {
         assert_eq!(host.left(), "");
