@@ -84,11 +84,13 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     lab.host(3).ok("br0 ubuntu119 192.168.116.119/24@192.168.116.1");
     lab.host(2).docker("exec ubuntu114 ping -c 1 -W 5 192.168.116.119");
     lab.host(3).docker("exec ubuntu119 ping -c 1 -W 5 192.168.116.1");
-    // Each host notes what it has; then each container is seen to reach all others.
     lab.ok_all("cluster status");
-    let verified: serde_json::Value = serde_json::from_str(&lab.host(2).ok("cluster verify --json")).unwrap();
-    let to: Vec<&str> = verified["reach"][0]["to"].as_array().unwrap().iter().map(|to| to["addr"].as_str().unwrap()).collect();
-    assert_eq!(to, ["192.168.116.1", "192.168.116.119"]);
+    // Each host's agent notes what it has, within a moment; then each container is seen to reach all others.
+    eventually("each has noted what it has", || {
+        let verified: serde_json::Value = serde_json::from_str(&lab.host(2).ok("cluster verify --json")).unwrap();
+        let to: Vec<&str> = verified["reach"][0]["to"].as_array().unwrap().iter().map(|to| to["addr"].as_str().unwrap()).collect();
+        to == ["192.168.116.1", "192.168.116.119"]
+    });
     // By now they vote, or nearly; whoever asks for it sooner waits.
     lab.ok_all("cluster up --voters");
     lab.cut(3);
@@ -108,6 +110,10 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
     assert!(lab.host(2).consul("/v1/health/node/consul01").to_string().contains("_node_maintenance"));
     lab.host(1).ok("cluster drain --end");
 
+    // Another name in the file: the bridge that is there is told, and is the one that goes.
+    changes.push(("name = \"br0\"", "name = \"br7\""));
+    lab.write_file(&changes);
+    lab.host(1).fails("cluster up", "the bridge that was made here is br0, and cluster.toml says br7");
     lab.host(2).fails("cluster down", "attached here are still ubuntu114");
     lab.host(2).ok("detach ubuntu114 --all");
     lab.host(3).ok("detach ubuntu119 --all");
@@ -118,10 +124,6 @@ fn three_hosts_become_a_cluster_and_a_second_run_does_nothing_and_nothing_is_lef
         let members = lab.host(1).consul("/v1/agent/members");
         members.as_array().is_some_and(|all| all.iter().any(|member| member["Name"] == "consul03" && member["Status"] == 3))
     });
-    // Another name in the file: the bridge that is there is told, and is the one that goes.
-    changes.push(("name = \"br0\"", "name = \"br7\""));
-    lab.write_file(&changes);
-    lab.host(1).fails("cluster up", "the bridge that was made here is br0, and cluster.toml says br7");
     lab.ok_all("cluster down");
     for (host, nic) in lab.hosts.iter().zip(nics) {
         assert_eq!(host.left(), "");
