@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_told_and_what_fits_is_not() {
-        let pools = pool::file::read("[[pools]]\nname = \"lan\"\nsubnet = \"10.0.0.0/24\"\nrange = \"10.0.0.10-10.0.0.20\"\n").unwrap();
+        let pools = pool::read("[[pools]]\nname = \"lan\"\nsubnet = \"10.0.0.0/24\"\nrange = \"10.0.0.10-10.0.0.20\"\n").unwrap();
         let claimed = |addr: &str, host: Option<&str>| Claimed {
             addr: addr.parse().unwrap(),
             owner: "web".parse().unwrap(),

@@ -13,7 +13,7 @@ use super::error::{CniError, Code};
 use super::ipam::{self, Ipam};
 use super::key::Key;
 use super::result::{Dns, Success};
-use super::runtime::{Runtime, dns, part, valid, wishes};
+use super::runtime::{Runtime, dns, told, valid, wishes};
 use super::version::Version;
 use crate::model::pool::PoolName;
 use crate::model::request::AttachRequest;
@@ -140,10 +140,10 @@ impl NetConf {
             let why = format!("{verb:?} is there from {needed} on, and the configuration has {version}");
             return Err(CniError::new(Code::IncompatibleVersion, "incompatible CNI versions").with(why));
         }
-        let runtime: Runtime = part(&object, "runtimeConfig")?;
+        let runtime: Runtime = told(&object, "runtimeConfig")?;
         let previous = object.get("prevResult").filter(|value| !value.is_null()).cloned();
         let previous = previous.map(Success::read).transpose().map_err(|why| CniError::configuration("prevResult", why))?;
-        let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges, &network)?;
+        let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges(), &network)?;
         let wishes = wishes(&runtime, &object, arguments)?;
         let dns = dns(&runtime, &object)?;
         let valid = if verb == Verb::Gc { valid(&object)? } else { BTreeSet::new() };

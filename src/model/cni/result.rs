@@ -122,7 +122,7 @@ pub struct Dns {
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
     /// The domain of short names.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "or_empty", skip_serializing_if = "String::is_empty")]
     pub domain: String,
     /// The domains in which short names are looked for.
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
