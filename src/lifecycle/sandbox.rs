@@ -1,6 +1,7 @@
 //! Attachments of containers that a runtime names together with their network namespace, as CNI does. Each is known by a name of its
 //! own, which is recorded, so that it is found again when the namespace is gone, and no other is ever meant.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::attach::attach_together;
@@ -47,6 +48,8 @@ pub struct Recorded {
     pub sandbox: Sandbox,
     /// The interface.
     pub interface: IfName,
+    /// The addresses that it was made with.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// All such attachments of this host.
@@ -55,7 +58,10 @@ pub struct Recorded {
 /// When the records cannot be read.
 pub fn sandboxes(run_dir: &Path) -> Result<Vec<Recorded>, DetachError> {
     let found = recording::records(run_dir)?.all()?;
-    let one = |record: &Record| Some(Recorded { sandbox: Sandbox::of(&record.guest)?, interface: record.interface.clone() });
+    let one = |record: &Record| {
+        let addresses = record.request.addr.addrs.iter().map(IfAddr::ip).collect();
+        Some(Recorded { sandbox: Sandbox::of(&record.guest)?, interface: record.interface.clone(), addresses })
+    };
     Ok(found.all.iter().filter_map(one).collect())
 }
 

@@ -56,21 +56,10 @@ impl Plugin {
         }
         match &self.conf.ipam {
             Ipam::None => {}
-            Ipam::BuiltIn(_) => self.has_room().map_err(not_available)?,
+            Ipam::BuiltIn(own) => self.has_room(own).map_err(not_available)?,
             Ipam::Delegated(plugin) => drop(self.delegate(plugin, "STATUS")?),
         }
         Ok(Done::default())
-    }
-
-    fn has_room(&self) -> Result<(), String> {
-        for (claims, pool) in self.pools().map_err(|error| error.to_string())? {
-            let claimed = claims.all(&pool.name).map_err(|error| error.to_string())?;
-            let taken = claimed.iter().filter(|claimed| pool.refuses(claimed.addr).is_none()).count() as u128;
-            if taken >= pool.size().saturating_sub(pool.kept_back()) {
-                return Err(format!("{} has no free address: {taken} are claimed", pool.subnet));
-            }
-        }
-        Ok(())
     }
 }
 

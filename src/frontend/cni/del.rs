@@ -1,5 +1,7 @@
 //! DEL and GC: what an attachment was, and what nobody lists any more. What is gone already is no error.
 
+use std::net::IpAddr;
+
 use super::{Done, Plugin, fault};
 use crate::external::hooks::HookSettings;
 use crate::guest::Sandbox;
@@ -25,14 +27,15 @@ impl Plugin {
         let key = self.key()?;
         let sandbox = self.sandbox()?;
         // As it was called then: the host may have another name by now.
-        let recorded = self.owners(key);
+        let (recorded, addresses) = self.recorded(key);
         let warnings = self.take(&sandbox, key)?;
         // Nobody else may have the address as long as the interface is there: so this comes last.
         let owners: Vec<Owner> = self.owner().into_iter().chain(recorded).collect();
-        self.free(&owners).map_err(|error| fault::claim(&error))?;
+        let freed = self.free(&owners, &addresses).map_err(|error| fault::claim(&error));
         if let Ipam::Delegated(plugin) = &self.conf.ipam {
             self.delegate(plugin, "DEL")?;
         }
+        freed?;
         Ok(Done { warnings, ..Done::default() })
     }
 
@@ -45,11 +48,13 @@ impl Plugin {
         }
     }
 
-    fn owners(&self, key: &Key) -> Vec<Owner> {
+    /// Who the attachment was, besides who it is now, and what addresses it was made with.
+    fn recorded(&self, key: &Key) -> (Vec<Owner>, Vec<IpAddr>) {
         let own = self.owner().ok();
-        let recorded = lifecycle::sandboxes(&state::run_dir()).unwrap_or_default();
-        let meant = recorded.into_iter().filter(|one| is(key, &one.sandbox.name)).filter_map(|one| one.sandbox.name.parse().ok());
-        meant.filter(|owner| Some(owner) != own.as_ref()).collect()
+        let mut recorded = lifecycle::sandboxes(&state::run_dir()).unwrap_or_default();
+        recorded.retain(|one| is(key, &one.sandbox.name));
+        let owners = recorded.iter().filter_map(|one| one.sandbox.name.parse().ok()).filter(|owner| Some(owner) != own.as_ref()).collect();
+        (owners, recorded.into_iter().flat_map(|one| one.addresses).collect())
     }
 
     pub(super) fn gc(&self) -> Result<Done, CniError> {
@@ -61,8 +66,10 @@ impl Plugin {
             wrong.push(fault::detach("what a run that was cut off left", &error.into()));
         }
         let recorded = lifecycle::sandboxes(&state::run_dir()).map_err(|error| fault::detach("records", &error))?;
-        for Recorded { sandbox, .. } in &recorded {
+        let mut addresses = Vec::new();
+        for Recorded { sandbox, addresses: had, .. } in &recorded {
             let Some(key) = sandbox.name.parse::<Key>().ok().filter(|key| is_stale(key)) else { continue };
+            addresses.extend(had);
             match self.take(sandbox, &key) {
                 Ok(more) => warnings.extend(more),
                 Err(error) => wrong.push(error),
@@ -70,8 +77,7 @@ impl Plugin {
         }
         let left = lifecycle::sandboxes(&state::run_dir()).map_err(|error| fault::detach("records", &error))?;
         let is_free = |key: &Key| is_stale(key) && !left.iter().any(|one| is(key, &one.sandbox.name));
-        let freed = self.stale_claims(is_free).and_then(|stale| self.free(&stale));
-        wrong.extend(freed.err().map(|error| fault::claim(&error)));
+        wrong.extend(self.free_stale(is_free, &addresses).err().map(|error| fault::claim(&error)));
         if let Ipam::Delegated(plugin) = &self.conf.ipam {
             wrong.extend(self.delegate(plugin, "GC").err());
         }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::{PATIENCE, Plugin, fault};
 use crate::external::delegate::Delegate;
 use crate::lifecycle::claims::{Claim, ClaimError, Claims, FileClaims};
-use crate::model::cni::{Addressing, BuiltIn, CniError, Code, Ipam, Key, Source, Success};
+use crate::model::cni::{Addressing, BuiltIn, CniError, Code, Ipam, Key, MOST_POOLS, Source, Success};
 use crate::model::pool::{Owner, Pool, PoolName};
+use crate::model::types::IfAddr;
 use crate::state;
 
 /// How long another process of this host may need to let go of an address whose container is gone.
@@ -79,36 +80,67 @@ impl Plugin {
         }
     }
 
-    /// The pools that an attachment of this network may have addresses of, by their names: one that is configured no longer may
-    /// have given some.
-    fn names(&self) -> Result<Vec<Place<PoolName>>, ClaimError> {
-        let has_own = !self.conf.words.addresses.is_empty() || !self.conf.wishes.is_empty();
+    /// The pools that attachments of this network may have addresses of, by their names, where such were made with these addresses:
+    /// one that is configured no longer may have given some.
+    fn names(&self, addresses: &[IpAddr]) -> Result<Vec<Place<PoolName>>, ClaimError> {
         match &self.conf.ipam {
             Ipam::Delegated(_) => Ok(Vec::new()),
-            // Fixed addresses may be those of a pool.
-            Ipam::None if has_own => Ok(self.claims.pools()?.into_iter().map(|pool| (self.claims.clone(), pool.name)).collect()),
-            Ipam::None => Ok(Vec::new()),
+            Ipam::None => self.fixed(addresses),
             Ipam::BuiltIn(own) => {
-                let own_claims = self.own_claims();
-                let of = |source: &Source| match source {
-                    Source::Named(name) => vec![(self.claims.clone(), name.clone())],
-                    Source::Own(pools) => pools.iter().map(|pool| (own_claims.clone(), pool.name.clone())).collect(),
+                let named = |source: &Source| match source {
+                    Source::Named(name) => Some((self.claims.clone(), name.clone())),
+                    Source::Own(_) => None,
                 };
-                Ok(own.sources.iter().flat_map(of).collect())
+                Ok(own.sources.iter().filter_map(named).collect())
             }
         }
     }
 
-    /// The same, as they are configured.
-    pub(super) fn pools(&self) -> Result<Vec<Place<Pool>>, ClaimError> {
-        self.names()?.into_iter().map(|(claims, name)| claims.pool(&name).map(|pool| (claims, pool))).collect()
+    /// Fixed addresses may be those of a pool. Of no other pool anything is asked: whoever keeps it may be away.
+    fn fixed(&self, addresses: &[IpAddr]) -> Result<Vec<Place<PoolName>>, ClaimError> {
+        let words = self.conf.words.addresses.iter().filter_map(|text| text.parse::<IfAddr>().ok()).map(|addr| addr.ip());
+        let all: Vec<IpAddr> = words.chain(self.conf.wishes.iter().map(|wish| wish.ip)).chain(addresses.iter().copied()).collect();
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pools = self.claims.pools()?.into_iter().filter(|pool| all.iter().any(|ip| pool.subnet.contains(*ip)));
+        Ok(pools.map(|pool| (self.claims.clone(), pool.name)).collect())
     }
 
-    /// Frees what an attachment had: by our pools.
-    pub(super) fn free(&self, owners: &[Owner]) -> Result<(), ClaimError> {
-        for (claims, name) in self.names()? {
+    /// The network's own pools that gave addresses, whatever its configuration says by now.
+    fn own_names(&self) -> Vec<Place<PoolName>> {
+        let claims = self.own_claims();
+        let names = (0..MOST_POOLS).map(|number| self.conf.network.pool(number));
+        let has_some = |name: &PoolName| claims.all(name).map_or(true, |all| !all.is_empty());
+        names.filter(has_some).map(|name| (claims.clone(), name)).collect()
+    }
+
+    /// Frees what an attachment had: by our pools, all of them. The first that is wrong is told when it is done.
+    pub(super) fn free(&self, owners: &[Owner], addresses: &[IpAddr]) -> Result<(), ClaimError> {
+        let (names, unknown) = all_or_none(self.names(addresses));
+        let mut wrong = unknown;
+        for (claims, name) in self.own_names().into_iter().chain(names) {
             for owner in owners {
-                release(&*claims, &name, owner)?;
+                // Of a pool that is gone nobody has anything.
+                let failed = release(&*claims, &name, owner).err().filter(|error| !matches!(error, ClaimError::NoPool { .. }));
+                wrong = wrong.or(failed);
+            }
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// Whether each source has a free address. Of a list of subnets one that has is enough.
+    pub(super) fn has_room(&self, own: &BuiltIn) -> Result<(), String> {
+        let own_claims = self.own_claims();
+        for source in &own.sources {
+            match source {
+                Source::Named(name) => room(&*self.claims, &self.claims.pool(name).map_err(|error| error.to_string())?)?,
+                Source::Own(pools) => {
+                    let full: Vec<String> = pools.iter().map_while(|pool| room(&*own_claims, pool).err()).collect();
+                    if full.len() == pools.len() {
+                        return Err(full.join("; "));
+                    }
+                }
             }
         }
         Ok(())
@@ -140,21 +172,24 @@ impl Plugin {
         Ok(())
     }
 
-    /// The claims that are this network's on this host, by attachments that are not to be any more.
-    pub(super) fn stale_claims(&self, is_stale: impl Fn(&Key) -> bool) -> Result<Vec<Owner>, ClaimError> {
+    /// Frees what attachments that are not to be any more have claimed on this host, of pools that this network has.
+    pub(super) fn free_stale(&self, is_stale: impl Fn(&Key) -> bool, addresses: &[IpAddr]) -> Result<(), ClaimError> {
         let host = self.host();
-        let mut stale = Vec::new();
-        for (claims, name) in self.names()? {
-            let owners = claims.all(&name)?.into_iter().map(|claimed| claimed.owner);
+        let (names, mut wrong) = all_or_none(self.names(addresses));
+        for (claims, name) in self.own_names().into_iter().chain(names) {
             // What only this host gives is this host's, whatever it was called then.
             let is_only_ours = !Arc::ptr_eq(&claims, &self.claims);
             let is_ours = |owner: &Owner| {
                 let key = owner.to_string().parse::<Key>();
                 key.is_ok_and(|key| (is_only_ours || key.host == host) && is_stale(&key))
             };
-            stale.extend(owners.filter(is_ours));
+            let freed = claims.all(&name).and_then(|all| {
+                let mut stale = all.into_iter().map(|claimed| claimed.owner).filter(is_ours);
+                stale.try_for_each(|owner| release(&*claims, &name, &owner))
+            });
+            wrong = wrong.or(freed.err().filter(|error| !matches!(error, ClaimError::NoPool { .. })));
         }
-        Ok(stale)
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Has a plugin do its part; what it answers, or what it says is wrong.
@@ -177,6 +212,24 @@ impl Plugin {
         };
         self.delegate(name, "ADD").and_then(read).inspect_err(|_| drop(self.delegate(name, "DEL")))
     }
+}
+
+/// What there is, and what was wrong, each where it is so.
+fn all_or_none<T>(found: Result<Vec<T>, ClaimError>) -> (Vec<T>, Option<ClaimError>) {
+    match found {
+        Ok(all) => (all, None),
+        Err(error) => (Vec::new(), Some(error)),
+    }
+}
+
+/// Whether a pool has a free address.
+fn room(claims: &dyn Claims, pool: &Pool) -> Result<(), String> {
+    let claimed = claims.all(&pool.name).map_err(|error| error.to_string())?;
+    let taken = claimed.iter().filter(|claimed| pool.refuses(claimed.addr).is_none()).count() as u128;
+    if taken < pool.size().saturating_sub(pool.kept_back()) {
+        return Ok(());
+    }
+    Err(format!("{} has no free address: {taken} are claimed", pool.subnet))
 }
 
 /// The wish that one of the pools can meet, taken out of the list.

@@ -13,7 +13,7 @@ use super::error::{CniError, Code};
 use super::ipam::{self, Ipam};
 use super::key::Key;
 use super::result::{Dns, Success};
-use super::runtime::{Runtime, dns, part, valid, wishes};
+use super::runtime::{Runtime, dns, told, valid, wishes};
 use super::version::Version;
 use crate::model::pool::PoolName;
 use crate::model::request::AttachRequest;
@@ -31,7 +31,7 @@ impl NetworkName {
     }
 
     /// The pool of its own addresses, or one of several: `cni-NAME`, or where a pool cannot be called so, by a number made of it.
-    pub(super) fn pool(&self, number: usize) -> PoolName {
+    pub fn pool(&self, number: usize) -> PoolName {
         let behind = if number == 0 { String::new() } else { format!("-{number}") };
         let hash =
             self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
@@ -82,7 +82,7 @@ pub struct NetConf {
     pub wishes: Vec<Wish>,
     /// What is told of the names' servers.
     pub dns: Dns,
-    /// What plugins before this one made, or for CHECK and DEL what ADD answered.
+    /// What plugins before this one made, or for CHECK what ADD answered; DEL and GC need none.
     pub previous: Option<Success>,
     /// GC: what the runtime still has, container by interface.
     pub valid: BTreeSet<(String, String)>,
@@ -140,20 +140,19 @@ impl NetConf {
             let why = format!("{verb:?} is there from {needed} on, and the configuration has {version}");
             return Err(CniError::new(Code::IncompatibleVersion, "incompatible CNI versions").with(why));
         }
-        let runtime: Runtime = part(&object, "runtimeConfig")?;
-        let previous = object.get("prevResult").filter(|value| !value.is_null()).cloned();
+        // What goes is known by its record: whatever is wrong by now keeps nobody from taking it away.
+        let goes = matches!(verb, Verb::Del | Verb::Gc);
+        let runtime: Runtime = told(&object, "runtimeConfig").or_else(|error| passed_over(goes, error))?;
+        let previous = object.get("prevResult").filter(|value| !goes && !value.is_null()).cloned();
         let previous = previous.map(Success::read).transpose().map_err(|why| CniError::configuration("prevResult", why))?;
-        let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges, &network)?;
-        let wishes = wishes(&runtime, &object, arguments)?;
-        let dns = dns(&runtime, &object)?;
+        let ipam = ipam::read(object.get("ipam"), &runtime.ip_ranges(), &network);
+        let ipam = if goes { ipam.unwrap_or_else(|_| ipam::what_goes(object.get("ipam"))) } else { ipam? };
+        let wishes = wishes(&runtime, &object, arguments).or_else(|error| passed_over(goes, error))?;
+        let dns = dns(&runtime, &object).or_else(|error| passed_over(goes, error))?;
         let valid = if verb == Verb::Gc { valid(&object)? } else { BTreeSet::new() };
         object
             .retain(|key, _| !PROTOCOL.contains(&key.as_str()) && !key.starts_with("cni.dev/") && !["ipam", "dns"].contains(&key.as_str()));
-        // What goes is known by its record: words that are wrong by now keep nobody from taking it away.
-        let words = match verb {
-            Verb::Del | Verb::Gc => what_goes(&object),
-            _ => words(object)?,
-        };
+        let words = if goes { what_goes(&object) } else { words(object)? };
         let words = runtime.onto(words, arguments)?;
         Ok(Self { version, network, words, ipam, wishes, dns, previous, valid })
     }
@@ -248,12 +247,17 @@ fn version(object: &Object) -> Result<Version, CniError> {
     }
 }
 
+/// Nothing in the place of what is wrong, where that does not matter.
+fn passed_over<T: Default>(goes: bool, error: CniError) -> Result<T, CniError> {
+    if goes { Ok(T::default()) } else { Err(error) }
+}
+
 /// Only what says which attachment it is, and whether a pool may have something of it: what is wrong with it is passed over.
 fn what_goes(object: &Object) -> Attachment {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let texts = |value: &Value| value.as_array().map(|all| all.iter().filter_map(text).collect());
     Attachment {
-        guest_if: object.get("guest_if").and_then(text),
+        guest_if: object.get("guest_if").and_then(text).filter(|name| name.parse::<IfName>().is_ok()),
         addresses: object.get("addresses").and_then(texts).unwrap_or_default(),
         ..Attachment::default()
     }
@@ -307,4 +311,57 @@ fn wrong_key(object: &Object) -> Option<CniError> {
 
 fn unsupported(key: &str, value: &Value, why: &str) -> CniError {
     CniError::new(Code::UnsupportedField, format!("unsupported field {key}: {value}")).with(why)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::cni::Source;
+    use serde_json::json;
+
+    fn read(changes: Value, verb: Verb) -> Result<NetConf, CniError> {
+        let mut conf =
+            json!({ "cniVersion": "1.1.0", "name": "lan", "type": "pipework", "bridge": "br0", "cni.dev/valid-attachments": [] });
+        conf.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        NetConf::read(conf.to_string().as_bytes(), verb, &Arguments::default()).map_err(|(_, error)| error)
+    }
+
+    #[test]
+    fn what_is_wrong_by_now_keeps_nobody_from_taking_it_away() {
+        for wrong in [
+            json!({ "ipam": 7 }),
+            json!({ "ipam": { "type": "../x" } }),
+            json!({ "ipam": { "type": "pipework", "subnet": "10.1.0.5/16" } }),
+            json!({ "runtimeConfig": { "ips": ["x"] } }),
+            json!({ "runtimeConfig": 7 }),
+            json!({ "args": 7 }),
+            json!({ "dns": 7 }),
+            json!({ "prevResult": [] }),
+            json!({ "guest_if": "a name that is too long" }),
+        ] {
+            for verb in [Verb::Del, Verb::Gc] {
+                let conf = read(wrong.clone(), verb).unwrap();
+                conf.key("web".parse().unwrap(), "eth0".parse().unwrap(), None).unwrap();
+            }
+            let added = read(wrong.clone(), Verb::Add);
+            assert!(added.is_err() || wrong.get("guest_if").is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn of_a_wrong_ipam_the_pools_that_can_be_read_are_known_still() {
+        let wrong = json!({ "ipam": { "type": "pipework", "pool": "lan", "pools": ["LAN", "lan6", 7], "colour": "red" } });
+        let Ipam::BuiltIn(own) = read(wrong, Verb::Del).unwrap().ipam else { unreachable!() };
+        assert_eq!(own.sources, ["lan", "lan6"].map(|name| Source::Named(name.parse().unwrap())));
+    }
+
+    #[test]
+    fn a_route_of_the_last_result_may_have_keys_that_are_not_known_here() {
+        let later = json!({ "prevResult": { "routes": [{ "dst": "10.9.0.0/16", "weight": 3 }] } });
+        for verb in [Verb::Add, Verb::Check] {
+            let routes = read(later.clone(), verb).unwrap().previous.unwrap().routes;
+            assert_eq!(serde_json::to_value(&routes).unwrap(), later["prevResult"]["routes"]);
+        }
+    }
 }

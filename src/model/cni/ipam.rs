@@ -101,7 +101,7 @@ pub(super) struct Range {
 }
 
 /// More pools than this are no network's.
-const MOST_POOLS: usize = 64;
+pub const MOST_POOLS: usize = 64;
 
 /// Reads `ipam`, with what the runtime adds to it.
 pub(super) fn read(value: Option<&Value>, more: &[Vec<Range>], network: &NetworkName) -> Result<Ipam, CniError> {
@@ -129,6 +129,16 @@ pub(super) fn read(value: Option<&Value>, more: &[Vec<Range>], network: &Network
     built_in(words, more, network).map(Ipam::BuiltIn)
 }
 
+/// Of an `ipam` that is wrong by now: the pools whose names can be read.
+pub(super) fn what_goes(value: Option<&Value>) -> Ipam {
+    let Some(object) = value.and_then(Value::as_object).filter(|object| object.get("type").is_some_and(|kind| kind == OWN)) else {
+        return Ipam::None;
+    };
+    let several = object.get("pools").and_then(Value::as_array).into_iter().flatten();
+    let names = object.get("pool").into_iter().chain(several).filter_map(|name| name.as_str()?.parse().ok());
+    Ipam::BuiltIn(BuiltIn { sources: names.take(MOST_POOLS).map(Source::Named).collect(), routes: None })
+}
+
 /// A file's name, and none that leads elsewhere.
 fn plugin_name(kind: &str) -> Result<String, CniError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '+');
@@ -139,6 +149,9 @@ fn plugin_name(kind: &str) -> Result<String, CniError> {
 }
 
 fn built_in(words: Words, more: &[Vec<Range>], network: &NetworkName) -> Result<BuiltIn, CniError> {
+    if let Some((key, value)) = words.routes.iter().flatten().find_map(Route::unknown) {
+        return Err(CniError::new(Code::UnsupportedField, format!("ipam.routes: unsupported field {key}: {value}")));
+    }
     let Words { pool, pools, subnet, range_start, range_end, gateway, reserved, ranges, routes, .. } = words;
     let mut sources = Vec::new();
     for name in pool.iter().chain(&pools) {
@@ -261,6 +274,7 @@ mod tests {
             (json!({"type": "pipework", "ranges": [[]]}), 7, "empty"),
             (json!({"type": "pipework", "ranges": [[{"subnet": "10.0.0.0/8"}], [{"subnet": "10.1.0.0/16"}]]}), 7, "in common"),
             (json!({"type": "pipework", "subnet": "10.1.0.0/16", "reserved": ["10.1.0.0-10.1.255.0"]}), 7, "more than"),
+            (json!({"type": "pipework", "pool": "lan", "routes": [{"dst": "10.0.0.0/8", "via": "x"}]}), 2, "via: \"x\""),
             (json!({"type": "pipework", "colour": "red"}), 2, "colour: \"red\""),
         ] {
             let error = of(value.clone()).unwrap_err();

@@ -22,7 +22,7 @@ pub use addresses::{Addressing, wanted_routes};
 pub use config::{NetConf, NetworkName, Wish};
 pub use environment::{Arguments, Call, ContainerId, Verb};
 pub use error::{CniError, Code, Failure};
-pub use ipam::{BuiltIn, Ipam, Source};
+pub use ipam::{BuiltIn, Ipam, MOST_POOLS, Source};
 pub use key::Key;
 pub use result::{Dns, Interface, Ip, Route, Success};
 pub use schema::{example, schema};

@@ -90,7 +90,6 @@ impl Ip {
 
 /// A route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Route {
     /// Where to, like 10.9.0.0/16.
     pub dst: String,
@@ -112,6 +111,16 @@ pub struct Route {
     /// Its scope: 0 for global, 253 for link, 254 for host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u8>,
+    #[serde(flatten)]
+    #[schemars(skip)]
+    other: Map<String, Value>,
+}
+
+impl Route {
+    /// The first key that is not known here.
+    pub(super) fn unknown(&self) -> Option<(&String, &Value)> {
+        self.other.iter().next()
+    }
 }
 
 /// What names are asked of.
@@ -122,7 +131,7 @@ pub struct Dns {
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
     /// The domain of short names.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "or_empty", skip_serializing_if = "String::is_empty")]
     pub domain: String,
     /// The domains in which short names are looked for.
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
@@ -174,7 +183,8 @@ impl Success {
         }
         if version < Version::V1_1_0 {
             self.interfaces.iter_mut().for_each(|interface| interface.mtu = None);
-            self.routes = self.routes.into_iter().map(|Route { dst, gw, .. }| Route { dst, gw, ..Route::default() }).collect();
+            self.routes =
+                self.routes.into_iter().map(|Route { dst, gw, other, .. }| Route { dst, gw, other, ..Route::default() }).collect();
         }
         self
     }
