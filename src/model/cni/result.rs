@@ -111,9 +111,10 @@ pub struct Route {
     /// Its scope: 0 for global, 253 for link, 254 for host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u8>,
+    /// What is not known here stays as it is.
     #[serde(flatten)]
     #[schemars(skip)]
-    other: Map<String, Value>,
+    pub(super) other: Map<String, Value>,
 }
 
 impl Route {
