@@ -5,12 +5,17 @@ use std::process::{Child, Command, Stdio};
 
 use crate::lab::{Ran, eventually, no_root, skip};
 
+/// The program under test: it may lie in a place that is another there.
+const PROGRAM: &str = "/run/under-test/pipework";
+
 /// What the host's first process does before it becomes systemd.
 const FIRST: &str = r#"
 set -e
 mount --make-rprivate /
+exec 3< "$PIPEWORK"
 for place in /run /tmp /var /usr/lib/systemd/system /usr/lib/systemd/system-generators; do mount -t tmpfs -o mode=0755 tmpfs $place; done
-mkdir -p /run/lock /run/netns /run/over/etc /run/over/work /var/lib /var/tmp
+mkdir -p /run/lock /run/netns /run/over/etc /run/over/work /run/under-test /var/lib /var/tmp
+cat <&3 > /run/under-test/pipework && chmod 755 /run/under-test/pipework && exec 3<&-
 mount -t overlay -o lowerdir=/etc,upperdir=/run/over/etc,workdir=/run/over/work overlay /etc
 rm -rf /etc/systemd/system /etc/pipework && mkdir -p /etc/systemd/system /etc/pipework
 mount -o remount,bind,ro /
@@ -63,7 +68,13 @@ impl Booted {
         let enter: String = groups.iter().map(|group| format!("mkdir {group}; echo $$ > {group}/cgroup.procs; ")).collect();
         let spaces = "--cgroup --pid --mount --net --uts --ipc --fork --mount-proc --kill-child";
         let script = format!("set -e; {enter} exec unshare {spaces} bash -c \"$0\" first {version}");
-        let child = Command::new("bash").args(["-c", &script, FIRST]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let child = Command::new("bash")
+            .args(["-c", &script, FIRST])
+            .env("PIPEWORK", env!("CARGO_BIN_EXE_pipework"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let booted = Self { child, groups };
         eventually("systemd runs", || booted.sh("systemctl is-system-running").out.trim() == "running");
         Some(booted)
@@ -79,7 +90,7 @@ impl Booted {
         let Some(first) = self.first() else { return Ran { code: None, out: String::new(), err: String::new() } };
         let mut command = Command::new("timeout");
         command.args(["-k", "1", "60", "nsenter", "-t", &first, "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup", "--wd=/"]);
-        command.args(["sh", "-ec", line]).stdin(Stdio::null()).env("PIPEWORK", env!("CARGO_BIN_EXE_pipework")).output().unwrap().into()
+        command.args(["sh", "-ec", line]).stdin(Stdio::null()).env("PIPEWORK", PROGRAM).output().unwrap().into()
     }
 
     #[track_caller]
