@@ -27,6 +27,8 @@ fn each_kind_of_link_is_made_checked_and_taken_away() {
     if no_root() {
         return;
     }
+    // Where IPv6 is a module, it is loaded now rather than in between.
+    let _ = std::net::UdpSocket::bind("[::1]:0");
     let lab = Lab::new();
     let _switch = lab.nic("nic0");
     lab.host.sh("ip link set nic0 up");

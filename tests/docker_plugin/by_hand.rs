@@ -87,6 +87,8 @@ fn what_is_asked_twice_is_done_once_and_all_is_as_before_in_the_end() {
     if no_root() {
         return;
     }
+    // Where IPv6 is a module, it is loaded now rather than in between.
+    let _ = std::net::UdpSocket::bind("[::1]:0");
     let alone = Alone::start();
     let (engine, host) = (Engine { alone: &alone }, &alone.lab.host);
     host.sh("ip link add nic0 type veth peer name wire0 && ip link set nic0 up && ip link set wire0 up");
