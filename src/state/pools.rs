@@ -113,6 +113,14 @@ impl PoolFiles {
         remove(&self.link(owner))
     }
 
+    /// Removes what a run that was killed left of an owner that has nothing.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn sweep(&self, owner: &Owner) -> Result<()> {
+        remove(&self.link(owner))
+    }
+
     fn file(&self, ip: IpAddr) -> PathBuf {
         self.directory.join("ip").join(format!("{ip}.json"))
     }
@@ -143,6 +151,9 @@ mod tests {
         // Killed between the link and the file.
         std::os::unix::fs::symlink("10.0.0.2", files.link(&entry("db").owner)).unwrap();
         assert_eq!(files.of(&entry("db").owner).unwrap(), None);
+        files.sweep(&entry("db").owner).unwrap();
+        assert!(!files.link(&entry("db").owner).is_symlink());
+        std::os::unix::fs::symlink("10.0.0.2", files.link(&entry("db").owner)).unwrap();
         files.put(two, &entry("web/2")).unwrap();
         assert_eq!(files.of(&entry("db").owner).unwrap(), None, "it is another's by now");
         // Killed between the removal of the file and that of the link.

@@ -98,7 +98,10 @@ impl Claims for FileClaims {
     fn release(&self, pool: &PoolName, owner: &Owner) -> Result<Option<IpAddr>, ClaimError> {
         let failed = || Self::store(format!("releasing what {owner} has of pool {pool}"));
         let files = self.lock(pool)?;
-        let Some((ip, _)) = files.of(owner).map_err(failed())? else { return Ok(None) };
+        let Some((ip, _)) = files.of(owner).map_err(failed())? else {
+            files.sweep(owner).map_err(failed())?;
+            return Ok(None);
+        };
         files.remove(ip, owner).map_err(failed())?;
         Ok(Some(ip))
     }
