@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::systemd::{CAPABILITIES, word};
+use super::systemd::{CAPABILITIES, confinement, word};
 use super::{InstallError, Placed, place};
 use crate::frontend::network_driver::SOCKET;
 
@@ -76,25 +76,11 @@ RuntimeDirectoryPreserve=yes
 StateDirectory=pipework
 StateDirectoryMode=0700
 
-CapabilityBoundingSet={CAPABILITIES}
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths=/run
-ProtectHome=read-only
-PrivateTmp=yes
-ProtectControlGroups=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectClock=yes
-RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_PACKET AF_INET AF_INET6
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-UMask=0077
-
+{}
 [Install]
 Also={PLUGIN_SOCKET_UNIT}
-"
+",
+            confinement("")
         )
     }
 

@@ -98,12 +98,19 @@ RuntimeDirectoryPreserve=yes
 StateDirectory=pipework
 StateDirectoryMode=0700
 
-CapabilityBoundingSet={CAPABILITIES}
+{}",
+        confinement("ReadWritePaths=-/var/lib/docker/containers -/var/lib/containers\n")
+    )
+}
+
+/// The lines by which a daemon of ours may do no more than it needs to; `more` are further ones, of what it may write to.
+pub(super) fn confinement(more: &str) -> String {
+    format!(
+        "CapabilityBoundingSet={CAPABILITIES}
 NoNewPrivileges=yes
 ProtectSystem=strict
 ReadWritePaths=/run
-ReadWritePaths=-/var/lib/docker/containers -/var/lib/containers
-ProtectHome=read-only
+{more}ProtectHome=read-only
 PrivateTmp=yes
 ProtectControlGroups=yes
 ProtectKernelModules=yes
