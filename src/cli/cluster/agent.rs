@@ -1,13 +1,13 @@
 //! `pipework cluster agent`: the daemon, with the cluster of this host around it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::Which;
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::output::{complain, say};
 use crate::cluster::access;
@@ -18,7 +18,7 @@ use crate::external::consul::Consul;
 use crate::frontend::daemon::serve::PageOptions;
 use crate::frontend::node;
 use crate::lifecycle::Options;
-use crate::model::cluster::{AclPart, BridgeKind, Cluster, ConsulPart, DEFAULT_FILE, HttpPart, read, rights};
+use crate::model::cluster::{AclPart, BridgeKind, Cluster, ConsulPart, HttpPart, rights};
 
 const EXAMPLES: &str = "Examples:
   pipework cluster agent                         with /etc/pipework/cluster.toml, as this host
@@ -37,7 +37,7 @@ const RPC: u16 = 8300;
 #[command(after_help = EXAMPLES)]
 pub struct AgentArgs {
     #[command(flatten)]
-    pub(super) at: Place,
+    pub(super) at: Which,
     /// How long another host waits for the addresses of this one when nothing is heard of it: between once and twice that
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     ttl: f64,
@@ -51,17 +51,6 @@ pub struct AgentArgs {
     daemon: DaemonArgs,
 }
 
-/// Which cluster, and which of its hosts.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Place {
-    /// The cluster's file
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-    file: PathBuf,
-    /// Which of its hosts this is [default: the host's name]
-    #[arg(long, value_name = "NAME")]
-    host: Option<String>,
-}
-
 /// A cluster as this host sees it.
 pub(super) struct Here {
     pub(super) cluster: Cluster,
@@ -69,12 +58,11 @@ pub(super) struct Here {
     pub(super) consul: Consul,
 }
 
-impl Place {
+impl Which {
     /// Reads the file, and finds the host in it.
     pub(super) fn look(&self) -> Result<Here, Vec<String>> {
         let at = |why: String| vec![format!("{}: {why}", self.file.display())];
-        let text = std::fs::read_to_string(&self.file).map_err(|error| at(error.to_string()))?;
-        let cluster = read(&text).map_err(|wrong| wrong.iter().map(|one| format!("{}:{one}", self.file.display())).collect::<Vec<_>>())?;
+        let cluster = super::file::read(&self.file)?;
         let host = self.host.clone().unwrap_or_else(node);
         if cluster.host(&host).is_none() {
             let names: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -82,10 +70,6 @@ impl Place {
         }
         let consul = access::consul(&cluster).map_err(|error| vec![error.to_string()])?;
         Ok(Here { cluster, host, consul })
-    }
-
-    pub(super) fn file(&self) -> &Path {
-        &self.file
     }
 }
 
@@ -158,7 +142,7 @@ pub(super) fn run(args: &AgentArgs) -> ExitCode {
     let servers = if here.cluster.consul.address.is_none() { servers.collect() } else { Vec::new() };
     let prefix = here.cluster.prefix();
     let overlay = overlay(&here);
-    let claims = ConsulClaims::new(here.consul.clone(), &prefix, here.cluster.pools.clone(), &args.at.file().display().to_string());
+    let claims = ConsulClaims::new(here.consul.clone(), &prefix, here.cluster.pools.clone(), &args.at.file.display().to_string());
     let agent = Agent::new(AgentOptions {
         consul: here.consul,
         others,

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::agent::{Here, Place};
+use super::Which;
+use super::agent::Here;
 use crate::cli::intent::words_without_guest;
 use crate::cli::output::complain;
 use crate::cluster::agent::{Stored, intent_key};
@@ -31,7 +32,7 @@ pub struct AttachArgs {
     #[arg(long, value_name = "BRIDGE")]
     bridge: Option<String>,
     #[command(flatten)]
-    at: Place,
+    at: Which,
     /// What else attach takes behind ADDR
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS OF attach")]
     words: Vec<String>,
@@ -43,7 +44,7 @@ pub struct DetachArgs {
     /// The name of a container, or of a service of Swarm
     name: String,
     #[command(flatten)]
-    at: Place,
+    at: Which,
 }
 
 fn fail(verb: &str, wrong: &[String]) -> ExitCode {

@@ -1,10 +1,10 @@
 //! Who is attached on this host, noted in Consul for all others: what `pipework cluster verify` reaches for.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::Core;
 use super::clock::Moment;
-use super::{Core, seen};
+use super::seen::hosts;
 use crate::cluster::verify::{Attached, write};
 use crate::external::consul::{Consul, ConsulError};
 use crate::lifecycle::tend;
@@ -57,12 +57,4 @@ fn own(core: &Core) -> Option<Vec<Attached>> {
 /// When Consul does not answer.
 pub fn is_kept(consul: &Consul, host: &str) -> Result<bool, ConsulError> {
     Ok(hosts(consul)?.contains(host))
-}
-
-/// The hosts whose agents say that they are well.
-///
-/// # Errors
-/// When Consul does not answer.
-pub fn hosts(consul: &Consul) -> Result<BTreeSet<String>, ConsulError> {
-    Ok(seen::agents(consul)?.into_iter().map(|agent| agent.host).collect())
 }

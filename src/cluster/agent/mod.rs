@@ -33,10 +33,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use attached::{hosts, is_kept};
+pub use attached::is_kept;
 pub use intents::{Stored, intent_key};
 pub use peers::Overlay;
-pub use seen::Seen;
+pub use seen::{Seen, hosts};
 
 use clock::Moment;
 use ledger::{Ledger, Place};

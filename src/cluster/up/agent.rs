@@ -20,7 +20,7 @@ use crate::state::ExclusiveLock;
 const FILES: &str = "agent-";
 
 /// This program, by its file.
-pub(super) fn own_program() -> Result<PathBuf, UpError> {
+fn own_program() -> Result<PathBuf, UpError> {
     let link = Path::new("/proc/self/exe");
     let program = std::env::current_exe().map_err(UpError::file(link))?;
     if program.is_file() {
@@ -30,7 +30,7 @@ pub(super) fn own_program() -> Result<PathBuf, UpError> {
 }
 
 /// What a program of ours is started anew for: another file of the program, other words, another cluster, another token.
-pub(super) fn version(place: &Place<'_>, program: &Path, args: &[String]) -> Result<String, UpError> {
+fn version(place: &Place<'_>, program: &Path, args: &[String]) -> Result<String, UpError> {
     let mut hash = Md5::new();
     hash.update(format!("{:?}", place.cluster));
     hash.update(stamp(program)?);
@@ -49,19 +49,26 @@ fn stamp(path: &Path) -> Result<String, UpError> {
 }
 
 fn resident(place: &Place<'_>) -> Result<Resident, UpError> {
-    let (program, part) = (own_program()?, &place.cluster.agent);
+    let part = &place.cluster.agent;
     let mut args: Vec<String> = ["cluster", "agent", "--host", &place.host.name, "--file"].map(str::to_owned).into();
     args.push(place.file.display().to_string());
     args.extend(part.ttl.iter().flat_map(|ttl| ["--ttl".to_owned(), ttl.to_string()]));
     args.extend(part.page.then(|| "--page".to_owned()));
+    let unit = UnitWords { after: "pipework-consul.service docker.service podman.socket".into(), service: install::service("always") };
+    own_resident(place, "agent", "Agent of", args, unit)
+}
+
+/// This program, kept running with these words; `what` it is to the cluster.
+pub(super) fn own_resident(place: &Place<'_>, name: &str, what: &str, args: Vec<String>, unit: UnitWords) -> Result<Resident, UpError> {
+    let program = own_program()?;
     Ok(Resident {
-        name: "pipework-agent".into(),
-        description: format!("Agent of cluster {} (pipework cluster up)", place.cluster.name),
+        name: format!("pipework-{name}"),
+        description: format!("{what} cluster {} (pipework cluster up)", place.cluster.name),
         version: version(place, &program, &args)?,
         program,
         args,
         dir: place.run_dir.join("cluster"),
-        unit: UnitWords { after: "pipework-consul.service docker.service podman.socket".into(), service: install::service("always") },
+        unit,
     })
 }
 

@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::agent::{own_program, version};
+use super::agent::own_resident;
 use super::step::{Seen, Steps};
 use super::{Place, UpError};
 use crate::cluster::access;
@@ -50,19 +50,11 @@ fn engine(place: &Place<'_>, steps: &mut Steps<'_>) -> Result<(), UpError> {
 }
 
 fn member(place: &Place<'_>) -> Result<Resident, UpError> {
-    let program = own_program()?;
     let advertised = at(place.host, place.cluster.swarm.engine_port).to_string();
     let mut args: Vec<String> = ["cluster", "swarm", "join", "--advertise", &advertised, "--file"].map(str::to_owned).into();
     args.push(place.file.display().to_string());
-    Ok(Resident {
-        name: "pipework-swarm".into(),
-        description: format!("This host's engine in the classic Swarm of cluster {} (pipework cluster up)", place.cluster.name),
-        version: version(place, &program, &args)?,
-        program,
-        args,
-        dir: place.run_dir.join("cluster"),
-        unit: UnitWords { after: "pipework-consul.service".into(), service: "Restart=always\nRestartSec=2\n".into() },
-    })
+    let unit = UnitWords { after: "pipework-consul.service".into(), service: "Restart=always\nRestartSec=2\n".into() };
+    own_resident(place, "swarm", "This host's engine in the classic Swarm of", args, unit)
 }
 
 fn registered(place: &Place<'_>, nodes: &Nodes, steps: &mut Steps<'_>) -> Result<(), UpError> {
